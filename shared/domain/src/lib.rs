@@ -1,1 +1,33 @@
-//! domain
+//! What Posthorn is about, free of AWS, HTTP clients, clocks and random sources.
+//!
+//! Everything here is a type or a pure function: `now` and randomness are arguments, so that each
+//! rule can be tested by value. The functions (`functions/*`) translate HTTP and SQS into these
+//! types and back; `posthorn-store` and `posthorn-queue` keep and carry them.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`id`], [`name`], [`list`] | ids, validated identifiers, bounded lists |
+//! | [`application`], [`endpoint`], [`event_type`], [`message`] | what customers configure and send |
+//! | [`filter`] | which endpoints a message reaches |
+//! | [`delivery`], [`attempt`], [`retry`] | the state of a delivery and its next step |
+//! | [`signing`], [`token`], [`address`] | signatures, bearer tokens, which addresses may be reached |
+//! | [`form`], [`error`] | request bodies and the API's error shape |
+
+pub mod address;
+pub mod application;
+pub mod attempt;
+pub mod delivery;
+pub mod endpoint;
+pub mod error;
+pub mod event_type;
+pub mod filter;
+pub mod form;
+pub mod id;
+pub mod list;
+pub mod message;
+pub mod name;
+pub mod retry;
+pub mod shard;
+pub mod signing;
+pub mod timestamp;
+pub mod token;

@@ -1,0 +1,124 @@
+//! What the API answers when it refuses: one enum, one variant a broken rule.
+//!
+//! Status codes and bodies are those of the contract (`HttpErrorOut`, `HTTPValidationError`).
+
+use serde::Serialize;
+
+/// A request that the API refuses, with what the caller may know of the reason.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ApiError {
+    /// 422: a field of the request breaks a rule.
+    #[error("invalid request: {0:?}")]
+    Invalid(FieldError),
+    /// 401: the token is missing, malformed, expired or not ours.
+    #[error("{0}")]
+    Unauthorized(String),
+    /// 403: the token is valid, its scope does not reach this operation.
+    #[error("this token may not do that")]
+    Forbidden,
+    /// 404: nothing of that id exists in the token's organization.
+    #[error("{0} not found")]
+    NotFound(&'static str),
+    /// 409: something with that identity exists already.
+    #[error("{0}")]
+    Conflict(String),
+    /// 413: the payload is larger than [`crate::message::MAX_PAYLOAD_BYTES`].
+    #[error("{0}")]
+    TooLarge(String),
+    /// 503: a service behind the API failed or was throttled; nothing was acknowledged.
+    #[error("temporarily unavailable")]
+    Unavailable,
+}
+
+/// One broken rule and where it was broken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FieldError {
+    /// The way to the field, as `["body", "channels", "0"]`.
+    pub loc: Vec<String>,
+    /// The rule, for a person.
+    pub msg: String,
+    /// The class of the rule, for a program.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+}
+
+impl FieldError {
+    /// A field of the request body.
+    pub fn body(field: &str, msg: impl Into<String>) -> Self {
+        Self::at("body", field, msg)
+    }
+
+    /// A field in another part of the request: `path`, `query` or `header`.
+    pub fn at(part: &str, field: &str, msg: impl Into<String>) -> Self {
+        Self {
+            loc: vec![part.to_owned(), field.to_owned()],
+            msg: msg.into(),
+            kind: "value_error",
+        }
+    }
+}
+
+impl From<FieldError> for ApiError {
+    fn from(error: FieldError) -> Self {
+        Self::Invalid(error)
+    }
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Body<'a> {
+    Fields { detail: [&'a FieldError; 1] },
+    Plain { code: &'a str, detail: String },
+}
+
+impl ApiError {
+    /// The HTTP status code.
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::Invalid(_) => 422,
+            Self::Unauthorized(_) => 401,
+            Self::Forbidden => 403,
+            Self::NotFound(_) => 404,
+            Self::Conflict(_) => 409,
+            Self::TooLarge(_) => 413,
+            Self::Unavailable => 503,
+        }
+    }
+
+    /// The JSON body.
+    pub fn body(&self) -> String {
+        let code = match self {
+            Self::Invalid(error) => return json(&Body::Fields { detail: [error] }),
+            Self::Unauthorized(_) => "authentication_failed",
+            Self::Forbidden => "insufficient_permissions",
+            Self::NotFound(_) => "not_found",
+            Self::Conflict(_) => "conflict",
+            Self::TooLarge(_) => "payload_too_large",
+            Self::Unavailable => "unavailable",
+        };
+        let detail = self.to_string();
+        json(&Body::Plain { code, detail })
+    }
+}
+
+fn json(body: &Body<'_>) -> String {
+    serde_json::to_string(body).unwrap_or_else(|_| "{}".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_have_the_contracts_shape() {
+        let invalid = ApiError::from(FieldError::body("eventType", "must not be empty"));
+        assert_eq!(
+            invalid.body(),
+            r#"{"detail":[{"loc":["body","eventType"],"msg":"must not be empty","type":"value_error"}]}"#
+        );
+        assert_eq!(
+            ApiError::NotFound("application").body(),
+            r#"{"code":"not_found","detail":"application not found"}"#
+        );
+    }
+}

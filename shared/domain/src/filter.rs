@@ -1,0 +1,121 @@
+//! Which endpoints a message reaches.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{endpoint::Endpoint, id::EndpointId, message::MessageChannels, name::EventTypeName};
+
+/// An endpoint that a message was meant for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Destination {
+    /// The endpoint.
+    #[serde(rename = "e")]
+    pub endpoint: EndpointId,
+    /// Why nothing is sent to it, when nothing is.
+    #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<SkipReason>,
+}
+
+/// Why an endpoint that matches a message is left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SkipReason {
+    /// The endpoint was disabled when the message was accepted.
+    Disabled,
+}
+
+/// Whether an endpoint listens to an event type on these channels.
+///
+/// An endpoint without channels gets all messages; one with channels needs one in common, so a
+/// message without channels does not reach it.
+pub fn matches(
+    endpoint: &Endpoint,
+    event_type: &EventTypeName,
+    channels: Option<&MessageChannels>,
+) -> bool {
+    let wanted_type = endpoint
+        .event_types
+        .as_ref()
+        .is_none_or(|types| types.contains(event_type));
+    let wanted_channel = endpoint.channels.as_ref().is_none_or(|wanted| {
+        channels.is_some_and(|sent| sent.iter().any(|channel| wanted.contains(channel)))
+    });
+    wanted_type && wanted_channel
+}
+
+/// The destinations of a message among an application's endpoints.
+pub fn destinations(
+    endpoints: &[Endpoint],
+    event_type: &EventTypeName,
+    channels: Option<&MessageChannels>,
+) -> Vec<Destination> {
+    endpoints
+        .iter()
+        .filter(|endpoint| matches(endpoint, event_type, channels))
+        .map(|endpoint| Destination {
+            endpoint: endpoint.id.clone(),
+            skipped: endpoint.disabled.then_some(SkipReason::Disabled),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{signing::EndpointSecret, timestamp::Timestamp};
+
+    fn endpoint(event_types: &[&str], channels: &[&str]) -> Endpoint {
+        let now = Timestamp::from_millis(1_700_000_000_000);
+        let list = |items: &[&str]| (!items.is_empty()).then(|| serde_json::json!(items));
+        Endpoint {
+            id: EndpointId::new(now, [1; 15]),
+            uid: None,
+            url: "https://example.com/".to_owned(),
+            description: String::new(),
+            event_types: list(event_types).map(|v| serde_json::from_value(v).unwrap()),
+            channels: list(channels).map(|v| serde_json::from_value(v).unwrap()),
+            disabled: false,
+            throttle_rate: None,
+            metadata: Default::default(),
+            secret: EndpointSecret::generate([1; 32]),
+            revision: 1,
+            created_at: now,
+            updated_at: now,
+        }
+    }
+
+    fn reaches(endpoint: &Endpoint, event_type: &str, channels: &[&str]) -> bool {
+        let event_type = event_type.to_owned().try_into().unwrap();
+        let channels: Option<MessageChannels> = (!channels.is_empty())
+            .then(|| serde_json::from_value(serde_json::json!(channels)).unwrap());
+        matches(endpoint, &event_type, channels.as_ref())
+    }
+
+    #[test]
+    fn event_types_filter() {
+        assert!(reaches(&endpoint(&[], &[]), "a", &[]));
+        assert!(reaches(&endpoint(&["a", "b"], &[]), "b", &[]));
+        assert!(!reaches(&endpoint(&["a", "b"], &[]), "c", &[]));
+    }
+
+    #[test]
+    fn channels_need_an_overlap() {
+        assert!(reaches(&endpoint(&[], &[]), "a", &["x"]));
+        assert!(reaches(&endpoint(&[], &["x", "y"]), "a", &["y", "z"]));
+        assert!(!reaches(&endpoint(&[], &["x"]), "a", &["y"]));
+        assert!(
+            !reaches(&endpoint(&[], &["x"]), "a", &[]),
+            "a message without channels"
+        );
+    }
+
+    #[test]
+    fn a_disabled_endpoint_is_a_visible_skip() {
+        let disabled = Endpoint {
+            disabled: true,
+            ..endpoint(&[], &[])
+        };
+        let event_type = "a".to_owned().try_into().unwrap();
+        let found = destinations(&[disabled], &event_type, None);
+        assert_eq!(found[0].skipped, Some(SkipReason::Disabled));
+    }
+}

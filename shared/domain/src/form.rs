@@ -1,0 +1,100 @@
+//! Reads a JSON request body into a type, and says which field is wrong when it cannot.
+
+use serde::de::DeserializeOwned;
+use serde_json::error::Category;
+use serde_path_to_error::{Path, Segment};
+
+use crate::error::FieldError;
+
+/// Parses a request body; the type's own conversions (`TryFrom`) are the rules.
+///
+/// # Errors
+/// A [`FieldError`] whose `loc` names the first wrong or missing field.
+pub fn parse_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, FieldError> {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        match error.inner().classify() {
+            Category::Data => locate("body", error.path(), rule(&error.inner().to_string())),
+            _ => not_json(error.inner()),
+        }
+    })?;
+    json.end().map_err(|error| not_json(&error))?;
+    Ok(value)
+}
+
+/// The rule without the position that serde_json adds: the field's name says more.
+fn rule(text: &str) -> &str {
+    text.rsplit_once(" at line ").map_or(text, |(rule, _)| rule)
+}
+
+/// Turns a deserializer's error at a path into the API's error; `part` is `body` or `query`.
+pub fn locate(part: &str, path: &Path, text: &str) -> FieldError {
+    let mut loc = vec![part.to_owned()];
+    loc.extend(path.iter().filter_map(|segment| match segment {
+        Segment::Seq { index } => Some(index.to_string()),
+        Segment::Map { key } => Some(key.clone()),
+        Segment::Enum { .. } | Segment::Unknown => None,
+    }));
+    // serde reports a missing field at its parent; only the message has the name.
+    let missing = text
+        .strip_prefix("missing field `")
+        .and_then(|rest| rest.split('`').next());
+    let (msg, kind) = match missing {
+        Some(field) => {
+            loc.push(field.to_owned());
+            ("field required", "value_error.missing")
+        }
+        None => (text, "value_error"),
+    };
+    FieldError {
+        loc,
+        msg: msg.to_owned(),
+        kind,
+    }
+}
+
+fn not_json(error: &serde_json::Error) -> FieldError {
+    FieldError {
+        loc: vec!["body".to_owned()],
+        msg: format!("not valid JSON: {error}"),
+        kind: "value_error.jsondecode",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::name::Channel;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Form {
+        #[expect(dead_code, reason = "only parsing is tested")]
+        event_type: String,
+        #[expect(dead_code, reason = "only parsing is tested")]
+        channels: Option<Vec<Channel>>,
+    }
+
+    fn location(body: &str) -> Vec<String> {
+        parse_body::<Form>(body.as_bytes()).unwrap_err().loc
+    }
+
+    #[test]
+    fn the_wrong_field_is_named() {
+        assert_eq!(location(r#"{"channels":[]}"#), ["body", "eventType"]);
+        assert_eq!(location(r#"{"eventType":5}"#), ["body", "eventType"]);
+        assert_eq!(
+            location(r#"{"eventType":"a","channels":["x","a b"]}"#),
+            ["body", "channels", "1"]
+        );
+    }
+
+    #[test]
+    fn broken_json_is_named_as_such() {
+        let error = parse_body::<Form>(b"{\"eventType\":").unwrap_err();
+        assert_eq!(error.kind, "value_error.jsondecode");
+        assert!(parse_body::<Form>(b"{\"eventType\":\"a\"} x").is_err());
+    }
+}

@@ -1,0 +1,122 @@
+//! Ids that Posthorn gives: a prefix and a KSUID, so that they sort by time.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+use svix_ksuid::{KsuidLike, KsuidMs};
+
+use crate::timestamp::Timestamp;
+
+/// Random bytes that a new id takes.
+pub type Entropy = [u8; KsuidMs::PAYLOAD_BYTES];
+
+/// The text is not an id of this kind.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected an id that starts with `{prefix}`")]
+pub struct IdError {
+    /// The prefix that the id must have.
+    pub prefix: &'static str,
+}
+
+macro_rules! prefixed_id {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// What every id of this kind starts with.
+            pub const PREFIX: &'static str = $prefix;
+
+            /// A new id: ids made later sort later (to 4 ms), the rest is random.
+            pub fn new(now: Timestamp, entropy: Entropy) -> Self {
+                let ksuid = KsuidMs::from_millis(Some(now.as_millis()), Some(&entropy));
+                Self(format!("{}{ksuid}", $prefix))
+            }
+
+            /// The id as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                text.strip_prefix($prefix)
+                    .and_then(|ksuid| KsuidMs::from_str(ksuid).ok())
+                    .map(|_| Self(text.to_owned()))
+                    .ok_or(IdError { prefix: $prefix })
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = IdError;
+
+            fn try_from(text: String) -> Result<Self, IdError> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> Self {
+                id.0
+            }
+        }
+    };
+}
+
+prefixed_id!(
+    /// The environment that a token belongs to; every read and write stays inside it.
+    OrganizationId,
+    "org_"
+);
+prefixed_id!(
+    /// A customer of the SaaS that sends the webhooks.
+    ApplicationId,
+    "app_"
+);
+prefixed_id!(
+    /// A URL of an application that receives its messages.
+    EndpointId,
+    "ep_"
+);
+prefixed_id!(
+    /// One event sent to one application. It is also the `webhook-id` of every attempt.
+    MessageId,
+    "msg_"
+);
+prefixed_id!(
+    /// One HTTP request of a delivery.
+    AttemptId,
+    "atmpt_"
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_sort_by_time_and_parse_back() {
+        let early = MessageId::new(Timestamp::from_millis(1_700_000_000_000), [255; 15]);
+        let late = MessageId::new(Timestamp::from_millis(1_700_000_000_004), [0; 15]);
+        assert!(early < late);
+        assert_eq!(early.as_str().parse(), Ok(early.clone()));
+    }
+
+    #[test]
+    fn an_id_of_another_kind_is_refused() {
+        let message = MessageId::new(Timestamp::from_millis(1_700_000_000_000), [1; 15]);
+        assert!(message.as_str().parse::<EndpointId>().is_err());
+        assert!("msg_".parse::<MessageId>().is_err());
+        assert!("msg_not a ksuid".parse::<MessageId>().is_err());
+    }
+}

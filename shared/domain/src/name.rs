@@ -1,0 +1,115 @@
+//! Identifiers that customers choose: letters, digits, `-`, `_` and `.`, up to a length.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A text breaks a rule for identifiers.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// The text has no character.
+    #[error("must not be empty")]
+    Empty,
+    /// The text is longer than the contract allows.
+    #[error("must have at most {max} characters")]
+    TooLong {
+        /// The greatest length.
+        max: usize,
+    },
+    /// A character is outside the set.
+    #[error("may hold only letters, digits, `-`, `_` and `.`")]
+    Character,
+}
+
+fn check(text: &str, max: usize) -> Result<(), NameError> {
+    let allowed = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.');
+    match text.len() {
+        0 => Err(NameError::Empty),
+        length if length > max => Err(NameError::TooLong { max }),
+        _ if !text.bytes().all(allowed) => Err(NameError::Character),
+        _ => Ok(()),
+    }
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident, $max:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// The identifier as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = NameError;
+
+            fn try_from(text: String) -> Result<Self, NameError> {
+                check(&text, $max).map(|()| Self(text))
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> Self {
+                name.0
+            }
+        }
+    };
+}
+
+name!(
+    /// A customer's own id for an application or an endpoint; works wherever the given id does.
+    Uid,
+    256
+);
+name!(
+    /// The kind of an event, as `invoice.paid`.
+    EventTypeName,
+    256
+);
+name!(
+    /// A topic inside an application; endpoints may listen to some only.
+    Channel,
+    128
+);
+name!(
+    /// A free label of a message.
+    Tag,
+    128
+);
+name!(
+    /// The caller's own id of an event; a second message with it is refused.
+    EventId,
+    256
+);
+name!(
+    /// A feature that must be switched on for an event type to be shown.
+    FeatureFlag,
+    256
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_keep_to_the_contract() {
+        let name = |text: &str| EventTypeName::try_from(text.to_owned());
+        assert!(name("invoice.paid-v1_B").is_ok());
+        assert_eq!(name(""), Err(NameError::Empty));
+        assert_eq!(name("a b"), Err(NameError::Character));
+        assert_eq!(name("ä"), Err(NameError::Character));
+        assert!(name(&"x".repeat(256)).is_ok());
+        assert_eq!(name(&"x".repeat(257)), Err(NameError::TooLong { max: 256 }));
+    }
+}

@@ -1,0 +1,333 @@
+//! Bearer tokens: HS256 JWTs as Svix makes them.
+//!
+//! `sub` is an `org_…` id (everything in that organization) or an `app_…` id (that application
+//! only; the claim `organization` then says where it lives). The algorithm is fixed: a token that
+//! names another one is refused, whatever its signature.
+
+use std::{fmt, sync::Once, time::Duration};
+
+use hmac::{Hmac, KeyInit, Mac};
+use jsonwebtoken::{
+    Algorithm, DecodingKey, EncodingKey, Header, Validation,
+    crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils},
+    errors::{ErrorKind, Result as JwtResult},
+};
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+use signature::{Signer, Verifier};
+
+use crate::{
+    error::ApiError,
+    id::{ApplicationId, OrganizationId},
+    timestamp::Timestamp,
+};
+
+const ISSUER: &str = "posthorn";
+
+/// The least length of a key, in bytes: that of the hash (RFC 7518, section 3.2).
+pub const MIN_KEY_BYTES: usize = 32;
+
+/// The key that signs and verifies tokens.
+pub struct TokenKey {
+    encoding: EncodingKey,
+    decoding: DecodingKey,
+}
+
+/// The key is too short to be safe.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the token key must have at least {MIN_KEY_BYTES} bytes")]
+pub struct KeyError;
+
+/// What a token allows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scope {
+    /// The organization that every read and write stays in.
+    pub organization: OrganizationId,
+    /// The only application that it reaches; `None` means all.
+    pub application: Option<ApplicationId>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Claims {
+    iss: String,
+    iat: i64,
+    nbf: i64,
+    exp: i64,
+    sub: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    organization: Option<OrganizationId>,
+}
+
+impl TokenKey {
+    /// Takes a key as the template's secret holds it.
+    ///
+    /// # Errors
+    /// When it is shorter than [`MIN_KEY_BYTES`].
+    pub fn new(key: &[u8]) -> Result<Self, KeyError> {
+        install_provider();
+        if key.len() < MIN_KEY_BYTES {
+            return Err(KeyError);
+        }
+        Ok(Self {
+            encoding: EncodingKey::from_secret(key),
+            decoding: DecodingKey::from_secret(key),
+        })
+    }
+
+    /// Makes a token that is valid from `now` for `lifetime`.
+    ///
+    /// # Errors
+    /// Never with a key that [`TokenKey::new`] took; the library's signature has an error.
+    pub fn mint(&self, scope: &Scope, now: Timestamp, lifetime: Duration) -> JwtResult<String> {
+        let (sub, organization) = match &scope.application {
+            None => (scope.organization.to_string(), None),
+            Some(application) => (application.to_string(), Some(scope.organization.clone())),
+        };
+        let claims = Claims {
+            iss: ISSUER.to_owned(),
+            iat: now.as_seconds(),
+            nbf: now.as_seconds(),
+            exp: now.plus(lifetime).as_seconds(),
+            sub,
+            organization,
+        };
+        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding)
+    }
+
+    /// Reads the value of an `Authorization` header.
+    ///
+    /// # Errors
+    /// [`ApiError::Unauthorized`] with a reason that helps: missing, malformed, forged, expired.
+    pub fn authenticate(&self, header: Option<&str>, now: Timestamp) -> Result<Scope, ApiError> {
+        let refuse = |reason: &str| ApiError::Unauthorized(reason.to_owned());
+        let header = header
+            .ok_or_else(|| refuse("missing the Authorization header: expected `Bearer <token>`"))?;
+        let (scheme, token) = header.split_once(' ').unwrap_or((header, ""));
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return Err(refuse(
+                "malformed Authorization header: expected `Bearer <token>`",
+            ));
+        }
+        let claims = self.verify(token.trim()).map_err(refuse)?;
+        if now.as_seconds() >= claims.exp {
+            return Err(refuse("the token has expired"));
+        }
+        if now.as_seconds() + MAX_CLOCK_SKEW_SECONDS < claims.nbf {
+            return Err(refuse("the token is not valid yet"));
+        }
+        claims.scope().ok_or_else(|| {
+            refuse("the token's subject is neither an organization nor an application")
+        })
+    }
+
+    fn verify(&self, token: &str) -> Result<Claims, &'static str> {
+        let mut rules = Validation::new(Algorithm::HS256);
+        // The library reads the clock for these; the caller's `now` decides above.
+        (rules.validate_exp, rules.validate_nbf) = (false, false);
+        jsonwebtoken::decode(token, &self.decoding, &rules)
+            .map(|token| token.claims)
+            .map_err(|error| match error.kind() {
+                ErrorKind::InvalidSignature => "the token was not signed by this deployment",
+                ErrorKind::InvalidAlgorithm => "the token must use HS256",
+                _ => "malformed token",
+            })
+    }
+}
+
+/// How far ahead of ours the clock of the token's maker may be.
+const MAX_CLOCK_SKEW_SECONDS: i64 = 60;
+
+impl Claims {
+    fn scope(self) -> Option<Scope> {
+        if let Ok(organization) = self.sub.parse() {
+            return Some(Scope {
+                organization,
+                application: None,
+            });
+        }
+        let application = self.sub.parse().ok()?;
+        Some(Scope {
+            organization: self.organization?,
+            application: Some(application),
+        })
+    }
+}
+
+impl Scope {
+    /// Lets pass what only an organization's token may do.
+    ///
+    /// # Errors
+    /// [`ApiError::Forbidden`] for an application's token.
+    pub fn require_organization(&self) -> Result<(), ApiError> {
+        if self.application.is_none() {
+            Ok(())
+        } else {
+            Err(ApiError::Forbidden)
+        }
+    }
+
+    /// Lets pass what concerns this application.
+    ///
+    /// # Errors
+    /// [`ApiError::NotFound`] when the token is another application's: it may not learn of others.
+    pub fn require_application(&self, id: &ApplicationId) -> Result<(), ApiError> {
+        match &self.application {
+            Some(own) if own != id => Err(ApiError::NotFound("application")),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for TokenKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenKey(redacted)")
+    }
+}
+
+/// HMAC-SHA256 by the crates that sign webhooks: the JWT library's own choices would bring a second
+/// family of cryptography crates.
+struct HmacSha256(Hmac<Sha256>);
+
+impl HmacSha256 {
+    fn new(algorithm: Algorithm, key: &[u8]) -> JwtResult<Self> {
+        if algorithm != Algorithm::HS256 {
+            return Err(ErrorKind::InvalidAlgorithm.into());
+        }
+        let mac = Hmac::new_from_slice(key).map_err(|_| ErrorKind::InvalidKeyFormat)?;
+        Ok(Self(mac))
+    }
+}
+
+impl Signer<Vec<u8>> for HmacSha256 {
+    fn try_sign(&self, message: &[u8]) -> Result<Vec<u8>, signature::Error> {
+        Ok(self
+            .0
+            .clone()
+            .chain_update(message)
+            .finalize()
+            .into_bytes()
+            .to_vec())
+    }
+}
+
+impl Verifier<Vec<u8>> for HmacSha256 {
+    fn verify(&self, message: &[u8], signature: &Vec<u8>) -> Result<(), signature::Error> {
+        let mac = self.0.clone().chain_update(message);
+        // Compares in constant time.
+        mac.verify_slice(signature)
+            .map_err(|_| signature::Error::new())
+    }
+}
+
+impl JwtSigner for HmacSha256 {
+    fn algorithm(&self) -> Algorithm {
+        Algorithm::HS256
+    }
+}
+
+impl JwtVerifier for HmacSha256 {
+    fn algorithm(&self) -> Algorithm {
+        Algorithm::HS256
+    }
+}
+
+static PROVIDER: CryptoProvider = CryptoProvider {
+    signer_factory: |algorithm, key| Ok(Box::new(HmacSha256::new(*algorithm, key.as_bytes())?)),
+    verifier_factory: |algorithm, key| {
+        Ok(Box::new(HmacSha256::new(
+            *algorithm,
+            key.try_get_as_bytes()?,
+        )?))
+    },
+    key_utils: KeyUtils::new_unimplemented(),
+};
+
+fn install_provider() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // An error means that the process has a provider already, which serves as well.
+        let _ = PROVIDER.install_default();
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn key() -> TokenKey {
+        TokenKey::new(&[7; 64]).unwrap()
+    }
+
+    fn organization() -> Scope {
+        Scope {
+            organization: OrganizationId::new(NOW, [1; 15]),
+            application: None,
+        }
+    }
+
+    fn reason(key: &TokenKey, header: Option<&str>, now: Timestamp) -> String {
+        key.authenticate(header, now).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_token_carries_its_scope() {
+        let application = Scope {
+            application: Some(ApplicationId::new(NOW, [2; 15])),
+            ..organization()
+        };
+        for scope in [organization(), application] {
+            let token = key().mint(&scope, NOW, HOUR).unwrap();
+            assert_eq!(
+                key().authenticate(Some(&format!("Bearer {token}")), NOW),
+                Ok(scope)
+            );
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_why() {
+        let token = key().mint(&organization(), NOW, HOUR).unwrap();
+        let bearer = format!("Bearer {token}");
+        assert!(reason(&key(), None, NOW).contains("missing"));
+        assert!(reason(&key(), Some(&token), NOW).contains("malformed Authorization"));
+        assert!(reason(&key(), Some("Bearer x.y"), NOW).contains("malformed token"));
+        assert!(reason(&key(), Some(&bearer), NOW.plus(HOUR)).contains("expired"));
+        let other = TokenKey::new(&[8; 64]).unwrap();
+        assert!(reason(&other, Some(&bearer), NOW).contains("not signed by this deployment"));
+    }
+
+    #[test]
+    fn another_algorithm_is_refused() {
+        // {"alg":"none","typ":"JWT"} and a subject, without a signature.
+        let none = "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.eyJzdWIiOiJvcmdfMSJ9.";
+        assert!(
+            key()
+                .authenticate(Some(&format!("Bearer {none}")), NOW)
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn a_short_key_is_refused() {
+        assert_eq!(TokenKey::new(&[1; 31]).unwrap_err(), KeyError);
+    }
+
+    #[test]
+    fn an_application_token_reaches_its_application_only() {
+        let own = ApplicationId::new(NOW, [2; 15]);
+        let scope = Scope {
+            application: Some(own.clone()),
+            ..organization()
+        };
+        assert_eq!(scope.require_application(&own), Ok(()));
+        let other = ApplicationId::new(NOW, [3; 15]);
+        assert_eq!(
+            scope.require_application(&other),
+            Err(ApiError::NotFound("application"))
+        );
+        assert_eq!(scope.require_organization(), Err(ApiError::Forbidden));
+    }
+}
