@@ -9,7 +9,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{attempt::Attempt, name::EventTypeName, retry::RetrySchedule, timestamp::Timestamp};
+use crate::{
+    attempt::Attempt, id::AttemptId, name::EventTypeName, retry::RetrySchedule,
+    timestamp::Timestamp,
+};
 
 /// Attempts that a record keeps; older ones are dropped first.
 pub const MAX_ATTEMPTS_KEPT: usize = 50;
@@ -24,6 +27,8 @@ pub enum Status {
     Success,
     /// The last attempt of the schedule failed.
     Fail,
+    /// Nothing more is sent: the endpoint was disabled when an attempt was due.
+    Skipped,
 }
 
 /// The record of a delivery. Attribute names are short: a first-try success must fit one write unit.
@@ -88,6 +93,15 @@ pub fn plan(delivery: Option<&Delivery>, attempt: u32) -> Plan {
     }
 }
 
+/// The record of a delivery that ends because its endpoint is disabled.
+pub fn skip(before: Option<Delivery>, event_type: &EventTypeName) -> Delivery {
+    let mut delivery = before.unwrap_or_else(|| Delivery::pending(event_type));
+    delivery.status = Status::Skipped;
+    delivery.next_attempt_at = None;
+    delivery.version += 1;
+    delivery
+}
+
 /// Adds the attempt of number `number` to a delivery's record and decides the next step.
 ///
 /// `jitter` is from 0 to 1, see [`RetrySchedule::next_after`]. An attempt that a concurrent
@@ -101,14 +115,7 @@ pub fn record(
     now: Timestamp,
     jitter: f64,
 ) -> (Delivery, NextStep) {
-    let mut delivery = before.unwrap_or_else(|| Delivery {
-        status: Status::Sending,
-        event_type: event_type.clone(),
-        made: 0,
-        version: 0,
-        next_attempt_at: None,
-        attempts: Vec::new(),
-    });
+    let mut delivery = before.unwrap_or_else(|| Delivery::pending(event_type));
     let is_duplicate = delivery.made > number || delivery.status != Status::Sending;
     let is_success = attempt.is_success();
     delivery.push(attempt);
@@ -135,6 +142,23 @@ pub fn record(
 }
 
 impl Delivery {
+    /// A delivery without a record yet.
+    fn pending(event_type: &EventTypeName) -> Self {
+        Self {
+            status: Status::Sending,
+            event_type: event_type.clone(),
+            made: 0,
+            version: 0,
+            next_attempt_at: None,
+            attempts: Vec::new(),
+        }
+    }
+
+    /// Whether it holds this attempt.
+    pub fn holds(&self, attempt: &AttemptId) -> bool {
+        self.attempts.iter().any(|held| held.id == *attempt)
+    }
+
     fn push(&mut self, attempt: Attempt) {
         self.attempts.push(attempt);
         let surplus = self.attempts.len().saturating_sub(MAX_ATTEMPTS_KEPT);
@@ -148,7 +172,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{attempt::Outcome, id::AttemptId};
+    use crate::attempt::Outcome;
 
     const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 

@@ -5,7 +5,10 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use svix_ksuid::{KsuidLike, KsuidMs};
 
-use crate::timestamp::Timestamp;
+use crate::{
+    name::{NameError, Uid},
+    timestamp::Timestamp,
+};
 
 /// Random bytes that a new id takes.
 pub type Entropy = [u8; KsuidMs::PAYLOAD_BYTES];
@@ -99,6 +102,26 @@ prefixed_id!(
     AttemptId,
     "atmpt_"
 );
+
+/// How a caller names an application or an endpoint: by its id, or by the uid that it chose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reference<I> {
+    /// The id that Posthorn gave.
+    Id(I),
+    /// The customer's own id.
+    Uid(Uid),
+}
+
+impl<I: FromStr> FromStr for Reference<I> {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        match text.parse() {
+            Ok(id) => Ok(Self::Id(id)),
+            Err(_) => Uid::try_from(text.to_owned()).map(Self::Uid),
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {

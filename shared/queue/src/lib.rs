@@ -1,1 +1,10 @@
-//! queue
+//! The deliveries queue: what a task looks like on the wire, and how it is sent.
+//!
+//! Nothing else talks to SQS. Receiving and deleting is the event source's work: Lambda polls the
+//! queue and the dispatcher answers which records failed.
+
+mod send;
+mod task;
+
+pub use send::{DeliveriesQueue, QueueError};
+pub use task::{INLINE_PAYLOAD_BYTES, Task};

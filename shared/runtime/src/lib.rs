@@ -1,1 +1,14 @@
-//! runtime
+//! How a function starts and touches the world: settings, AWS clients, the token key, logs, the
+//! clock and random bytes. Rules live in `posthorn-domain`; this crate has none.
+
+pub mod aws;
+pub mod env;
+pub mod http;
+mod logs;
+mod world;
+
+pub use logs::init_logs;
+pub use world::{entropy, jitter, now};
+
+/// What a function's `main` may fail with; the Lambda runtime prints it.
+pub type StartError = Box<dyn std::error::Error + Send + Sync>;

@@ -1,1 +1,56 @@
-//! store
+//! Posthorn's tables: one struct per DynamoDB table, and nothing else talks to DynamoDB.
+//!
+//! | access | call | units |
+//! |---|---|---|
+//! | an application with its endpoints (ingest) | [`ConfigTable::application_with_endpoints`]: one strongly consistent Query | 1 RRU per 4 KB |
+//! | an application by its `uid` | [`ConfigTable::application_by_uid`]: strongly consistent GetItem | 1 RRU |
+//! | remember a message (ingest) | [`MessagesTable::put`]: one conditional PutItem | 1 WRU per KB |
+//! | `eventId`, `idempotency-key` (ingest, only with one of them) | [`MessagesTable::reserve`], [`MessagesTable::finish`] | 1 WRU each |
+//! | an endpoint (dispatcher) | [`ConfigTable::endpoint`]: eventually consistent GetItem, repeated strongly when older than the task | 0.5 RRU per 4 KB |
+//! | a delivery (dispatcher) | [`DeliveriesTable::get`]: likewise | 0.5 RRU per 4 KB |
+//! | a message's payload (dispatcher, when the task does not carry it) | [`MessagesTable::get`] | 0.5 RRU per 4 KB |
+//! | record an attempt (dispatcher) | [`DeliveriesTable::put`]: PutItem on the version that was read | 1 WRU per KB |
+//! | a retry later than 15 min (dispatcher) | [`ScheduleTable::put`] | 1 WRU |
+//! | due retries (scheduler) | [`ScheduleTable::due_in`]: one Query per minute and shard; [`ScheduleTable::cursor`] | 0.5 RRU per 4 KB |
+//! | lists (api) | a Query per shard, merged | 0.5–1 RRU per 4 KB |
+//!
+//! A first-try delivery of a small message to one endpoint costs 2 WRU and 2 RRU.
+//!
+//! Keys are in each table's file. Every table has the string keys `pk` and `sk` and the TTL
+//! attribute `ttl` (seconds). DynamoDB removes expired items late, so expiry that matters is also
+//! checked when reading.
+
+mod applications;
+mod config;
+mod deliveries;
+mod endpoints;
+mod error;
+mod event_types;
+mod guards;
+mod item;
+mod messages;
+mod page;
+mod schedule;
+
+pub use config::{ConfigTable, Written};
+pub use deliveries::DeliveriesTable;
+pub use error::StoreError;
+pub use guards::{Guard, Reservation};
+pub use messages::{MessagesTable, Put};
+pub use page::{Page, Range};
+pub use schedule::{ScheduleTable, Scheduled, minute_of};
+
+/// Whether a read sees every write that was acknowledged before it. Strong reads cost double.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Consistency {
+    /// May miss the writes of the last moments.
+    Eventual,
+    /// Sees all of them.
+    Strong,
+}
+
+impl Consistency {
+    fn is_strong(self) -> bool {
+        self == Self::Strong
+    }
+}

@@ -1,0 +1,94 @@
+//! Finds an application and its endpoints with one Query, also when it is named by its uid.
+//!
+//! Which application a uid stands for is remembered per process. The Query returns the application
+//! with its current uid, so a remembered answer that became wrong is noticed and looked up anew: a
+//! change holds for the very next message.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+use posthorn_domain::{
+    application::Application,
+    endpoint::Endpoint,
+    error::ApiError,
+    id::{ApplicationId, OrganizationId, Reference},
+    name::Uid,
+};
+use posthorn_store::ConfigTable;
+
+use crate::Refusal;
+
+/// Uids that a process remembers; about 2 MB.
+const MAX_REMEMBERED: usize = 10_000;
+
+const NOT_FOUND: ApiError = ApiError::NotFound("application");
+
+type Found = (Application, Vec<Endpoint>);
+
+/// Looks applications up.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    config: ConfigTable,
+    uids: Mutex<HashMap<(OrganizationId, Uid), ApplicationId>>,
+}
+
+impl Directory {
+    pub(crate) fn new(config: ConfigTable) -> Self {
+        Self {
+            config,
+            uids: Mutex::default(),
+        }
+    }
+
+    /// The application that a caller names, with its endpoints.
+    pub(crate) async fn find(
+        &self,
+        organization: &OrganizationId,
+        reference: &Reference<ApplicationId>,
+    ) -> Result<Found, Refusal> {
+        let uid = match reference {
+            Reference::Id(id) => return self.load(organization, id).await?.ok_or(NOT_FOUND.into()),
+            Reference::Uid(uid) => uid,
+        };
+        if let Some(id) = self.remembered(organization, uid)
+            && let Some(found) = self.load(organization, &id).await?
+            && found.0.uid.as_ref() == Some(uid)
+        {
+            return Ok(found);
+        }
+        let id = self
+            .config
+            .application_by_uid(organization, uid)
+            .await?
+            .ok_or(NOT_FOUND)?;
+        let found = self.load(organization, &id).await?.ok_or(NOT_FOUND)?;
+        self.remember(organization, uid, id);
+        Ok(found)
+    }
+
+    async fn load(
+        &self,
+        organization: &OrganizationId,
+        id: &ApplicationId,
+    ) -> Result<Option<Found>, Refusal> {
+        Ok(self
+            .config
+            .application_with_endpoints(organization, id)
+            .await?)
+    }
+
+    fn remembered(&self, organization: &OrganizationId, uid: &Uid) -> Option<ApplicationId> {
+        let uids = self.uids.lock().unwrap_or_else(PoisonError::into_inner);
+        uids.get(&(organization.clone(), uid.clone())).cloned()
+    }
+
+    fn remember(&self, organization: &OrganizationId, uid: &Uid, id: ApplicationId) {
+        let mut uids = self.uids.lock().unwrap_or_else(PoisonError::into_inner);
+        if uids.len() >= MAX_REMEMBERED {
+            uids.clear();
+        }
+        uids.insert((organization.clone(), uid.clone()), id);
+    }
+}

@@ -1,0 +1,93 @@
+//! HTTP ↔ domain.
+
+use lambda_http::{Body, Request, RequestExt, Response};
+use posthorn_domain::{
+    error::{ApiError, FieldError},
+    form::parse_body,
+    message::{MAX_PAYLOAD_BYTES, Message, MessageIn},
+};
+use posthorn_runtime::{http, now};
+use sha2::{Digest, Sha256};
+
+use crate::{Ingest, Refusal, publish::Publication};
+
+/// Bytes of a body beside its payload: names, channels and tags at their longest, and white space.
+const MAX_ENVELOPE_BYTES: usize = 64 * 1024;
+
+/// Answers one request.
+pub async fn handle(ingest: &Ingest, request: Request) -> Response<Body> {
+    let with_content = request
+        .query_string_parameters_ref()
+        .and_then(|query| query.first("with_content"));
+    let with_content = with_content != Some("false");
+    match accept(ingest, &request).await {
+        Ok(message) => accepted(&message, with_content),
+        Err(Refusal::Caller(error)) => http::error_response(&error),
+        Err(Refusal::Fault(reason)) => {
+            tracing::error!(reason, "a message could not be accepted");
+            http::error_response(&ApiError::Unavailable)
+        }
+    }
+}
+
+fn accepted(message: &Message, with_content: bool) -> Response<Body> {
+    let id = message.id.as_str();
+    tracing::info!(message = id, event_type = %message.event_type, destinations = message.destinations.len(), "accepted");
+    match serde_json::to_string(&message.to_out(with_content)) {
+        Ok(body) => http::json_response(202, body),
+        Err(_) => http::error_response(&ApiError::Unavailable),
+    }
+}
+
+async fn accept(ingest: &Ingest, request: &Request) -> Result<Message, Refusal> {
+    let now = now();
+    let scope = http::authenticate(&ingest.key, request.headers(), now)?;
+    let idempotency_key = http::idempotency_key(request.headers())?.map(hash);
+    let body = request.body().as_ref();
+    let message = read_message(body)?;
+    let parameters = request.path_parameters_ref();
+    let reference = parameters
+        .and_then(|path| path.first("app_id"))
+        .unwrap_or_default();
+    let reference = reference
+        .parse()
+        .map_err(|error| ApiError::from(FieldError::at("path", "app_id", format!("{error}"))))?;
+    let (application, endpoints) = ingest
+        .directory
+        .find(&scope.organization, &reference)
+        .await?;
+    scope.require_application(&application.id)?;
+    let request_hash = hash(body);
+    let publication = Publication {
+        scope,
+        application,
+        endpoints,
+        message,
+        idempotency_key,
+        request_hash,
+        now,
+    };
+    ingest.publish(publication).await
+}
+
+fn read_message(body: &[u8]) -> Result<MessageIn, ApiError> {
+    let too_large = |what: &str, limit: usize| {
+        let kib = limit / 1024;
+        Err(ApiError::TooLarge(format!(
+            "the {what} must have at most {kib} KiB ({limit} bytes)"
+        )))
+    };
+    if body.len() > MAX_PAYLOAD_BYTES + MAX_ENVELOPE_BYTES {
+        return too_large("request body", MAX_PAYLOAD_BYTES + MAX_ENVELOPE_BYTES);
+    }
+    let message: MessageIn = parse_body(body)?;
+    if message.payload.as_str().len() > MAX_PAYLOAD_BYTES {
+        return too_large("payload", MAX_PAYLOAD_BYTES);
+    }
+    Ok(message)
+}
+
+fn hash(bytes: impl AsRef<[u8]>) -> String {
+    let digest = Sha256::digest(bytes);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}

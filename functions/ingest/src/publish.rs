@@ -1,0 +1,196 @@
+//! The use case: remember a message, queue its tasks, and make a repeated request find its first.
+
+use std::{collections::HashMap, time::Duration};
+
+use posthorn_domain::{
+    application::Application,
+    endpoint::Endpoint,
+    error::{ApiError, FieldError},
+    filter::destinations,
+    id::{EndpointId, MessageId},
+    message::{Message, MessageIn},
+    timestamp::Timestamp,
+    token::Scope,
+};
+use posthorn_queue::Task;
+use posthorn_runtime::{entropy, http::IDEMPOTENCY_KEY};
+use posthorn_store::{Guard, Put, Reservation};
+
+use crate::{Ingest, Refusal};
+
+/// How long an `idempotency-key` is remembered.
+const KEY_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+
+/// A request that was read and authenticated.
+pub(crate) struct Publication {
+    pub(crate) scope: Scope,
+    pub(crate) application: Application,
+    pub(crate) endpoints: Vec<Endpoint>,
+    pub(crate) message: MessageIn,
+    /// The hash of the header's value: a key may be any text.
+    pub(crate) idempotency_key: Option<String>,
+    pub(crate) request_hash: String,
+    pub(crate) now: Timestamp,
+}
+
+/// What a guard says of a request.
+enum Turn {
+    /// Go on, with this message id.
+    Continue(Reservation),
+    /// The same request was accepted before.
+    Accepted(Reservation),
+}
+
+impl Ingest {
+    pub(crate) async fn publish(&self, publication: Publication) -> Result<Message, Refusal> {
+        let guards = publication.guards();
+        let reservation = match self.reserve(&publication, &guards).await? {
+            Turn::Accepted(earlier) => return Ok(publication.message(&earlier)),
+            Turn::Continue(reservation) => reservation,
+        };
+        let message = self.remember(&publication, &reservation).await?;
+        self.queue.send_all(&publication.tasks(&message)).await?;
+        for (guard, expires_at) in &guards {
+            let application = &publication.application.id;
+            self.messages
+                .finish(application, guard, &reservation, *expires_at)
+                .await?;
+        }
+        Ok(message)
+    }
+
+    /// Reserves every guard of a request. Without one this costs nothing.
+    async fn reserve(
+        &self,
+        publication: &Publication,
+        guards: &[(Guard, Timestamp)],
+    ) -> Result<Turn, Refusal> {
+        let mut reservation = publication.new_reservation();
+        for (guard, expires_at) in guards {
+            let application = &publication.application.id;
+            let earlier = self
+                .messages
+                .reserve(application, guard, &reservation, *expires_at)
+                .await?;
+            match earlier
+                .map(|earlier| judge(guard, earlier, &reservation))
+                .transpose()?
+            {
+                None => {}
+                Some(Turn::Continue(earlier)) => reservation = earlier,
+                Some(Turn::Accepted(earlier)) => return Ok(Turn::Accepted(earlier)),
+            }
+        }
+        Ok(Turn::Continue(reservation))
+    }
+
+    /// Stores the message. When an earlier try stored it, that try's destinations hold.
+    async fn remember(
+        &self,
+        publication: &Publication,
+        reservation: &Reservation,
+    ) -> Result<Message, Refusal> {
+        let message = publication.message(reservation);
+        let Application { id, shards, .. } = &publication.application;
+        Ok(match self.messages.put(id, *shards, &message).await? {
+            Put::New => message,
+            Put::Existed(stored) => *stored,
+        })
+    }
+}
+
+/// Decides what an earlier reservation of a guard means for this request.
+fn judge(guard: &Guard, earlier: Reservation, this: &Reservation) -> Result<Turn, ApiError> {
+    let is_same_request = earlier.request_hash == this.request_hash;
+    match guard {
+        Guard::IdempotencyKey(_) if !is_same_request => {
+            let msg = "was used before with another request body";
+            Err(FieldError::at("header", IDEMPOTENCY_KEY, msg).into())
+        }
+        Guard::IdempotencyKey(_) if earlier.finished => Ok(Turn::Accepted(earlier)),
+        Guard::EventId(id) if earlier.finished || !is_same_request => {
+            Err(ApiError::Conflict(format!(
+                "a message with the eventId `{id}` exists: {}",
+                earlier.message
+            )))
+        }
+        // The earlier try ended between the table and the queue: its caller got no answer.
+        Guard::IdempotencyKey(_) | Guard::EventId(_) => Ok(Turn::Continue(earlier)),
+    }
+}
+
+impl Publication {
+    fn guards(&self) -> Vec<(Guard, Timestamp)> {
+        let key = self.idempotency_key.clone().map(Guard::IdempotencyKey);
+        let event_id = self.message.event_id.clone().map(Guard::EventId);
+        let key = key.map(|guard| (guard, self.now.plus(KEY_LIFETIME)));
+        let event_id = event_id.map(|guard| (guard, self.expires_at(self.now)));
+        key.into_iter().chain(event_id).collect()
+    }
+
+    fn expires_at(&self, created_at: Timestamp) -> Timestamp {
+        self.message
+            .payload_retention_period
+            .unwrap_or_default()
+            .end(created_at)
+    }
+
+    fn new_reservation(&self) -> Reservation {
+        Reservation {
+            message: MessageId::new(self.now, entropy()),
+            created_at: self.now,
+            request_hash: self.request_hash.clone(),
+            finished: false,
+        }
+    }
+
+    fn message(&self, reservation: &Reservation) -> Message {
+        let MessageIn {
+            event_type,
+            payload,
+            event_id,
+            channels,
+            tags,
+            ..
+        } = &self.message;
+        Message {
+            id: reservation.message.clone(),
+            event_type: event_type.clone(),
+            event_id: event_id.clone(),
+            channels: channels.clone(),
+            tags: tags.clone(),
+            payload: payload.clone(),
+            destinations: destinations(&self.endpoints, event_type, channels.as_ref()),
+            created_at: reservation.created_at,
+            expires_at: self.expires_at(reservation.created_at),
+        }
+    }
+
+    /// One task for each destination that is not skipped.
+    fn tasks(&self, message: &Message) -> Vec<Task> {
+        let revisions: HashMap<&EndpointId, u64> = self
+            .endpoints
+            .iter()
+            .map(|endpoint| (&endpoint.id, endpoint.revision))
+            .collect();
+        let wanted = message
+            .destinations
+            .iter()
+            .filter(|destination| destination.skipped.is_none());
+        wanted
+            .map(|destination| Task {
+                organization: self.scope.organization.clone(),
+                application: self.application.id.clone(),
+                endpoint: destination.endpoint.clone(),
+                revision: revisions.get(&destination.endpoint).copied().unwrap_or(0),
+                message: message.id.clone(),
+                event_type: message.event_type.clone(),
+                shards: self.application.shards,
+                attempt: 0,
+                expires_at: message.expires_at,
+                payload: None,
+            })
+            .map(|task| task.with_payload(&message.payload))
+            .collect()
+    }
+}

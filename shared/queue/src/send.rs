@@ -1,0 +1,231 @@
+//! Sends tasks.
+
+use aws_sdk_sqs::{
+    Client,
+    error::{DisplayErrorContext, SdkError},
+    types::SendMessageBatchRequestEntry,
+};
+use posthorn_domain::id::EndpointId;
+
+use crate::Task;
+
+/// Entries of one SendMessageBatch (Amazon SQS: SendMessageBatch).
+const MAX_ENTRIES: usize = 10;
+
+/// Bytes of one SendMessageBatch. SQS takes 1 MiB since 2025; the older limit holds everywhere.
+const MAX_BATCH_BYTES: usize = 256 * 1024;
+
+/// How often entries that SQS refused for a fault of its own are sent again.
+const MAX_RESENDS: u32 = 3;
+
+/// The queue of delivery tasks.
+#[derive(Clone, Debug)]
+pub struct DeliveriesQueue {
+    client: Client,
+    url: String,
+}
+
+/// Tasks were not queued, or not all of them.
+#[derive(Debug, thiserror::Error)]
+pub enum QueueError {
+    /// SQS refused, was throttled or out of reach, after the SDK's retries.
+    #[error("SQS {operation} failed: {reason}")]
+    Aws {
+        /// The operation, as `SendMessageBatch`.
+        operation: &'static str,
+        /// The whole chain of causes, for logs.
+        reason: String,
+    },
+    /// SQS took the batch, but not these entries.
+    #[error("SQS refused {count} of the tasks: {reason}")]
+    Entries {
+        /// How many.
+        count: usize,
+        /// What SQS said of the first.
+        reason: String,
+    },
+    /// A task could not be written.
+    #[error("a task could not be written: {0}")]
+    Task(#[from] serde_json::Error),
+}
+
+struct Entry {
+    group: String,
+    body: String,
+    delay_seconds: u16,
+}
+
+impl DeliveriesQueue {
+    /// The queue of this URL.
+    pub fn new(client: Client, url: impl Into<String>) -> Self {
+        Self {
+            client,
+            url: url.into(),
+        }
+    }
+
+    /// Queues tasks for now, in batches. The endpoint is the message group: SQS fair queues keep
+    /// one endpoint's backlog from delaying the others.
+    ///
+    /// # Errors
+    /// [`QueueError`]; some tasks may have been queued.
+    pub async fn send_all(&self, tasks: impl IntoIterator<Item = &Task>) -> Result<(), QueueError> {
+        let mut entries = Vec::new();
+        for task in tasks {
+            let group = task.endpoint.to_string();
+            entries.push(Entry {
+                group,
+                body: task.to_body()?,
+                delay_seconds: 0,
+            });
+        }
+        self.send_entries(entries).await
+    }
+
+    /// Queues one task that waits in the queue first, 0 to 900 seconds.
+    ///
+    /// # Errors
+    /// [`QueueError`].
+    pub async fn send_after(&self, task: &Task, delay_seconds: u16) -> Result<(), QueueError> {
+        self.client
+            .send_message()
+            .queue_url(&self.url)
+            .message_group_id(task.endpoint.as_str())
+            .message_body(task.to_body()?)
+            .delay_seconds(i32::from(delay_seconds))
+            .send()
+            .await
+            .map_err(aws_error("SendMessage"))?;
+        Ok(())
+    }
+
+    /// Queues bodies of tasks as they are, each after its own wait of 0 to 900 seconds.
+    ///
+    /// # Errors
+    /// [`QueueError`]; some tasks may have been queued.
+    pub async fn send_bodies(
+        &self,
+        bodies: impl IntoIterator<Item = (EndpointId, String, u16)>,
+    ) -> Result<(), QueueError> {
+        let entry = |(endpoint, body, delay_seconds): (EndpointId, String, u16)| Entry {
+            group: endpoint.to_string(),
+            body,
+            delay_seconds,
+        };
+        self.send_entries(bodies.into_iter().map(entry).collect())
+            .await
+    }
+
+    async fn send_entries(&self, entries: Vec<Entry>) -> Result<(), QueueError> {
+        for batch in batches(entries) {
+            self.send_batch(batch).await?;
+        }
+        Ok(())
+    }
+
+    async fn send_batch(&self, mut batch: Vec<Entry>) -> Result<(), QueueError> {
+        for resend in 0..=MAX_RESENDS {
+            let requests = batch.iter().enumerate().map(|(i, entry)| request(i, entry));
+            let output = self
+                .client
+                .send_message_batch()
+                .queue_url(&self.url)
+                .set_entries(Some(requests.collect::<Result<_, _>>()?))
+                .send()
+                .await
+                .map_err(aws_error("SendMessageBatch"))?;
+            let Some(first) = output.failed.first() else {
+                return Ok(());
+            };
+            if resend == MAX_RESENDS || output.failed.iter().any(|failed| failed.sender_fault) {
+                let reason = first.message.clone().unwrap_or_else(|| first.code.clone());
+                return Err(QueueError::Entries {
+                    count: output.failed.len(),
+                    reason,
+                });
+            }
+            let failed: Vec<usize> = output
+                .failed
+                .iter()
+                .filter_map(|f| f.id.parse().ok())
+                .collect();
+            batch = keep(batch, &failed);
+        }
+        Ok(())
+    }
+}
+
+fn keep(batch: Vec<Entry>, wanted: &[usize]) -> Vec<Entry> {
+    let numbered = batch.into_iter().enumerate();
+    numbered
+        .filter(|(i, _)| wanted.contains(i))
+        .map(|(_, entry)| entry)
+        .collect()
+}
+
+fn request(id: usize, entry: &Entry) -> Result<SendMessageBatchRequestEntry, QueueError> {
+    SendMessageBatchRequestEntry::builder()
+        .id(id.to_string())
+        .message_group_id(&entry.group)
+        .message_body(&entry.body)
+        .delay_seconds(i32::from(entry.delay_seconds))
+        .build()
+        .map_err(|error| QueueError::Aws {
+            operation: "SendMessageBatch",
+            reason: error.to_string(),
+        })
+}
+
+/// Splits entries into batches that keep to SQS's limits, in order.
+fn batches(entries: Vec<Entry>) -> Vec<Vec<Entry>> {
+    let mut batches: Vec<Vec<Entry>> = Vec::new();
+    let mut bytes = 0;
+    for entry in entries {
+        bytes += entry.body.len();
+        match batches.last_mut() {
+            Some(batch) if batch.len() < MAX_ENTRIES && bytes <= MAX_BATCH_BYTES => {
+                batch.push(entry)
+            }
+            _ => {
+                bytes = entry.body.len();
+                batches.push(vec![entry]);
+            }
+        }
+    }
+    batches
+}
+
+fn aws_error<E, R>(operation: &'static str) -> impl FnOnce(SdkError<E, R>) -> QueueError
+where
+    E: std::error::Error + Send + Sync + 'static,
+    R: std::fmt::Debug + Send + Sync + 'static,
+{
+    move |error| QueueError::Aws {
+        operation,
+        reason: DisplayErrorContext(&error).to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sizes(bodies: &[usize]) -> Vec<usize> {
+        let entry = |n: &usize| Entry {
+            group: "g".into(),
+            body: "x".repeat(*n),
+            delay_seconds: 0,
+        };
+        batches(bodies.iter().map(entry).collect())
+            .iter()
+            .map(Vec::len)
+            .collect()
+    }
+
+    #[test]
+    fn batches_keep_to_ten_entries_and_256_kib() {
+        assert_eq!(sizes(&[1; 23]), [10, 10, 3]);
+        assert_eq!(sizes(&[100 * 1024; 5]), [2, 2, 1]);
+        assert!(sizes(&[]).is_empty());
+    }
+}

@@ -1,0 +1,74 @@
+//! AWS clients. Every function uses the same settings: one TLS provider, bounded time-outs, and the
+//! SDK's own retries with back-off. Endpoints, region and credentials come from the SDK's standard
+//! environment variables, so a local emulator needs no code here.
+
+use std::time::Duration;
+
+use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_smithy_http_client::{
+    Builder,
+    tls::{Provider, rustls_provider::CryptoMode},
+};
+use posthorn_domain::token::{KeyError, TokenKey};
+
+use crate::env::{self, EnvError};
+
+/// Attempts of one AWS call, the first included.
+const MAX_ATTEMPTS: u32 = 4;
+
+/// The longest time for one try of an AWS call: DynamoDB and SQS answer in milliseconds, so a slow
+/// one is better tried again. Long polls are not made by functions.
+const TRY_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The longest time for an AWS call with all its tries; below API Gateway's 30 s.
+const CALL_TIMEOUT: Duration = Duration::from_secs(12);
+
+/// The settings that all clients share.
+pub async fn config() -> SdkConfig {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(2))
+        .operation_attempt_timeout(TRY_TIMEOUT)
+        .operation_timeout(CALL_TIMEOUT)
+        .build();
+    aws_config::defaults(BehaviorVersion::latest())
+        .http_client(
+            Builder::new()
+                .tls_provider(Provider::Rustls(CryptoMode::Ring))
+                .build_https(),
+        )
+        .retry_config(RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS))
+        .timeout_config(timeouts)
+        .load()
+        .await
+}
+
+/// The token key could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenKeyError {
+    /// The variable that names the secret is missing.
+    #[error(transparent)]
+    Env(#[from] EnvError),
+    /// Secrets Manager did not give it.
+    #[error("the secret that TOKEN_KEY_SECRET names could not be read: {0}")]
+    Read(String),
+    /// It cannot be used.
+    #[error("the secret that TOKEN_KEY_SECRET names is unusable: {0}")]
+    Unusable(#[from] KeyError),
+}
+
+/// The key of bearer tokens, from the secret that `TOKEN_KEY_SECRET` names. One call per cold start.
+///
+/// # Errors
+/// [`TokenKeyError`].
+pub async fn token_key(config: &SdkConfig) -> Result<TokenKey, TokenKeyError> {
+    let name = env::required("TOKEN_KEY_SECRET")?;
+    let client = aws_sdk_secretsmanager::Client::new(config);
+    let output = client.get_secret_value().secret_id(name).send().await;
+    let output = output.map_err(|error| {
+        TokenKeyError::Read(aws_sdk_secretsmanager::error::DisplayErrorContext(&error).to_string())
+    })?;
+    let key = output
+        .secret_string()
+        .ok_or_else(|| TokenKeyError::Read("it holds no text".to_owned()))?;
+    Ok(TokenKey::new(key.as_bytes())?)
+}

@@ -1,0 +1,64 @@
+//! Between `lambda_http` and the domain: bearer tokens in, JSON and errors out.
+
+use lambda_http::{
+    Body, Response,
+    http::{HeaderMap, HeaderName, StatusCode, header},
+};
+use posthorn_domain::{
+    error::{ApiError, FieldError},
+    timestamp::Timestamp,
+    token::{Scope, TokenKey},
+};
+
+/// A header that lets a caller repeat a request safely.
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// Who is calling.
+///
+/// # Errors
+/// [`ApiError::Unauthorized`].
+pub fn authenticate(
+    key: &TokenKey,
+    headers: &HeaderMap,
+    now: Timestamp,
+) -> Result<Scope, ApiError> {
+    key.authenticate(text(headers, &header::AUTHORIZATION), now)
+}
+
+/// The value of `idempotency-key`.
+///
+/// # Errors
+/// [`ApiError::Invalid`] when it is empty, longer than 256 characters or not visible ASCII.
+pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
+    let Some(value) = headers.get(IDEMPOTENCY_KEY) else {
+        return Ok(None);
+    };
+    match value.to_str() {
+        Ok(key) if (1..=256).contains(&key.len()) => Ok(Some(key)),
+        _ => Err(FieldError::at(
+            "header",
+            IDEMPOTENCY_KEY,
+            "must have 1 to 256 visible ASCII characters",
+        )
+        .into()),
+    }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// A response with a JSON body.
+pub fn json_response(status: u16, body: String) -> Response<Body> {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() =
+        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let json = header::HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
+}
+
+/// The response for a refused request.
+pub fn error_response(error: &ApiError) -> Response<Body> {
+    json_response(error.status(), error.body())
+}

@@ -1,0 +1,203 @@
+//! The config table: applications, endpoints and event types.
+//!
+//! | pk | sk | item |
+//! |---|---|---|
+//! | `{org}#{app}` | `app` | the application |
+//! | `{org}#{app}` | `ep#{endpoint}` | an endpoint |
+//! | `{org}#{app}` | `epuid#{uid}` | which endpoint has that uid |
+//! | `{org}#apps` | `{app}` | a copy of the application, for lists |
+//! | `{org}#appuid` | `{uid}` | which application has that uid |
+//! | `{org}#types` | `type#{name}` | an event type |
+
+use aws_sdk_dynamodb::{
+    Client,
+    error::SdkError,
+    operation::{
+        query::builders::QueryFluentBuilder, transact_write_items::TransactWriteItemsError,
+    },
+    types::{ConditionCheck, Delete, Put, TransactWriteItem},
+};
+use posthorn_domain::id::{ApplicationId, OrganizationId};
+
+use crate::{
+    Consistency, Page, Range, StoreError,
+    item::{Item, Key, n, s},
+};
+
+/// The table that holds what customers configure.
+#[derive(Clone, Debug)]
+pub struct ConfigTable {
+    pub(crate) client: Client,
+    pub(crate) name: String,
+}
+
+/// How a conditional write ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// It is stored.
+    Yes,
+    /// The condition does not hold: the id or uid is taken, or the item changed since it was read.
+    Conflict,
+}
+
+pub(crate) fn application_pk(organization: &OrganizationId, application: &ApplicationId) -> String {
+    format!("{organization}#{application}")
+}
+
+impl ConfigTable {
+    /// The table of this name.
+    pub fn new(client: Client, name: impl Into<String>) -> Self {
+        Self {
+            client,
+            name: name.into(),
+        }
+    }
+
+    pub(crate) async fn get(
+        &self,
+        key: Key,
+        consistency: Consistency,
+    ) -> Result<Option<Item>, StoreError> {
+        let output = self
+            .client
+            .get_item()
+            .table_name(&self.name)
+            .set_key(Some(key.item()))
+            .consistent_read(consistency.is_strong())
+            .send()
+            .await
+            .map_err(StoreError::aws("GetItem"))?;
+        Ok(output.item)
+    }
+
+    /// Items of one partition between two sort keys, strongly consistent: a list right after a
+    /// write shows it.
+    pub(crate) fn query(&self, pk: String, range: Range) -> QueryFluentBuilder {
+        self.client
+            .query()
+            .table_name(&self.name)
+            .consistent_read(true)
+            .key_condition_expression("pk = :pk AND sk BETWEEN :low AND :high")
+            .expression_attribute_values(":pk", s(pk))
+            .expression_attribute_values(":low", s(range.low))
+            .expression_attribute_values(":high", s(range.high))
+    }
+
+    pub(crate) async fn page(
+        &self,
+        pk: String,
+        range: Range,
+        page: &Page,
+    ) -> Result<Vec<Item>, StoreError> {
+        let mut items = Vec::new();
+        let mut pages = self
+            .query(pk, page.narrow(range))
+            .scan_index_forward(page.ascending)
+            .into_paginator()
+            .page_size(page.query_limit())
+            .send();
+        while items.len() < page.limit {
+            let Some(output) = pages.next().await else {
+                break;
+            };
+            let output = output.map_err(StoreError::aws("Query"))?;
+            let admitted = output.items.unwrap_or_default().into_iter();
+            items.extend(admitted.filter(|item| {
+                let sk = item.get("sk").and_then(|sk| sk.as_s().ok());
+                sk.is_some_and(|sk| page.admits(sk))
+            }));
+        }
+        items.truncate(page.limit);
+        Ok(items)
+    }
+
+    /// Writes all or nothing.
+    pub(crate) async fn transact(
+        &self,
+        writes: Vec<TransactWriteItem>,
+    ) -> Result<Written, StoreError> {
+        let result = self
+            .client
+            .transact_write_items()
+            .set_transact_items(Some(writes))
+            .send()
+            .await;
+        match result {
+            Ok(_) => Ok(Written::Yes),
+            Err(error) if is_condition_failure(&error) => Ok(Written::Conflict),
+            Err(error) => Err(StoreError::aws("TransactWriteItems")(error)),
+        }
+    }
+
+    /// Puts an item that must not exist yet.
+    pub(crate) fn put_new(&self, item: Item) -> Result<TransactWriteItem, StoreError> {
+        let put = Put::builder()
+            .table_name(&self.name)
+            .set_item(Some(item))
+            .condition_expression("attribute_not_exists(pk)")
+            .build();
+        Ok(TransactWriteItem::builder()
+            .put(put.map_err(build_error)?)
+            .build())
+    }
+
+    /// Puts an item over the version that was read (attribute `revision` or `updated_at`).
+    pub(crate) fn put_over(
+        &self,
+        item: Item,
+        attribute: &'static str,
+        seen: impl ToString,
+    ) -> Result<TransactWriteItem, StoreError> {
+        let put = Put::builder()
+            .table_name(&self.name)
+            .set_item(Some(item))
+            .condition_expression("#a = :seen")
+            .expression_attribute_names("#a", attribute)
+            .expression_attribute_values(":seen", n(seen))
+            .build();
+        Ok(TransactWriteItem::builder()
+            .put(put.map_err(build_error)?)
+            .build())
+    }
+
+    pub(crate) fn delete(&self, key: Key) -> Result<TransactWriteItem, StoreError> {
+        let delete = Delete::builder()
+            .table_name(&self.name)
+            .set_key(Some(key.item()))
+            .build();
+        Ok(TransactWriteItem::builder()
+            .delete(delete.map_err(build_error)?)
+            .build())
+    }
+
+    pub(crate) fn require(&self, key: Key) -> Result<TransactWriteItem, StoreError> {
+        let check = ConditionCheck::builder()
+            .table_name(&self.name)
+            .set_key(Some(key.item()))
+            .condition_expression("attribute_exists(pk)")
+            .build();
+        Ok(TransactWriteItem::builder()
+            .condition_check(check.map_err(build_error)?)
+            .build())
+    }
+}
+
+fn build_error(error: aws_sdk_dynamodb::error::BuildError) -> StoreError {
+    StoreError::Aws {
+        operation: "TransactWriteItems",
+        reason: error.to_string(),
+    }
+}
+
+fn is_condition_failure<R>(error: &SdkError<TransactWriteItemsError, R>) -> bool {
+    let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) =
+        error.as_service_error()
+    else {
+        return false;
+    };
+    let failed = |code: Option<&str>| code == Some("ConditionalCheckFailed");
+    cancelled
+        .cancellation_reasons()
+        .iter()
+        .any(|reason| failed(reason.code()))
+}

@@ -1,0 +1,140 @@
+//! Endpoints in the config table.
+
+use posthorn_domain::{
+    endpoint::Endpoint,
+    id::{ApplicationId, EndpointId, OrganizationId},
+    name::Uid,
+};
+
+use crate::{
+    ConfigTable, Consistency, Page, Range, StoreError, Written,
+    applications::{endpoint_key, pointed_id, pointer},
+    config::application_pk,
+    item::{Key, entity},
+};
+
+fn uid_key(organization: &OrganizationId, application: &ApplicationId, uid: &Uid) -> Key {
+    Key::new(
+        application_pk(organization, application),
+        format!("epuid#{uid}"),
+    )
+}
+
+impl ConfigTable {
+    /// An endpoint.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn endpoint(
+        &self,
+        organization: &OrganizationId,
+        application: &ApplicationId,
+        id: &EndpointId,
+        consistency: Consistency,
+    ) -> Result<Option<Endpoint>, StoreError> {
+        let item = self
+            .get(endpoint_key(organization, application, id), consistency)
+            .await?;
+        item.map(entity).transpose()
+    }
+
+    /// Which endpoint of an application has this uid.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn endpoint_by_uid(
+        &self,
+        organization: &OrganizationId,
+        application: &ApplicationId,
+        uid: &Uid,
+    ) -> Result<Option<EndpointId>, StoreError> {
+        let item = self
+            .get(uid_key(organization, application, uid), Consistency::Strong)
+            .await?;
+        item.map(|item| pointed_id(&item)).transpose()
+    }
+
+    /// Endpoints in the order they were created. The page's `after` is an endpoint's id.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn endpoints(
+        &self,
+        organization: &OrganizationId,
+        application: &ApplicationId,
+        page: &Page,
+    ) -> Result<Vec<Endpoint>, StoreError> {
+        let range = Range {
+            low: "ep#".to_owned(),
+            high: "ep$".to_owned(),
+        };
+        let page = Page {
+            after: page.after.as_ref().map(|id| format!("ep#{id}")),
+            ..page.clone()
+        };
+        let items = self
+            .page(application_pk(organization, application), range, &page)
+            .await?;
+        items.into_iter().map(entity).collect()
+    }
+
+    /// Stores a new endpoint; a conflict means that its uid is taken or the application is gone.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn create_endpoint(
+        &self,
+        organization: &OrganizationId,
+        application: &ApplicationId,
+        new: &Endpoint,
+    ) -> Result<Written, StoreError> {
+        let mut writes = vec![
+            self.require_application(organization, application)?,
+            self.put_new(endpoint_key(organization, application, &new.id).with(new)?)?,
+        ];
+        if let Some(uid) = &new.uid {
+            let key = uid_key(organization, application, uid);
+            writes.push(self.put_new(pointer(key, new.id.as_str()))?);
+        }
+        self.transact(writes).await
+    }
+
+    /// Replaces an endpoint that was read as `before`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn update_endpoint(
+        &self,
+        organization: &OrganizationId,
+        application: &ApplicationId,
+        before: &Endpoint,
+        after: &Endpoint,
+    ) -> Result<Written, StoreError> {
+        let item = endpoint_key(organization, application, &after.id).with(after)?;
+        let mut writes = vec![self.put_over(item, "revision", before.revision)?];
+        if before.uid != after.uid {
+            let key = |uid: &Uid| uid_key(organization, application, uid);
+            let (old, new) = (before.uid.as_ref().map(key), after.uid.as_ref().map(key));
+            writes.extend(self.move_uid(old, new, after.id.as_str())?);
+        }
+        self.transact(writes).await
+    }
+
+    /// Deletes an endpoint; tasks that still name it are dropped when they arrive.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn delete_endpoint(
+        &self,
+        organization: &OrganizationId,
+        application: &ApplicationId,
+        endpoint: &Endpoint,
+    ) -> Result<(), StoreError> {
+        let mut writes =
+            vec![self.delete(endpoint_key(organization, application, &endpoint.id))?];
+        if let Some(uid) = &endpoint.uid {
+            writes.push(self.delete(uid_key(organization, application, uid))?);
+        }
+        self.transact(writes).await.map(|_| ())
+    }
+}

@@ -1,0 +1,134 @@
+//! Guards: the rows that make a repeated `eventId` or `idempotency-key` find its first message.
+//!
+//! A guard is reserved before the message is stored and finished after its tasks are queued. A
+//! request that ends in between leaves it unfinished; the same request again then continues with
+//! the reserved message id instead of making a second message.
+
+use aws_sdk_dynamodb::{
+    error::SdkError, operation::put_item::PutItemError, types::ReturnValuesOnConditionCheckFailure,
+};
+use posthorn_domain::{
+    id::{ApplicationId, MessageId},
+    name::EventId,
+    timestamp::Timestamp,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    MessagesTable, StoreError,
+    item::{Item, Key, entity, n, ttl},
+};
+
+/// What is guarded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Guard {
+    /// The caller's id of the event; lasts as long as the message.
+    EventId(EventId),
+    /// The `idempotency-key` header, as the hex of its hash: it may be any text.
+    IdempotencyKey(String),
+}
+
+/// What a guard remembers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reservation {
+    /// The message that the request made, or was about to make.
+    #[serde(rename = "m")]
+    pub message: MessageId,
+    /// When it was made.
+    #[serde(rename = "t")]
+    pub created_at: Timestamp,
+    /// A hash of the request, to tell a repetition from another request.
+    #[serde(rename = "h")]
+    pub request_hash: String,
+    /// Whether all tasks were queued.
+    #[serde(rename = "o")]
+    pub finished: bool,
+}
+
+fn key(application: &ApplicationId, guard: &Guard) -> Key {
+    let pk = match guard {
+        Guard::EventId(id) => format!("{application}#event#{id}"),
+        Guard::IdempotencyKey(hash) => format!("{application}#key#{hash}"),
+    };
+    Key::new(pk, "guard")
+}
+
+impl MessagesTable {
+    /// Reserves a guard until it expires. `Some` is the reservation of an earlier request.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn reserve(
+        &self,
+        application: &ApplicationId,
+        guard: &Guard,
+        reservation: &Reservation,
+        expires_at: Timestamp,
+    ) -> Result<Option<Reservation>, StoreError> {
+        let result = self
+            .client
+            .put_item()
+            .table_name(&self.name)
+            .set_item(Some(item(application, guard, reservation, expires_at)?))
+            // TTL removes late, so an expired guard may still be there. A retry of the SDK finds
+            // its own reservation.
+            .condition_expression("attribute_not_exists(pk) OR #ttl <= :now OR m = :m")
+            .expression_attribute_names("#ttl", "ttl")
+            .expression_attribute_values(":now", n(reservation.created_at.as_seconds()))
+            .expression_attribute_values(":m", crate::item::s(reservation.message.as_str()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        match result {
+            Ok(_) => Ok(None),
+            Err(error) => match take_existing(&error) {
+                Some(existing) => entity(existing).map(Some),
+                None => Err(StoreError::aws("PutItem")(error)),
+            },
+        }
+    }
+
+    /// Marks a guard's request as complete.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn finish(
+        &self,
+        application: &ApplicationId,
+        guard: &Guard,
+        reservation: &Reservation,
+        expires_at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let finished = Reservation {
+            finished: true,
+            ..reservation.clone()
+        };
+        self.client
+            .put_item()
+            .table_name(&self.name)
+            .set_item(Some(item(application, guard, &finished, expires_at)?))
+            .send()
+            .await
+            .map_err(StoreError::aws("PutItem"))?;
+        Ok(())
+    }
+}
+
+fn item(
+    application: &ApplicationId,
+    guard: &Guard,
+    reservation: &Reservation,
+    expires_at: Timestamp,
+) -> Result<Item, StoreError> {
+    let mut item = key(application, guard).with(reservation)?;
+    item.extend([ttl(expires_at)]);
+    Ok(item)
+}
+
+/// The item that made a condition fail.
+pub(crate) fn take_existing<R>(error: &SdkError<PutItemError, R>) -> Option<Item> {
+    match error.as_service_error() {
+        Some(PutItemError::ConditionalCheckFailedException(failed)) => failed.item().cloned(),
+        _ => None,
+    }
+}

@@ -1,0 +1,58 @@
+//! Items: an entity's attributes with its keys beside them.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use posthorn_domain::timestamp::Timestamp;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
+
+use crate::StoreError;
+
+pub(crate) type Item = HashMap<String, AttributeValue>;
+
+/// A primary key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Key {
+    pub(crate) pk: String,
+    pub(crate) sk: String,
+}
+
+impl Key {
+    pub(crate) fn new(pk: impl Into<String>, sk: impl Into<String>) -> Self {
+        Self {
+            pk: pk.into(),
+            sk: sk.into(),
+        }
+    }
+
+    /// The key alone, as reads and deletes take it.
+    pub(crate) fn item(self) -> Item {
+        HashMap::from([("pk".to_owned(), s(self.pk)), ("sk".to_owned(), s(self.sk))])
+    }
+
+    /// The key with an entity's attributes.
+    pub(crate) fn with<T: Serialize>(self, entity: &T) -> Result<Item, StoreError> {
+        let mut item: Item = to_item(entity)?;
+        item.extend(self.item());
+        Ok(item)
+    }
+}
+
+/// Reads an entity from an item; keys and attributes of no meaning to it are passed over.
+pub(crate) fn entity<T: DeserializeOwned>(item: Item) -> Result<T, StoreError> {
+    Ok(from_item(item)?)
+}
+
+pub(crate) fn s(text: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(text.into())
+}
+
+pub(crate) fn n(number: impl ToString) -> AttributeValue {
+    AttributeValue::N(number.to_string())
+}
+
+/// The TTL attribute: DynamoDB removes the item some time after this point.
+pub(crate) fn ttl(expires_at: Timestamp) -> (String, AttributeValue) {
+    ("ttl".to_owned(), n(expires_at.as_seconds()))
+}

@@ -1,0 +1,281 @@
+//! The messages table.
+//!
+//! | pk | sk | item |
+//! |---|---|---|
+//! | `{app}#{shard}` | `{message}` | a message |
+//! | `{app}#event#{eventId}`, `{app}#key#{hash}` | `guard` | see [`crate::Guard`] |
+//!
+//! The payload is kept as zstd when that is smaller: a typical 2 KB of JSON then fits one write unit.
+
+use aws_sdk_dynamodb::{
+    Client,
+    primitives::Blob,
+    types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
+};
+use futures_util::future::try_join_all;
+use posthorn_domain::{
+    filter::Destination,
+    id::{ApplicationId, MessageId},
+    message::{MAX_PAYLOAD_BYTES, Message, MessageChannels, MessageTags, Payload},
+    name::{EventId, EventTypeName},
+    shard::shard_of,
+    timestamp::Timestamp,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Consistency, Page, Range, StoreError,
+    guards::take_existing,
+    item::{Item, Key, entity, s, ttl},
+};
+
+/// The table that holds messages.
+#[derive(Clone, Debug)]
+pub struct MessagesTable {
+    pub(crate) client: Client,
+    pub(crate) name: String,
+}
+
+/// How storing a message ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Put {
+    /// It is stored.
+    New,
+    /// A message of that id was stored before, by an earlier try; this is what it holds.
+    Existed(Box<Message>),
+}
+
+/// A message's attributes; names are short because they count into its size.
+#[derive(Serialize, Deserialize)]
+struct Attributes {
+    #[serde(rename = "e")]
+    event_type: EventTypeName,
+    #[serde(rename = "i", default, skip_serializing_if = "Option::is_none")]
+    event_id: Option<EventId>,
+    #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
+    channels: Option<MessageChannels>,
+    #[serde(rename = "g", default, skip_serializing_if = "Option::is_none")]
+    tags: Option<MessageTags>,
+    #[serde(rename = "d")]
+    destinations: Vec<Destination>,
+    #[serde(rename = "t")]
+    created_at: Timestamp,
+    #[serde(rename = "x")]
+    expires_at: Timestamp,
+}
+
+fn key(application: &ApplicationId, shards: u16, id: &MessageId) -> Key {
+    Key::new(pk(application, shard_of(id, shards)), id.as_str())
+}
+
+fn pk(application: &ApplicationId, shard: u16) -> String {
+    format!("{application}#{shard}")
+}
+
+impl MessagesTable {
+    /// The table of this name.
+    pub fn new(client: Client, name: impl Into<String>) -> Self {
+        Self {
+            client,
+            name: name.into(),
+        }
+    }
+
+    /// Stores a message unless it is stored already.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn put(
+        &self,
+        application: &ApplicationId,
+        shards: u16,
+        message: &Message,
+    ) -> Result<Put, StoreError> {
+        let result = self
+            .client
+            .put_item()
+            .table_name(&self.name)
+            .set_item(Some(to_item(application, shards, message)?))
+            .condition_expression("attribute_not_exists(pk)")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        match result {
+            Ok(_) => Ok(Put::New),
+            Err(error) => match take_existing(&error) {
+                Some(item) => Ok(Put::Existed(Box::new(to_message(item)?))),
+                None => Err(StoreError::aws("PutItem")(error)),
+            },
+        }
+    }
+
+    /// A message.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn get(
+        &self,
+        application: &ApplicationId,
+        shards: u16,
+        id: &MessageId,
+        consistency: Consistency,
+    ) -> Result<Option<Message>, StoreError> {
+        let output = self
+            .client
+            .get_item()
+            .table_name(&self.name)
+            .set_key(Some(key(application, shards, id).item()))
+            .consistent_read(consistency.is_strong())
+            .send()
+            .await
+            .map_err(StoreError::aws("GetItem"))?;
+        output.item.map(to_message).transpose()
+    }
+
+    /// Messages by id, which is by time. The page's `after` is a message's id. Strongly consistent.
+    ///
+    /// Reads at most `limit + 1` messages of each shard.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn list(
+        &self,
+        application: &ApplicationId,
+        shards: u16,
+        page: &Page,
+    ) -> Result<Vec<Message>, StoreError> {
+        let pages =
+            try_join_all((0..shards).map(|shard| self.list_shard(application, shard, page)))
+                .await?;
+        Ok(page.merge(pages))
+    }
+
+    async fn list_shard(
+        &self,
+        application: &ApplicationId,
+        shard: u16,
+        page: &Page,
+    ) -> Result<Vec<(String, Message)>, StoreError> {
+        let range = Range {
+            low: "msg_".to_owned(),
+            high: "msg_~".to_owned(),
+        };
+        let items = query_shard(
+            &self.client,
+            &self.name,
+            pk(application, shard),
+            range,
+            page,
+            true,
+        )
+        .await?;
+        let messages = items.into_iter().map(to_message);
+        messages
+            .map(|message| message.map(|m| (m.id.to_string(), m)))
+            .collect()
+    }
+}
+
+/// One shard's part of a page: reads until the page is full or the shard ends.
+pub(crate) async fn query_shard(
+    client: &Client,
+    table: &str,
+    pk: String,
+    range: Range,
+    page: &Page,
+    consistent: bool,
+) -> Result<Vec<Item>, StoreError> {
+    let range = page.narrow(range);
+    let limit = page.query_limit();
+    let mut pages = client
+        .query()
+        .table_name(table)
+        .consistent_read(consistent)
+        .scan_index_forward(page.ascending)
+        .key_condition_expression("pk = :pk AND sk BETWEEN :low AND :high")
+        .expression_attribute_values(":pk", s(pk))
+        .expression_attribute_values(":low", s(range.low))
+        .expression_attribute_values(":high", s(range.high))
+        .into_paginator()
+        .page_size(limit)
+        .send();
+    let mut items = Vec::new();
+    while items.len() < page.limit + 1 {
+        let Some(output) = pages.next().await else {
+            break;
+        };
+        items.extend(
+            output
+                .map_err(StoreError::aws("Query"))?
+                .items
+                .unwrap_or_default(),
+        );
+    }
+    Ok(items)
+}
+
+fn to_item(
+    application: &ApplicationId,
+    shards: u16,
+    message: &Message,
+) -> Result<Item, StoreError> {
+    let attributes = Attributes {
+        event_type: message.event_type.clone(),
+        event_id: message.event_id.clone(),
+        channels: message.channels.clone(),
+        tags: message.tags.clone(),
+        destinations: message.destinations.clone(),
+        created_at: message.created_at,
+        expires_at: message.expires_at,
+    };
+    let mut item = key(application, shards, &message.id).with(&attributes)?;
+    item.extend([
+        ttl(message.expires_at),
+        payload_attribute(&message.payload)?,
+    ]);
+    Ok(item)
+}
+
+/// `z` (zstd) or `p` (as it is), whichever is smaller.
+fn payload_attribute(payload: &Payload) -> Result<(String, AttributeValue), StoreError> {
+    let text = payload.as_str();
+    let packed = zstd::bulk::compress(text.as_bytes(), zstd::DEFAULT_COMPRESSION_LEVEL)?;
+    Ok(if packed.len() < text.len() {
+        ("z".to_owned(), AttributeValue::B(Blob::new(packed)))
+    } else {
+        ("p".to_owned(), s(text))
+    })
+}
+
+fn read_payload(item: &Item) -> Result<Payload, StoreError> {
+    let text = match (item.get("z"), item.get("p")) {
+        (Some(AttributeValue::B(packed)), _) => {
+            let bytes = zstd::bulk::decompress(packed.as_ref(), MAX_PAYLOAD_BYTES)?;
+            String::from_utf8(bytes).map_err(|_| StoreError::Attribute("z"))?
+        }
+        (_, Some(AttributeValue::S(text))) => text.clone(),
+        _ => return Err(StoreError::Attribute("z")),
+    };
+    Payload::from_text(text).map_err(|_| StoreError::Attribute("z"))
+}
+
+fn to_message(item: Item) -> Result<Message, StoreError> {
+    let payload = read_payload(&item)?;
+    let id = item
+        .get("sk")
+        .and_then(|sk| sk.as_s().ok())
+        .and_then(|sk| sk.parse().ok());
+    let id = id.ok_or(StoreError::Attribute("sk"))?;
+    let attributes: Attributes = entity(item)?;
+    Ok(Message {
+        id,
+        event_type: attributes.event_type,
+        event_id: attributes.event_id,
+        channels: attributes.channels,
+        tags: attributes.tags,
+        payload,
+        destinations: attributes.destinations,
+        created_at: attributes.created_at,
+        expires_at: attributes.expires_at,
+    })
+}
