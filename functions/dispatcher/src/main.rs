@@ -1,2 +1,36 @@
-//! dispatcher
-fn main() {}
+//! The dispatcher Lambda: wires [`posthorn_dispatcher`] to AWS.
+
+use std::{sync::Arc, time::Duration};
+
+use aws_lambda_events::event::sqs::SqsEvent;
+use lambda_runtime::{LambdaEvent, run, service_fn};
+use posthorn_dispatcher::{Dispatcher, Sender, Settings};
+use posthorn_queue::DeliveriesQueue;
+use posthorn_runtime::{StartError, aws, env, init_logs};
+use posthorn_store::{ConfigTable, DeliveriesTable, MessagesTable, ScheduleTable};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), StartError> {
+    init_logs();
+    let config = aws::config().await;
+    let dynamodb = aws_sdk_dynamodb::Client::new(&config);
+    let sqs = aws_sdk_sqs::Client::new(&config);
+    let settings = Settings {
+        request_timeout: Duration::from_secs(env::parsed("REQUEST_TIMEOUT_SECONDS")?),
+        svix_headers: env::parsed("SVIX_HEADERS")?,
+        addresses: env::address_policy()?,
+    };
+    let dispatcher = Arc::new(Dispatcher {
+        config: ConfigTable::new(dynamodb.clone(), env::required("CONFIG_TABLE")?),
+        messages: MessagesTable::new(dynamodb.clone(), env::required("MESSAGES_TABLE")?),
+        deliveries: DeliveriesTable::new(dynamodb.clone(), env::required("DELIVERIES_TABLE")?),
+        schedule: ScheduleTable::new(dynamodb, env::required("SCHEDULE_TABLE")?),
+        queue: DeliveriesQueue::new(sqs, env::required("DELIVERIES_QUEUE_URL")?),
+        retries: env::parsed("RETRY_SCHEDULE")?,
+        sender: Sender::new(settings)?,
+    });
+    run(service_fn(|event: LambdaEvent<SqsEvent>| async {
+        Ok::<_, StartError>(dispatcher.handle(event.payload).await)
+    }))
+    .await
+}

@@ -1,1 +1,134 @@
-//! scheduler
+//! The scheduler: every minute, queues the attempts that fall due in the next one.
+//!
+//! A cursor in the table names the last minute whose tasks were all queued. A run works from there
+//! to the coming minute, so what a crashed or missed run left behind is queued by the next one.
+//! Tasks wait in the queue to their exact second. Cost follows due rows, not pending ones.
+
+use std::time::Duration;
+
+use posthorn_domain::{
+    retry::{Wait, wait_until},
+    timestamp::Timestamp,
+};
+use posthorn_queue::{DeliveriesQueue, QueueError};
+use posthorn_runtime::now;
+use posthorn_store::{ScheduleTable, Scheduled, StoreError, minute_of};
+use serde::Serialize;
+
+/// Minutes that the first run of a deployment looks back.
+const FIRST_LOOK_BACK: i64 = 60;
+
+/// Minutes that any run looks back at most: rows that are older are gone (TTL).
+const MAX_LOOK_BACK: i64 = 2 * 24 * 60;
+
+/// Time to leave at the end of a run, for the batch that is under way.
+const MARGIN: Duration = Duration::from_secs(15);
+
+/// What the function works with; built once per process.
+#[derive(Debug)]
+pub struct Scheduler {
+    /// Attempts to come.
+    pub schedule: ScheduleTable,
+    /// Where they go when they are due.
+    pub queue: DeliveriesQueue,
+}
+
+/// What a run did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Minutes whose tasks are queued.
+    pub minutes: u32,
+    /// Tasks queued.
+    pub queued: usize,
+}
+
+/// Why a run ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A read or write of the table failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Tasks could not be queued.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+}
+
+impl Scheduler {
+    /// Queues what is due up to the end of the coming minute; stops in time before `deadline`.
+    ///
+    /// # Errors
+    /// [`RunError`]; the cursor then stands before the minute that failed.
+    pub async fn run(
+        &self,
+        started_at: Timestamp,
+        deadline: Timestamp,
+    ) -> Result<Report, RunError> {
+        let mut report = Report::default();
+        for minute in minutes(self.schedule.cursor().await?, started_at) {
+            if now().plus(MARGIN) > deadline {
+                tracing::warn!(minute, "out of time; the next run goes on");
+                break;
+            }
+            report.queued += self.queue_minute(minute).await?;
+            report.minutes += 1;
+            self.schedule.set_cursor(minute).await?;
+        }
+        tracing::info!(
+            minutes = report.minutes,
+            queued = report.queued,
+            "scheduled"
+        );
+        Ok(report)
+    }
+
+    async fn queue_minute(&self, minute: i64) -> Result<usize, RunError> {
+        let rows = self.schedule.due_in(minute).await?;
+        let count = rows.len();
+        let now = now();
+        let bodies = rows.into_iter().map(
+            |Scheduled {
+                 due,
+                 endpoint,
+                 body,
+                 ..
+             }| {
+                let seconds = match wait_until(due, now) {
+                    Wait::Queue { seconds } => seconds,
+                    // Rows of the coming minute are never that far away.
+                    Wait::Schedule { .. } => 900,
+                };
+                (endpoint, body, seconds)
+            },
+        );
+        self.queue.send_bodies(bodies).await?;
+        Ok(count)
+    }
+}
+
+/// The minutes that a run works through: behind the cursor, up to the coming minute.
+fn minutes(cursor: Option<i64>, now: Timestamp) -> std::ops::RangeInclusive<i64> {
+    let coming = minute_of(now) + 1;
+    let first = cursor.map_or(coming - FIRST_LOOK_BACK, |done| done + 1);
+    first.max(coming - MAX_LOOK_BACK)..=coming
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(600_000_000);
+    const COMING: i64 = 10_001;
+
+    #[test]
+    fn a_run_goes_on_where_the_last_one_ended() {
+        assert_eq!(minutes(Some(COMING - 1), NOW), COMING..=COMING);
+        assert_eq!(minutes(Some(COMING - 30), NOW), COMING - 29..=COMING);
+        assert!(minutes(Some(COMING), NOW).is_empty(), "twice in a minute");
+    }
+
+    #[test]
+    fn look_back_is_bounded() {
+        assert_eq!(minutes(None, NOW), COMING - FIRST_LOOK_BACK..=COMING);
+        assert_eq!(minutes(Some(0), NOW), COMING - MAX_LOOK_BACK..=COMING);
+    }
+}

@@ -1,0 +1,127 @@
+//! Makes one signed request (Standard Webhooks 1.0) and says what came of it.
+
+use std::{sync::Arc, time::Duration};
+
+use posthorn_domain::{
+    address::Policy,
+    attempt::{FailureClass, MAX_RESPONSE_BYTES, Outcome},
+    endpoint::Endpoint,
+    id::MessageId,
+    message::Payload,
+    timestamp::Timestamp,
+};
+use posthorn_runtime::StartError;
+use reqwest::{Client, RequestBuilder, Response, header, redirect};
+
+use crate::{classify::classify, resolve::GuardedResolver};
+
+/// The longest time to connect; inside the whole request's time.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Connections idle for longer are not used again: a frozen function may have missed their end.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
+
+const USER_AGENT: &str = concat!("Posthorn/", env!("CARGO_PKG_VERSION"));
+
+/// How requests are made.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// From the connection to the last byte of the response that is read.
+    pub request_timeout: Duration,
+    /// Whether to send `svix-*` headers too.
+    pub svix_headers: bool,
+    /// Where requests may go.
+    pub addresses: Policy,
+}
+
+/// Makes requests.
+#[derive(Debug)]
+pub struct Sender {
+    client: Client,
+    settings: Settings,
+}
+
+impl Sender {
+    /// Prepares a client that follows no redirects, uses no proxy and connects to checked addresses only.
+    ///
+    /// # Errors
+    /// When the system's root certificates cannot be read.
+    pub fn new(settings: Settings) -> Result<Self, StartError> {
+        // An error means that the process has a provider already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = Client::builder()
+            .dns_resolver(Arc::new(GuardedResolver::new(settings.addresses.clone())))
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(settings.request_timeout)
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .user_agent(USER_AGENT)
+            .build()?;
+        Ok(Self { client, settings })
+    }
+
+    /// Posts a payload to an endpoint. Whatever the endpoint does is an outcome.
+    pub(crate) async fn send(
+        &self,
+        endpoint: &Endpoint,
+        id: &MessageId,
+        at: Timestamp,
+        payload: &Payload,
+    ) -> Outcome {
+        // An IP literal never reaches the resolver, so the URL itself is checked, too.
+        let Ok(url) = self.settings.addresses.check(&endpoint.url) else {
+            return Outcome::Failure(FailureClass::Blocked);
+        };
+        let body = payload.as_str().as_bytes();
+        let signature = endpoint.secret.sign(id, at, body);
+        let request = self
+            .client
+            .post(url)
+            .header(header::CONTENT_TYPE, "application/json");
+        let request = self.signed(request, id, at, &signature).body(body.to_vec());
+        match read(request).await {
+            Ok(outcome) => outcome,
+            Err(error) => Outcome::Failure(classify(&error)),
+        }
+    }
+
+    fn signed(
+        &self,
+        request: RequestBuilder,
+        id: &MessageId,
+        at: Timestamp,
+        signature: &str,
+    ) -> RequestBuilder {
+        let values = [
+            ("id", id.as_str()),
+            ("timestamp", &at.as_seconds().to_string()),
+            ("signature", signature),
+        ];
+        let families: &[&str] = if self.settings.svix_headers {
+            &["webhook", "svix"]
+        } else {
+            &["webhook"]
+        };
+        families.iter().fold(request, |request, family| {
+            values.iter().fold(request, |request, (name, value)| {
+                request.header(format!("{family}-{name}"), *value)
+            })
+        })
+    }
+}
+
+/// Sends and reads at most [`MAX_RESPONSE_BYTES`] of the answer: a longer body, or an endless one, is
+/// cut off, and the client's time-out covers reading it.
+async fn read(request: RequestBuilder) -> Result<Outcome, reqwest::Error> {
+    let mut response: Response = request.send().await?;
+    let status = response.status().as_u16();
+    let mut body = Vec::new();
+    while body.len() < MAX_RESPONSE_BYTES {
+        let Some(chunk) = response.chunk().await? else {
+            break;
+        };
+        body.extend_from_slice(&chunk[..chunk.len().min(MAX_RESPONSE_BYTES - body.len())]);
+    }
+    Ok(Outcome::Response { status, body })
+}
