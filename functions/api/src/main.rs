@@ -1,2 +1,26 @@
-//! api
-fn main() {}
+//! The api Lambda: wires [`posthorn_api`] to AWS.
+
+use lambda_runtime::{LambdaEvent, run, service_fn};
+use posthorn_api::{Api, handle};
+use posthorn_runtime::{StartError, aws, env, init_logs};
+use posthorn_store::{ConfigTable, DeliveriesTable, MessagesTable};
+use serde_json::Value;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), StartError> {
+    init_logs();
+    let config = aws::config().await;
+    let dynamodb = aws_sdk_dynamodb::Client::new(&config);
+    let api = Api {
+        key: aws::token_key(&config).await?,
+        config: ConfigTable::new(dynamodb.clone(), env::required("CONFIG_TABLE")?),
+        messages: MessagesTable::new(dynamodb.clone(), env::required("MESSAGES_TABLE")?),
+        deliveries: DeliveriesTable::new(dynamodb, env::required("DELIVERIES_TABLE")?),
+        addresses: env::address_policy()?,
+    };
+    let router = &posthorn_api::router(api.into());
+    run(service_fn(|event: LambdaEvent<Value>| {
+        handle(router.clone(), event)
+    }))
+    .await
+}

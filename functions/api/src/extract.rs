@@ -1,0 +1,194 @@
+//! What handlers take from a request: the caller, path parameters, query and body. Each refuses with
+//! the contract's error and names the field.
+
+use std::{str::FromStr, sync::Arc};
+
+use axum::{
+    body::{Body, to_bytes},
+    extract::{FromRequest, FromRequestParts, Path as AxumPath, Request},
+    http::request::Parts,
+    response::{IntoResponse, Response},
+};
+use posthorn_domain::{
+    application::Application,
+    endpoint::Endpoint,
+    error::{ApiError, FieldError},
+    form::{locate, parse_body},
+    id::{ApplicationId, EndpointId, OrganizationId, Reference},
+    token::Scope,
+};
+use posthorn_runtime::{http, now};
+use posthorn_store::Consistency;
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{Api, refusal::Refusal};
+
+/// The largest request body: endpoints with many event types stay far below it.
+const MAX_BODY_BYTES: usize = 1024 * 1024;
+
+/// Who is calling; any valid token.
+pub(crate) struct Caller(pub(crate) Scope);
+
+/// A caller whose token reaches the whole organization.
+pub(crate) struct Operator(pub(crate) OrganizationId);
+
+impl FromRequestParts<Arc<Api>> for Caller {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Refusal> {
+        Ok(Self(http::authenticate(&api.key, &parts.headers, now())?))
+    }
+}
+
+impl FromRequestParts<Arc<Api>> for Operator {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Refusal> {
+        let Caller(scope) = Caller::from_request_parts(parts, api).await?;
+        scope.require_organization()?;
+        Ok(Self(scope.organization))
+    }
+}
+
+/// The application that the path names, of the caller's organization and within the token's reach.
+pub(crate) struct TheApplication {
+    pub(crate) organization: OrganizationId,
+    pub(crate) application: Application,
+}
+
+impl FromRequestParts<Arc<Api>> for TheApplication {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Refusal> {
+        let Caller(scope) = Caller::from_request_parts(parts, api).await?;
+        let reference = path_parameter(parts, "app_id").await?;
+        let application = find_application(api, &scope.organization, &reference).await?;
+        let application = application.ok_or(ApiError::NotFound("application"))?;
+        scope.require_application(&application.id)?;
+        Ok(Self {
+            organization: scope.organization,
+            application,
+        })
+    }
+}
+
+/// An application by id or uid.
+pub(crate) async fn find_application(
+    api: &Api,
+    organization: &OrganizationId,
+    reference: &Reference<ApplicationId>,
+) -> Result<Option<Application>, Refusal> {
+    let id = match reference {
+        Reference::Id(id) => Some(id.clone()),
+        Reference::Uid(uid) => api.config.application_by_uid(organization, uid).await?,
+    };
+    let Some(id) = id else { return Ok(None) };
+    Ok(api.config.application(organization, &id).await?)
+}
+
+/// The endpoint that the path names, with its application.
+pub(crate) struct TheEndpoint {
+    pub(crate) owner: TheApplication,
+    pub(crate) endpoint: Endpoint,
+}
+
+impl FromRequestParts<Arc<Api>> for TheEndpoint {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Refusal> {
+        let owner = TheApplication::from_request_parts(parts, api).await?;
+        let reference = path_parameter(parts, "endpoint_id").await?;
+        let endpoint = find_endpoint(api, &owner, &reference).await?;
+        let endpoint = endpoint.ok_or(ApiError::NotFound("endpoint"))?;
+        Ok(Self { owner, endpoint })
+    }
+}
+
+/// An endpoint of an application by id or uid.
+pub(crate) async fn find_endpoint(
+    api: &Api,
+    owner: &TheApplication,
+    reference: &Reference<EndpointId>,
+) -> Result<Option<Endpoint>, Refusal> {
+    let TheApplication {
+        organization,
+        application,
+    } = owner;
+    let id = match reference {
+        Reference::Id(id) => Some(id.clone()),
+        Reference::Uid(uid) => {
+            api.config
+                .endpoint_by_uid(organization, &application.id, uid)
+                .await?
+        }
+    };
+    let Some(id) = id else { return Ok(None) };
+    Ok(api
+        .config
+        .endpoint(organization, &application.id, &id, Consistency::Strong)
+        .await?)
+}
+
+/// A parameter of the path, as a type.
+pub(crate) async fn path_parameter<T: FromStr<Err: std::fmt::Display>>(
+    parts: &mut Parts,
+    name: &'static str,
+) -> Result<T, Refusal> {
+    let invalid = |reason: String| Refusal::from(FieldError::at("path", name, reason));
+    let AxumPath(parameters) = AxumPath::<Vec<(String, String)>>::from_request_parts(parts, &())
+        .await
+        .map_err(|error| invalid(error.body_text()))?;
+    let value = parameters
+        .into_iter()
+        .find(|(key, _)| key == name)
+        .map(|(_, value)| value);
+    value
+        .unwrap_or_default()
+        .parse()
+        .map_err(|error: T::Err| invalid(error.to_string()))
+}
+
+/// The query string as a type.
+pub(crate) struct Query<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        let query = parts.uri.query().unwrap_or_default();
+        let pairs = serde_urlencoded::Deserializer::new(form_urlencoded::parse(query.as_bytes()));
+        serde_path_to_error::deserialize(pairs)
+            .map(Self)
+            .map_err(|error| locate("query", error.path(), &error.inner().to_string()).into())
+    }
+}
+
+/// The JSON body as a type.
+pub(crate) struct Json<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Json<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
+        let body: Body = request.into_body();
+        let too_large = |_| {
+            ApiError::TooLarge(format!(
+                "the request body must have at most {MAX_BODY_BYTES} bytes"
+            ))
+        };
+        let bytes = to_bytes(body, MAX_BODY_BYTES).await.map_err(too_large)?;
+        Ok(Self(parse_body(&bytes)?))
+    }
+}
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        match serde_json::to_string(&self.0) {
+            Ok(body) => ([("content-type", "application/json")], body).into_response(),
+            Err(error) => {
+                tracing::error!(%error, "a response could not be written");
+                Refusal::from(ApiError::Unavailable).into_response()
+            }
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Answers for requests that are not carried out.
+
+use axum::response::{IntoResponse, Response};
+use posthorn_domain::error::{ApiError, FieldError};
+use posthorn_store::StoreError;
+
+/// Why a request was not carried out.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// The caller's fault; the answer says what to change.
+    Caller(ApiError),
+    /// Ours: logged, answered with 503.
+    Fault(StoreError),
+}
+
+impl From<ApiError> for Refusal {
+    fn from(error: ApiError) -> Self {
+        Self::Caller(error)
+    }
+}
+
+impl From<FieldError> for Refusal {
+    fn from(error: FieldError) -> Self {
+        Self::Caller(error.into())
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        Self::Fault(error)
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let error = match self {
+            Self::Caller(error) => error,
+            Self::Fault(error) => {
+                tracing::error!(%error, "a request failed");
+                ApiError::Unavailable
+            }
+        };
+        let status = axum::http::StatusCode::from_u16(error.status());
+        let status = status.unwrap_or(axum::http::StatusCode::INTERNAL_SERVER_ERROR);
+        (status, [("content-type", "application/json")], error.body()).into_response()
+    }
+}
