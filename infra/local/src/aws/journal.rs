@@ -1,0 +1,103 @@
+//! Keeps queued messages across restarts: the emulated queues live in memory.
+//!
+//! One JSON line per message sent or deleted, written before the send is answered, so that even
+//! kill -9 loses none. On start, what was not deleted is sent again with what is left of its delay.
+//! A message that had moved to a dead-letter queue comes back in the queue that it was sent to, and
+//! receive counts begin anew.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{File, OpenOptions, rename},
+    io::{self, BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+
+use serde::{Deserialize, Serialize};
+
+/// A message as it was sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Sent {
+    pub(super) queue: String,
+    pub(super) body: String,
+    pub(super) group: Option<String>,
+    /// When it became, or becomes, visible; milliseconds since the epoch.
+    pub(super) due: i64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Line {
+    Sent { id: String, message: Sent },
+    Deleted { id: String },
+}
+
+/// The open file.
+#[derive(Debug)]
+pub(super) struct Journal {
+    file: Mutex<File>,
+}
+
+impl Journal {
+    /// Opens the journal of a data folder and gives the messages that are still queued.
+    pub(super) fn open(folder: &Path) -> io::Result<(Self, Vec<Sent>)> {
+        let path = folder.join("queues.jsonl");
+        let pending = read(&path)?;
+        let fresh: PathBuf = folder.join("queues.jsonl.new");
+        File::create(&fresh)?;
+        // The old file stays until everything was sent (and so journaled) again: see `commit`.
+        let file = OpenOptions::new().append(true).open(&fresh)?;
+        Ok((
+            Self {
+                file: Mutex::new(file),
+            },
+            pending,
+        ))
+    }
+
+    /// Puts the new file in the place of the old one, after the pending messages were sent again.
+    pub(super) fn commit(folder: &Path) -> io::Result<()> {
+        rename(folder.join("queues.jsonl.new"), folder.join("queues.jsonl"))
+    }
+
+    pub(super) fn sent(&self, id: &str, message: Sent) -> io::Result<()> {
+        self.write(&Line::Sent {
+            id: id.to_owned(),
+            message,
+        })
+    }
+
+    pub(super) fn deleted(&self, id: &str) -> io::Result<()> {
+        self.write(&Line::Deleted { id: id.to_owned() })
+    }
+
+    fn write(&self, line: &Line) -> io::Result<()> {
+        let mut text = serde_json::to_string(line)?;
+        text.push('\n');
+        self.file
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .write_all(text.as_bytes())
+    }
+}
+
+fn read(path: &Path) -> io::Result<Vec<Sent>> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut pending = BTreeMap::new();
+    // A consumer may delete a message before its `sent` line is written.
+    let mut deleted = BTreeSet::new();
+    for line in BufReader::new(file).lines() {
+        // A line that was cut off by a crash was never answered.
+        match serde_json::from_str(&line?) {
+            Ok(Line::Sent { id, message }) => drop(pending.insert(id, message)),
+            Ok(Line::Deleted { id }) => drop(deleted.insert(id)),
+            Err(_) => {}
+        }
+    }
+    pending.retain(|id, _| !deleted.contains(id));
+    Ok(pending.into_values().collect())
+}

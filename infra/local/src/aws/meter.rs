@@ -1,0 +1,177 @@
+//! Counts what deliveries cost: AWS calls, and the capacity that DynamoDB says they consumed.
+//!
+//! DynamoDB is metered by a proxy that asks for `ReturnConsumedCapacity` in every request, so the
+//! functions under measurement are the ones that are deployed.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+    routing::any,
+};
+use serde_json::Value;
+use tokio::net::TcpListener;
+
+/// The running count.
+#[derive(Clone, Debug, Default)]
+pub struct Meter(Arc<Mutex<MeterReport>>);
+
+/// What was counted.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MeterReport {
+    /// Calls of the functions, by `service operation`.
+    pub calls: BTreeMap<String, u64>,
+    /// Calls of the event source, which Lambda makes on AWS.
+    pub event_source_calls: BTreeMap<String, u64>,
+    /// Consumed write request units.
+    pub write_units: f64,
+    /// Consumed read request units.
+    pub read_units: f64,
+}
+
+impl Meter {
+    /// What was counted so far.
+    pub fn report(&self) -> MeterReport {
+        self.lock().clone()
+    }
+
+    /// Begins anew.
+    pub fn reset(&self) {
+        *self.lock() = MeterReport::default();
+    }
+
+    pub(super) fn count_call(&self, service: &str, operation: &str) {
+        *self
+            .lock()
+            .calls
+            .entry(format!("{service} {operation}"))
+            .or_default() += 1;
+    }
+
+    pub(super) fn count_event_source(&self, operation: &str) {
+        *self
+            .lock()
+            .event_source_calls
+            .entry(format!("SQS {operation}"))
+            .or_default() += 1;
+    }
+
+    fn add_capacity(&self, operation: &str, capacity: &Value) {
+        let tables = capacity
+            .as_array()
+            .map_or_else(|| std::slice::from_ref(capacity), Vec::as_slice);
+        let units: f64 = tables
+            .iter()
+            .filter_map(|table| table["CapacityUnits"].as_f64())
+            .sum();
+        let mut report = self.lock();
+        match operation {
+            "GetItem" | "BatchGetItem" | "Query" | "Scan" | "TransactGetItems" => {
+                report.read_units += units
+            }
+            _ => report.write_units += units,
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, MeterReport> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Display for MeterReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (call, count) in &self.calls {
+            writeln!(f, "{call:<32} {count:>6}")?;
+        }
+        for (call, count) in &self.event_source_calls {
+            writeln!(f, "{:<32} {count:>6}", format!("{call} (event source)"))?;
+        }
+        writeln!(f, "{:<32} {:>6}", "write request units", self.write_units)?;
+        write!(f, "{:<32} {:>6}", "read request units", self.read_units)
+    }
+}
+
+#[derive(Clone)]
+struct Proxy {
+    client: reqwest::Client,
+    upstream: String,
+    meter: Meter,
+}
+
+pub(super) async fn serve(listener: TcpListener, upstream: String, meter: Meter) {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let proxy = Proxy {
+        client: reqwest::Client::new(),
+        upstream,
+        meter,
+    };
+    let limit = axum::extract::DefaultBodyLimit::max(16 * 1024 * 1024);
+    let router = Router::new()
+        .fallback(any(forward))
+        .layer(limit)
+        .with_state(proxy);
+    if let Err(error) = axum::serve(listener, router).await {
+        eprintln!("the meter ended: {error}");
+    }
+}
+
+async fn forward(State(proxy): State<Proxy>, headers: HeaderMap, body: Bytes) -> Response {
+    match proxy.forward(&headers, body).await {
+        Ok((status, body)) => (
+            status,
+            [("content-type", "application/x-amz-json-1.0")],
+            body,
+        )
+            .into_response(),
+        Err(error) => (StatusCode::BAD_GATEWAY, error.to_string()).into_response(),
+    }
+}
+
+impl Proxy {
+    async fn forward(
+        &self,
+        headers: &HeaderMap,
+        body: Bytes,
+    ) -> Result<(StatusCode, Bytes), reqwest::Error> {
+        let target = headers
+            .get("x-amz-target")
+            .and_then(|target| target.to_str().ok())
+            .unwrap_or_default();
+        let operation = target.rsplit('.').next().unwrap_or_default();
+        self.meter.count_call("DynamoDB", operation);
+        let mut headers = headers.clone();
+        headers.remove("content-length");
+        headers.remove("host");
+        let body = ask_for_capacity(body);
+        let response = self
+            .client
+            .post(&self.upstream)
+            .headers(headers)
+            .body(body)
+            .send()
+            .await?;
+        let status =
+            StatusCode::from_u16(response.status().as_u16()).unwrap_or(StatusCode::BAD_GATEWAY);
+        let body = response.bytes().await?;
+        let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
+        self.meter
+            .add_capacity(operation, &answer["ConsumedCapacity"]);
+        Ok((status, body))
+    }
+}
+
+fn ask_for_capacity(body: Bytes) -> Bytes {
+    let Ok(mut request) = serde_json::from_slice::<Value>(&body) else {
+        return body;
+    };
+    request["ReturnConsumedCapacity"] = "TOTAL".into();
+    Bytes::from(request.to_string())
+}

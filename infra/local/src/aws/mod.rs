@@ -1,0 +1,115 @@
+//! The AWS services that the functions call, in this process: DynamoDB, SQS, Secrets Manager.
+
+mod dynamodb;
+mod journal;
+mod meter;
+mod queues;
+mod secrets;
+mod server;
+
+use std::{io, path::PathBuf};
+
+pub use meter::{Meter, MeterReport};
+pub use queues::{Queues, Received};
+use tokio::{net::TcpListener, task::JoinSet};
+
+use crate::template::Template;
+
+/// How the services run.
+#[derive(Debug)]
+pub struct AwsOptions {
+    /// Where DynamoDB listens.
+    pub dynamodb: TcpListener,
+    /// Where SQS and Secrets Manager listen.
+    pub sqs: TcpListener,
+    /// Where state is kept; `None` keeps it in memory.
+    pub data: Option<PathBuf>,
+    /// Whether calls and consumed capacity are counted.
+    pub meter: bool,
+}
+
+/// A service could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum AwsError {
+    /// The data folder or a socket.
+    #[error("the data folder or a socket: {0}")]
+    Io(#[from] io::Error),
+    /// DynamoDB.
+    #[error("DynamoDB: {0}")]
+    DynamoDb(String),
+    /// SQS.
+    #[error("SQS: {0}")]
+    Sqs(String),
+}
+
+/// The running services; they end with this value.
+#[derive(Debug)]
+pub struct Aws {
+    dynamodb_url: String,
+    sqs_url: String,
+    queues: Queues,
+    meter: Option<Meter>,
+    _tasks: JoinSet<()>,
+}
+
+impl Aws {
+    /// Starts the services and creates what the template names.
+    ///
+    /// # Errors
+    /// [`AwsError`].
+    pub async fn start(template: &Template, options: AwsOptions) -> Result<Self, AwsError> {
+        if let Some(data) = &options.data {
+            std::fs::create_dir_all(data)?;
+        }
+        let mut tasks = JoinSet::new();
+        let meter = options.meter.then(Meter::default);
+        let port = options.sqs.local_addr()?.port();
+        let queues = Queues::open(template, port, options.data.as_deref(), meter.clone()).await?;
+        let secrets = secrets::Secrets::open(&template.secrets, options.data.as_deref())?;
+        let dynamodb_url = url(&options.dynamodb)?;
+        let database = dynamodb::open(template, options.data.as_deref())?;
+        let inner = match &meter {
+            None => options.dynamodb,
+            Some(meter) => {
+                let inner = TcpListener::bind(("127.0.0.1", 0)).await?;
+                tasks.spawn(meter::serve(options.dynamodb, url(&inner)?, meter.clone()));
+                inner
+            }
+        };
+        tasks.spawn(dynamodb::serve(inner, database.clone()));
+        tasks.spawn(dynamodb::expire(database));
+        let sqs_url = url(&options.sqs)?;
+        tasks.spawn(server::serve(options.sqs, queues.clone(), secrets));
+        Ok(Self {
+            dynamodb_url,
+            sqs_url,
+            queues,
+            meter,
+            _tasks: tasks,
+        })
+    }
+
+    /// Where DynamoDB is.
+    pub fn dynamodb_url(&self) -> &str {
+        &self.dynamodb_url
+    }
+
+    /// Where SQS and Secrets Manager are.
+    pub fn sqs_url(&self) -> &str {
+        &self.sqs_url
+    }
+
+    /// The queues, for the event source.
+    pub fn queues(&self) -> &Queues {
+        &self.queues
+    }
+
+    /// What was counted, if it was asked for.
+    pub fn meter(&self) -> Option<&Meter> {
+        self.meter.as_ref()
+    }
+}
+
+fn url(listener: &TcpListener) -> io::Result<String> {
+    Ok(format!("http://{}", listener.local_addr()?))
+}

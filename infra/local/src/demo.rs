@@ -1,0 +1,148 @@
+//! The demo: a token, an application, an endpoint that points at a receiver, and a line to try it.
+
+use std::{fmt::Write as _, fs, io, os::unix::fs::OpenOptionsExt, path::Path};
+
+use posthorn_local::{Stack, StartError, receiver};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::Error;
+
+/// What `cargo run` sets up.
+pub(crate) struct Demo {
+    token: String,
+    secret: String,
+    listener: TcpListener,
+}
+
+impl Demo {
+    pub(crate) async fn prepare(
+        stack: &Stack,
+        data: Option<&Path>,
+        port: u16,
+    ) -> Result<Self, Error> {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await;
+        let listener = listener.map_err(|error| match error.kind() {
+            io::ErrorKind::AddrInUse => StartError::PortTaken(port),
+            _ => error.into(),
+        })?;
+        let token = mint(stack, data).await?;
+        let api = Api {
+            client: reqwest::Client::new(),
+            base: stack.api_url().to_owned(),
+            token: token.clone(),
+        };
+        api.call(
+            "POST",
+            "/api/v1/app?get_if_exists=true",
+            Some(json!({ "name": "Demo", "uid": "demo" })),
+        )
+        .await?;
+        let endpoint =
+            json!({ "url": format!("http://{}/", listener.local_addr()?), "uid": "receiver" });
+        api.call("PUT", "/api/v1/app/demo/endpoint/receiver", Some(endpoint))
+            .await?;
+        let secret = api
+            .call("GET", "/api/v1/app/demo/endpoint/receiver/secret", None)
+            .await?;
+        let secret = secret["key"]
+            .as_str()
+            .ok_or("the endpoint has no secret")?
+            .to_owned();
+        Ok(Self {
+            token,
+            secret,
+            listener,
+        })
+    }
+
+    /// The functions' environment, and where the API is; it holds a token, so only its owner reads it.
+    pub(crate) fn write_environment(&self, stack: &Stack, path: &Path) -> io::Result<()> {
+        let mut text = String::new();
+        for (name, value) in stack.environment(None) {
+            // cargo lambda watch names the function itself.
+            if !name.starts_with("AWS_LAMBDA_") {
+                let _ = writeln!(text, "{name}={value}");
+            }
+        }
+        let _ = writeln!(
+            text,
+            "POSTHORN_URL={}\nPOSTHORN_TOKEN={}",
+            stack.api_url(),
+            self.token
+        );
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(path)?;
+        io::Write::write_all(&mut file, text.as_bytes())
+    }
+
+    pub(crate) fn print(&self, stack: &Stack, env_file: &Path) {
+        let (url, token) = (stack.api_url(), &self.token);
+        println!("Posthorn is ready.\n");
+        println!("  API          {url}");
+        println!("  Token        {token}");
+        println!("  Environment  {}\n", env_file.display());
+        println!("Send a message; the demo receiver below verifies and prints it:\n");
+        println!(
+            "  curl -s {url}/api/v1/app/demo/msg -H 'Authorization: Bearer {token}' -H 'Content-Type: application/json' \
+             -d '{{\"eventType\":\"invoice.paid\",\"payload\":{{\"id\":\"in_1\",\"amount\":4200}}}}'\n"
+        );
+    }
+
+    pub(crate) async fn receive(self) -> Result<(), Error> {
+        receiver::serve(self.listener, &self.secret).await
+    }
+}
+
+/// Mints a token, for the same organization at each start.
+async fn mint(stack: &Stack, data: Option<&Path>) -> Result<String, Error> {
+    let kept = data.map(|folder| folder.join("organization"));
+    let organization = kept.as_ref().and_then(|path| fs::read_to_string(path).ok());
+    let request = organization.map_or_else(
+        || json!({}),
+        |organization| json!({ "organization": organization.trim() }),
+    );
+    let minted = stack.invoke("api", &json!({ "mint": request })).await?;
+    if let (Some(path), Some(organization)) = (kept, minted["organization"].as_str()) {
+        fs::write(path, organization)?;
+    }
+    Ok(minted["token"]
+        .as_str()
+        .ok_or("no token was minted")?
+        .to_owned())
+}
+
+struct Api {
+    client: reqwest::Client,
+    base: String,
+    token: String,
+}
+
+impl Api {
+    async fn call(&self, method: &str, path: &str, body: Option<Value>) -> Result<Value, Error> {
+        let url = format!("{}{path}", self.base);
+        let mut request = self
+            .client
+            .request(method.parse()?, &url)
+            .bearer_auth(&self.token);
+        if let Some(body) = body {
+            request = request
+                .header("content-type", "application/json")
+                .body(body.to_string());
+        }
+        let response = request.send().await?;
+        let status = response.status();
+        let text = response.text().await?;
+        if !status.is_success() {
+            return Err(format!("{method} {path}: {status} {text}").into());
+        }
+        Ok(serde_json::from_str(&text)?)
+    }
+}

@@ -1,0 +1,129 @@
+//! The SQS event source: receives batches, invokes the function, deletes what succeeded
+//! (AWS Lambda: "Using Lambda with Amazon SQS").
+
+use std::{collections::BTreeSet, time::Duration};
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::{
+    ACCOUNT, REGION,
+    aws::{Queues, Received},
+    lambda::{InvokeError, Pool},
+    template::SourceSpec,
+};
+
+/// The longest wait of one receive; SQS allows no more.
+const WAIT: Duration = Duration::from_secs(20);
+
+/// Consumes a queue for ever. Several run at the same time.
+pub(crate) async fn poll(queues: Queues, source: SourceSpec, pool: Pool) {
+    loop {
+        let batch = queues.receive(&source.queue, source.batch_size, WAIT).await;
+        if batch.is_empty() {
+            continue;
+        }
+        let result = pool
+            .invoke(Bytes::from(event(&source.queue, &batch).to_string()))
+            .await;
+        let done = succeeded(result, batch);
+        queues.delete(&source.queue, &done).await;
+    }
+}
+
+fn event(queue: &str, batch: &[Received]) -> Value {
+    let record = |message: &Received| {
+        json!({
+            "messageId": message.message_id, "receiptHandle": message.receipt_handle,
+            "body": message.body, "md5OfBody": message.md5_of_body,
+            "attributes": message.attributes, "messageAttributes": {},
+            "eventSource": "aws:sqs", "eventSourceARN": format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{queue}"),
+            "awsRegion": REGION,
+        })
+    };
+    json!({ "Records": batch.iter().map(record).collect::<Vec<_>>() })
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Failures {
+    #[serde(default)]
+    batch_item_failures: Option<Vec<Failure>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Failure {
+    item_identifier: String,
+}
+
+/// The messages to delete. A failed invocation, a response that cannot be read and an unknown
+/// identifier all keep the whole batch; the messages are received again after their visibility
+/// time-out.
+fn succeeded(result: Result<Bytes, InvokeError>, batch: Vec<Received>) -> Vec<Received> {
+    let failures = match result {
+        Ok(body) => {
+            serde_json::from_slice::<Option<Failures>>(&body).map(Option::unwrap_or_default)
+        }
+        Err(error) => {
+            eprintln!("a batch of {} failed: {error}", batch.len());
+            return Vec::new();
+        }
+    };
+    let Ok(failures) = failures else {
+        return Vec::new();
+    };
+    let failures = failures.batch_item_failures.unwrap_or_default();
+    let failed: BTreeSet<_> = failures
+        .into_iter()
+        .map(|failure| failure.item_identifier)
+        .collect();
+    let is_known = |id: &String| batch.iter().any(|message| message.message_id == *id);
+    if !failed.iter().all(is_known) {
+        return Vec::new();
+    }
+    batch
+        .into_iter()
+        .filter(|message| !failed.contains(&message.message_id))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn left_after(result: Result<&str, InvokeError>) -> Vec<String> {
+        let message = |id: &str| Received {
+            message_id: id.to_owned(),
+            receipt_handle: String::new(),
+            body: String::new(),
+            md5_of_body: String::new(),
+            attributes: Default::default(),
+        };
+        let result = result.map(|body| Bytes::from(body.to_owned()));
+        succeeded(result, vec![message("a"), message("b")])
+            .into_iter()
+            .map(|m| m.message_id)
+            .collect()
+    }
+
+    #[test]
+    fn only_what_succeeded_is_deleted() {
+        assert_eq!(left_after(Ok("null")), ["a", "b"]);
+        assert_eq!(left_after(Ok("{}")), ["a", "b"]);
+        assert_eq!(left_after(Ok(r#"{"batchItemFailures":[]}"#)), ["a", "b"]);
+        assert_eq!(
+            left_after(Ok(r#"{"batchItemFailures":[{"itemIdentifier":"a"}]}"#)),
+            ["b"]
+        );
+    }
+
+    #[test]
+    fn a_doubtful_answer_keeps_the_batch() {
+        assert!(left_after(Ok(r#"{"batchItemFailures":[{"itemIdentifier":"x"}]}"#)).is_empty());
+        assert!(left_after(Ok(r#"{"batchItemFailures":[{"itemIdentifier":null}]}"#)).is_empty());
+        assert!(left_after(Ok("oops")).is_empty());
+        assert!(left_after(Err(InvokeError::TimedOut(1))).is_empty());
+    }
+}

@@ -1,0 +1,195 @@
+//! The HTTP API in front of the functions: the template's routes, payload format 2.0
+//! (Amazon API Gateway: "Create AWS Lambda proxy integrations for HTTP APIs").
+
+use std::collections::BTreeMap;
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::RawPathParams,
+    http::{HeaderMap, Method, StatusCode, Uri},
+    response::{IntoResponse, Response},
+    routing::{MethodFilter, MethodRouter, on},
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use posthorn_runtime::{entropy, now};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::{
+    ACCOUNT,
+    lambda::{InvokeError, Pool},
+    template::Route,
+};
+
+/// The largest request that an HTTP API takes.
+const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
+
+pub(crate) async fn serve(listener: TcpListener, routes: Vec<(Route, Pool)>) {
+    let limit = axum::extract::DefaultBodyLimit::max(MAX_BODY_BYTES);
+    let mut paths: BTreeMap<String, MethodRouter> = BTreeMap::new();
+    for (route, pool) in routes {
+        let methods = paths.remove(&route.path).unwrap_or_default();
+        paths.insert(route.path.clone(), add(methods, route, pool));
+    }
+    let router = paths
+        .into_iter()
+        .fold(Router::new(), |router, (path, methods)| {
+            router.route(&path, methods)
+        });
+    let not_found = || async { message(StatusCode::NOT_FOUND, "Not Found") };
+    let router = router
+        .fallback(not_found)
+        .method_not_allowed_fallback(not_found)
+        .layer(limit);
+    if let Err(error) = axum::serve(listener, router).await {
+        eprintln!("the HTTP API ended: {error}");
+    }
+}
+
+fn add(methods: MethodRouter, route: Route, pool: Pool) -> MethodRouter {
+    let filter = Method::from_bytes(route.method.as_bytes())
+        .ok()
+        .and_then(|method| MethodFilter::try_from(method).ok());
+    let Some(filter) = filter else { return methods };
+    let key = format!("{} {}", route.method, route.path);
+    let handler = move |method: Method,
+                        uri: Uri,
+                        parameters: RawPathParams,
+                        headers: HeaderMap,
+                        body: Bytes| {
+        let parameters = parameters
+            .iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        let event = event(&key, &method, &uri, parameters, &headers, &body);
+        let pool = pool.clone();
+        async move { answer(pool.invoke(Bytes::from(event.to_string())).await) }
+    };
+    methods.merge(on(filter, handler))
+}
+
+fn event(
+    key: &str,
+    method: &Method,
+    uri: &Uri,
+    parameters: BTreeMap<String, String>,
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> Value {
+    let (body, is_base64) = match std::str::from_utf8(body) {
+        Ok(text) => (text.to_owned(), false),
+        Err(_) => (STANDARD.encode(body), true),
+    };
+    let header = |name: &str| {
+        headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    };
+    let id: String = entropy::<8>()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    json!({
+        "version": "2.0", "routeKey": key,
+        "rawPath": uri.path(), "rawQueryString": uri.query().unwrap_or_default(),
+        "headers": joined(headers), "queryStringParameters": query(uri), "pathParameters": parameters,
+        "requestContext": {
+            "accountId": ACCOUNT, "apiId": "local", "domainName": header("host"), "domainPrefix": "local",
+            "http": {
+                "method": method.as_str(), "path": uri.path(), "protocol": "HTTP/1.1",
+                "sourceIp": "127.0.0.1", "userAgent": header("user-agent"),
+            },
+            "requestId": id, "routeKey": key, "stage": "$default",
+            "time": now().to_rfc3339(), "timeEpoch": now().as_millis(),
+        },
+        "body": body, "isBase64Encoded": is_base64,
+    })
+}
+
+/// Values of the same name are joined with commas.
+fn joined(headers: &HeaderMap) -> BTreeMap<&str, String> {
+    let mut joined: BTreeMap<&str, String> = BTreeMap::new();
+    for (name, value) in headers {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        joined
+            .entry(name.as_str())
+            .and_modify(|all| *all = format!("{all},{value}"))
+            .or_insert(value.into_owned());
+    }
+    joined
+}
+
+fn query(uri: &Uri) -> BTreeMap<String, String> {
+    let mut joined: BTreeMap<String, String> = BTreeMap::new();
+    let url = reqwest::Url::parse(&format!(
+        "http://local/?{}",
+        uri.query().unwrap_or_default()
+    ));
+    for (name, value) in url.iter().flat_map(|url| url.query_pairs()) {
+        let all = joined.entry(name.into_owned());
+        all.and_modify(|all| *all = format!("{all},{value}"))
+            .or_insert_with(|| value.into_owned());
+    }
+    joined
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Reply {
+    status_code: u16,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    #[serde(default)]
+    cookies: Vec<String>,
+    body: Option<String>,
+    #[serde(default)]
+    is_base64_encoded: bool,
+}
+
+fn answer(result: Result<Bytes, InvokeError>) -> Response {
+    match result {
+        Ok(body) => reply(&body)
+            .unwrap_or_else(|| message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")),
+        Err(InvokeError::TimedOut(_)) => {
+            message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable")
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
+        }
+    }
+}
+
+fn reply(result: &Bytes) -> Option<Response> {
+    let reply: Reply = serde_json::from_slice(result).ok()?;
+    let body = reply.body.unwrap_or_default();
+    let body = if reply.is_base64_encoded {
+        STANDARD.decode(body).ok()?
+    } else {
+        body.into_bytes()
+    };
+    let mut response = Response::builder().status(reply.status_code);
+    for (name, value) in reply
+        .headers
+        .iter()
+        .filter(|(name, _)| *name != "content-length")
+    {
+        response = response.header(name, value);
+    }
+    for cookie in &reply.cookies {
+        response = response.header("set-cookie", cookie);
+    }
+    response.body(Body::from(body)).ok()
+}
+
+fn message(status: StatusCode, text: &str) -> Response {
+    (
+        status,
+        [("content-type", "application/json")],
+        json!({ "message": text }).to_string(),
+    )
+        .into_response()
+}

@@ -1,0 +1,354 @@
+//! The processes of one function.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    path::PathBuf,
+    process::Stdio,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use posthorn_domain::timestamp::Timestamp;
+use posthorn_runtime::{entropy, now};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, BufReader},
+    process::{Child, Command},
+    sync::oneshot,
+};
+
+use crate::LogSink;
+
+/// Why an invocation gave no result.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvokeError {
+    /// The function answered with an error.
+    #[error("the function failed: {0}")]
+    Function(String),
+    /// The process ended in the middle.
+    #[error("the process ended: {0}")]
+    Exited(String),
+    /// The function's time-out passed; the process was ended.
+    #[error("the task timed out after {0} seconds")]
+    TimedOut(u64),
+    /// The process could not be started.
+    #[error("the process could not be started: {0}")]
+    Start(String),
+}
+
+/// What a pool is made of.
+#[derive(Debug)]
+pub(crate) struct PoolOptions {
+    /// The function's binary name; also its part of the Runtime API's path.
+    pub(crate) name: String,
+    pub(crate) executable: PathBuf,
+    pub(crate) environment: BTreeMap<String, String>,
+    pub(crate) timeout: Duration,
+    /// The most processes.
+    pub(crate) max: usize,
+    /// Host and port of the Runtime API.
+    pub(crate) runtime_api: String,
+    pub(crate) log: LogSink,
+}
+
+/// One function.
+#[derive(Clone, Debug)]
+pub struct Pool(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    options: PoolOptions,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    next_process: u64,
+    processes: HashMap<u64, Process>,
+    /// Processes that wait for an invocation.
+    idle: VecDeque<(u64, oneshot::Sender<Invocation>)>,
+    waiting: VecDeque<Invocation>,
+    running: HashMap<u64, Running>,
+}
+
+#[derive(Debug)]
+struct Process {
+    pid: Option<u32>,
+    /// Dropping it ends the process.
+    _kill: oneshot::Sender<()>,
+    was_ready: bool,
+}
+
+#[derive(Debug)]
+struct Running {
+    id: String,
+    reply: oneshot::Sender<Result<Bytes, InvokeError>>,
+}
+
+/// One event for the function.
+#[derive(Debug)]
+pub(super) struct Invocation {
+    pub(super) id: String,
+    pub(super) payload: Bytes,
+    pub(super) deadline: Timestamp,
+    reply: Option<oneshot::Sender<Result<Bytes, InvokeError>>>,
+}
+
+impl Pool {
+    pub(crate) fn new(options: PoolOptions) -> Self {
+        Self(Arc::new(Shared {
+            options,
+            state: Mutex::default(),
+        }))
+    }
+
+    /// Invokes the function and waits for its result.
+    ///
+    /// # Errors
+    /// [`InvokeError`].
+    pub async fn invoke(&self, payload: Bytes) -> Result<Bytes, InvokeError> {
+        let (reply, result) = oneshot::channel();
+        let id = entropy::<16>()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let invocation = Invocation {
+            id,
+            payload,
+            deadline: now(),
+            reply: Some(reply),
+        };
+        self.state().waiting.push_back(invocation);
+        self.pump();
+        result
+            .await
+            .unwrap_or_else(|_| Err(InvokeError::Exited("the local stack stopped".to_owned())))
+    }
+
+    /// The operating system's ids of the processes.
+    pub fn process_ids(&self) -> Vec<u32> {
+        self.state()
+            .processes
+            .values()
+            .filter_map(|process| process.pid)
+            .collect()
+    }
+
+    /// Ends every process.
+    pub(crate) fn stop(&self) {
+        self.state().processes.clear();
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.0.options.name
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives waiting invocations to idle processes, and starts processes for the others.
+    fn pump(&self) {
+        let mut state = self.state();
+        while let Some(invocation) = state.waiting.pop_front() {
+            match state.idle.pop_front() {
+                Some((process, ready)) => self.assign(&mut state, process, ready, invocation),
+                None => {
+                    state.waiting.push_front(invocation);
+                    break;
+                }
+            }
+        }
+        let starting = state
+            .processes
+            .values()
+            .filter(|process| !process.was_ready)
+            .count();
+        let wanted = state.waiting.len().saturating_sub(starting);
+        let room = self.0.options.max.saturating_sub(state.processes.len());
+        for _ in 0..wanted.min(room) {
+            self.start(&mut state);
+        }
+    }
+
+    fn assign(
+        &self,
+        state: &mut State,
+        process: u64,
+        ready: oneshot::Sender<Invocation>,
+        mut invocation: Invocation,
+    ) {
+        let Some(reply) = invocation.reply.take() else {
+            return;
+        };
+        let id = invocation.id.clone();
+        invocation.deadline = now().plus(self.0.options.timeout);
+        match ready.send(invocation) {
+            Ok(()) => {
+                state.running.insert(
+                    process,
+                    Running {
+                        id: id.clone(),
+                        reply,
+                    },
+                );
+                tokio::spawn(self.clone().end_late(process, id));
+            }
+            // The process died while it was idle.
+            Err(mut invocation) => {
+                invocation.reply = Some(reply);
+                state.waiting.push_front(invocation);
+            }
+        }
+    }
+
+    async fn end_late(self, process: u64, id: String) {
+        let timeout = self.0.options.timeout;
+        tokio::time::sleep(timeout).await;
+        let mut state = self.state();
+        if state
+            .running
+            .get(&process)
+            .is_some_and(|running| running.id == id)
+        {
+            state.processes.remove(&process);
+            if let Some(running) = state.running.remove(&process) {
+                let _ = running
+                    .reply
+                    .send(Err(InvokeError::TimedOut(timeout.as_secs())));
+            }
+        }
+    }
+
+    fn start(&self, state: &mut State) {
+        state.next_process += 1;
+        let process = state.next_process;
+        match self.command(process).spawn() {
+            Ok(child) => {
+                let (kill, killed) = oneshot::channel();
+                let pid = child.id();
+                state.processes.insert(
+                    process,
+                    Process {
+                        pid,
+                        _kill: kill,
+                        was_ready: false,
+                    },
+                );
+                tokio::spawn(self.clone().watch(process, child, killed));
+            }
+            Err(error) => {
+                let error = format!("{}: {error}", self.0.options.executable.display());
+                fail_one(state, InvokeError::Start(error));
+            }
+        }
+    }
+
+    fn command(&self, process: u64) -> Command {
+        let options = &self.0.options;
+        let mut command = Command::new(&options.executable);
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("AWS_")) {
+            command.env_remove(name);
+        }
+        command
+            .envs(&options.environment)
+            .env(
+                "AWS_LAMBDA_RUNTIME_API",
+                format!("{}/{}/{process}", options.runtime_api, options.name),
+            )
+            .env("AWS_LAMBDA_LOG_STREAM_NAME", format!("local/{process}"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        command
+    }
+
+    /// Follows a process to its end.
+    async fn watch(self, process: u64, mut child: Child, killed: oneshot::Receiver<()>) {
+        self.follow_output(child.stdout.take());
+        self.follow_output(child.stderr.take());
+        let status = tokio::select! {
+            status = child.wait() => status.map_or_else(|error| error.to_string(), |status| status.to_string()),
+            _ = killed => {
+                let _ = child.kill().await;
+                "ended by the local stack".to_owned()
+            }
+        };
+        self.ended(process, &status);
+    }
+
+    fn follow_output(&self, output: Option<impl AsyncRead + Unpin + Send + 'static>) {
+        let Some(output) = output else { return };
+        let (log, name) = (self.0.options.log.clone(), self.0.options.name.clone());
+        tokio::spawn(async move {
+            let mut lines = BufReader::new(output).lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                log.write(&name, &line);
+            }
+        });
+    }
+
+    fn ended(&self, process: u64, status: &str) {
+        let mut state = self.state();
+        let was_ready = state
+            .processes
+            .remove(&process)
+            .is_none_or(|process| process.was_ready);
+        state.idle.retain(|(idle, _)| *idle != process);
+        match state.running.remove(&process) {
+            Some(running) => drop(
+                running
+                    .reply
+                    .send(Err(InvokeError::Exited(status.to_owned()))),
+            ),
+            // It could not even start: the invocation that it was started for fails, or starting
+            // would go on for ever.
+            None if !was_ready => fail_one(&mut state, InvokeError::Exited(status.to_owned())),
+            None => {}
+        }
+        drop(state);
+        self.pump();
+    }
+
+    /// Waits for the next invocation of a process; `None` when the process is not known.
+    pub(super) async fn next(&self, process: u64) -> Option<Invocation> {
+        let (ready, invocation) = oneshot::channel();
+        {
+            let mut state = self.state();
+            state.processes.get_mut(&process)?.was_ready = true;
+            state.idle.retain(|(idle, _)| *idle != process);
+            state.idle.push_back((process, ready));
+        }
+        self.pump();
+        invocation.await.ok()
+    }
+
+    /// Takes a process's result for an invocation.
+    pub(super) fn complete(&self, process: u64, id: &str, result: Result<Bytes, InvokeError>) {
+        let mut state = self.state();
+        if state
+            .running
+            .get(&process)
+            .is_some_and(|running| running.id == id)
+            && let Some(running) = state.running.remove(&process)
+        {
+            let _ = running.reply.send(result);
+        }
+    }
+
+    /// Takes a process's word that it cannot start.
+    pub(super) fn fail_start(&self, reason: String) {
+        fail_one(&mut self.state(), InvokeError::Function(reason));
+    }
+}
+
+fn fail_one(state: &mut State, error: InvokeError) {
+    if let Some(reply) = state
+        .waiting
+        .pop_front()
+        .and_then(|mut invocation| invocation.reply.take())
+    {
+        let _ = reply.send(Err(error));
+    }
+}

@@ -1,0 +1,278 @@
+//! The whole stack, in one value.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    io,
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+use serde_json::Value;
+use tokio::{net::TcpListener, task::JoinSet};
+
+use crate::{
+    ACCOUNT, LogSink, REGION,
+    aws::{Aws, AwsError, AwsOptions, Meter, Queues},
+    binaries::{BuildError, build_binaries},
+    event_source, front,
+    lambda::{self, InvokeError, Pool, PoolOptions},
+    schedule,
+    template::{FunctionSpec, Template, TemplateError},
+};
+
+/// The most processes of a function.
+const MAX_PROCESSES: usize = 10;
+
+/// Batches of a queue that are handled at the same time; Lambda begins with five pollers.
+const MAX_POLLERS: usize = 5;
+
+/// How a stack runs.
+#[derive(Clone, Debug, Default)]
+pub struct StackOptions {
+    /// The API's port, with DynamoDB one and SQS two above it; `None` takes free ports.
+    pub port: Option<u16>,
+    /// Where state is kept; `None` keeps it in memory.
+    pub data: Option<PathBuf>,
+    /// Values for the template's parameters.
+    pub parameters: BTreeMap<String, String>,
+    /// Whether AWS calls and consumed capacity are counted.
+    pub meter: bool,
+    /// Where the functions' output goes.
+    pub log: LogSink,
+}
+
+/// The stack could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A port belongs to another program.
+    #[error("port {0} is taken: stop the program that uses it, or choose another with --port")]
+    PortTaken(u16),
+    /// A socket.
+    #[error("a socket could not be opened: {0}")]
+    Io(#[from] io::Error),
+    /// The template, or a parameter.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// The functions.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// An emulated service.
+    #[error(transparent)]
+    Aws(#[from] AwsError),
+    /// The template names a binary that the workspace does not have.
+    #[error("template.yaml names the binary `{0}`, which the workspace does not build")]
+    NoBinary(String),
+}
+
+/// A running stack; everything ends with it.
+#[derive(Debug)]
+pub struct Stack {
+    api_url: String,
+    aws: Aws,
+    pools: HashMap<String, Pool>,
+    environments: BTreeMap<String, BTreeMap<String, String>>,
+    log: LogSink,
+    _tasks: JoinSet<()>,
+}
+
+impl Stack {
+    /// Builds the functions and starts everything that the template names.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(options: StackOptions) -> Result<Self, StartError> {
+        let port = |offset: u16| options.port.map_or(0, |port| port + offset);
+        let api = bind(port(0)).await?;
+        let (dynamodb, sqs) = (bind(port(1)).await?, bind(port(2)).await?);
+        let runtime_api = bind(0).await?;
+        let mut parameters = options.parameters;
+        // The demo receiver and the tests' receivers speak http.
+        parameters
+            .entry("AllowHttpEndpoints".to_owned())
+            .or_insert_with(|| "true".to_owned());
+        let template = Template::load(
+            &parameters,
+            &format!("http://{}/{ACCOUNT}", sqs.local_addr()?),
+        )?;
+        let binaries = build_binaries().await?;
+        let aws = AwsOptions {
+            dynamodb,
+            sqs,
+            data: options.data,
+            meter: options.meter,
+        };
+        let mut stack = Self {
+            api_url: format!("http://{}", api.local_addr()?),
+            aws: Aws::start(&template, aws).await?,
+            pools: HashMap::new(),
+            environments: BTreeMap::new(),
+            log: options.log,
+            _tasks: JoinSet::new(),
+        };
+        let runtime_address = runtime_api.local_addr()?.to_string();
+        for function in &template.functions {
+            let executable = binaries.get(&function.binary);
+            let executable =
+                executable.ok_or_else(|| StartError::NoBinary(function.binary.clone()))?;
+            stack.add(function, executable, &runtime_address);
+        }
+        stack._tasks.spawn(lambda::serve(
+            runtime_api,
+            stack.pools.clone().into_values(),
+        ));
+        stack.connect(&template, api);
+        Ok(stack)
+    }
+
+    fn add(&mut self, function: &FunctionSpec, executable: &Path, runtime_api: &str) {
+        let environment = self.function_environment(function);
+        self.environments
+            .insert(function.binary.clone(), environment.clone());
+        let limit = function
+            .source
+            .as_ref()
+            .map_or(MAX_PROCESSES, |source| source.max_concurrency);
+        let options = PoolOptions {
+            name: function.binary.clone(),
+            executable: executable.to_owned(),
+            environment,
+            timeout: function.timeout,
+            max: limit.min(MAX_PROCESSES),
+            runtime_api: runtime_api.to_owned(),
+            log: self.log.clone(),
+        };
+        self.pools
+            .insert(function.binary.clone(), Pool::new(options));
+    }
+
+    fn function_environment(&self, function: &FunctionSpec) -> BTreeMap<String, String> {
+        let lambda = [
+            ("AWS_REGION", REGION),
+            ("AWS_DEFAULT_REGION", REGION),
+            ("AWS_ACCESS_KEY_ID", "local"),
+            ("AWS_SECRET_ACCESS_KEY", "local"),
+            ("AWS_ENDPOINT_URL_DYNAMODB", self.aws.dynamodb_url()),
+            ("AWS_ENDPOINT_URL_SQS", self.aws.sqs_url()),
+            ("AWS_ENDPOINT_URL_SECRETS_MANAGER", self.aws.sqs_url()),
+            ("AWS_LAMBDA_FUNCTION_NAME", &function.logical_id),
+            (
+                "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+                &function.memory_mb.to_string(),
+            ),
+            ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
+            (
+                "AWS_LAMBDA_LOG_GROUP_NAME",
+                &format!("/aws/lambda/{}", function.logical_id),
+            ),
+            // The one setting that the deployed template never has: receivers on this machine.
+            ("ALLOW_SUBNETS", "127.0.0.0/8,::1/128"),
+        ];
+        let lambda = lambda.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        function
+            .environment
+            .clone()
+            .into_iter()
+            .chain(lambda)
+            .collect()
+    }
+
+    /// Starts what invokes the functions: HTTP, the queue, the clock.
+    fn connect(&mut self, template: &Template, api: TcpListener) {
+        let mut routes = Vec::new();
+        for function in &template.functions {
+            let Some(pool) = self.pools.get(&function.binary).cloned() else {
+                continue;
+            };
+            routes.extend(
+                function
+                    .routes
+                    .iter()
+                    .map(|route| (route.clone(), pool.clone())),
+            );
+            if let Some(source) = &function.source {
+                for _ in 0..source.max_concurrency.min(MAX_POLLERS) {
+                    let queues = self.aws.queues().clone();
+                    self._tasks
+                        .spawn(event_source::poll(queues, source.clone(), pool.clone()));
+                }
+            }
+            if let Some(every) = function.schedule {
+                self._tasks.spawn(schedule::run(pool, every));
+            }
+        }
+        self._tasks.spawn(front::serve(api, routes));
+    }
+
+    /// The base URL of the API.
+    pub fn api_url(&self) -> &str {
+        &self.api_url
+    }
+
+    /// The emulated services.
+    pub fn aws(&self) -> &Aws {
+        &self.aws
+    }
+
+    /// The queues.
+    pub fn queues(&self) -> &Queues {
+        self.aws.queues()
+    }
+
+    /// What was counted.
+    pub fn meter(&self) -> Option<&Meter> {
+        self.aws.meter()
+    }
+
+    /// Invokes a function by its binary's name, as `aws lambda invoke` does.
+    ///
+    /// # Errors
+    /// [`InvokeError`].
+    pub async fn invoke(&self, binary: &str, event: &Value) -> Result<Value, InvokeError> {
+        let pool = self
+            .pools
+            .get(binary)
+            .ok_or_else(|| InvokeError::Start(format!("no function `{binary}`")))?;
+        let result = pool.invoke(Bytes::from(event.to_string())).await?;
+        serde_json::from_slice(&result).map_err(|error| InvokeError::Function(error.to_string()))
+    }
+
+    /// The operating system's ids of a function's processes.
+    pub fn process_ids(&self, binary: &str) -> Vec<u32> {
+        self.pools
+            .get(binary)
+            .map(Pool::process_ids)
+            .unwrap_or_default()
+    }
+
+    /// What a function's processes get as environment; `None` merges all functions'.
+    pub fn environment(&self, binary: Option<&str>) -> BTreeMap<String, String> {
+        let wanted = self
+            .environments
+            .iter()
+            .filter(|(name, _)| binary.is_none_or(|binary| binary == *name));
+        wanted
+            .flat_map(|(_, environment)| environment.clone())
+            .collect()
+    }
+
+    /// What the functions printed, when the log is kept.
+    pub fn logs(&self) -> Vec<String> {
+        self.log.lines()
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        for pool in self.pools.values() {
+            pool.stop();
+        }
+    }
+}
+
+async fn bind(port: u16) -> Result<TcpListener, StartError> {
+    match TcpListener::bind(("127.0.0.1", port)).await {
+        Ok(listener) => Ok(listener),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(StartError::PortTaken(port)),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,205 @@
+//! What the local stack takes from template.yaml.
+
+mod parameters;
+mod resolve;
+mod resources;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde_json::Value;
+
+pub use parameters::ParameterError;
+
+/// The resources that the local stack stands in for.
+#[derive(Clone, Debug)]
+pub struct Template {
+    /// The Lambda functions.
+    pub functions: Vec<FunctionSpec>,
+    /// The DynamoDB tables.
+    pub tables: Vec<TableSpec>,
+    /// The SQS queues.
+    pub queues: Vec<QueueSpec>,
+    /// The Secrets Manager secrets, by logical id.
+    pub secrets: Vec<String>,
+}
+
+/// A Lambda function.
+#[derive(Clone, Debug)]
+pub struct FunctionSpec {
+    /// Its name in the template.
+    pub logical_id: String,
+    /// The binary that it runs.
+    pub binary: String,
+    /// The longest time for an invocation.
+    pub timeout: Duration,
+    /// Its memory, in MB.
+    pub memory_mb: u64,
+    /// Its environment.
+    pub environment: BTreeMap<String, String>,
+    /// The HTTP routes that it answers.
+    pub routes: Vec<Route>,
+    /// The queue that it consumes.
+    pub source: Option<SourceSpec>,
+    /// How often it is invoked by the clock.
+    pub schedule: Option<Duration>,
+}
+
+/// An HTTP route.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Route {
+    /// The path with its parameters in braces.
+    pub path: String,
+    /// The method, in capitals.
+    pub method: String,
+}
+
+/// An SQS event source.
+#[derive(Clone, Debug)]
+pub struct SourceSpec {
+    /// The queue, by logical id.
+    pub queue: String,
+    /// The most records of an invocation.
+    pub batch_size: u16,
+    /// The most invocations at the same time.
+    pub max_concurrency: usize,
+}
+
+/// A DynamoDB table.
+#[derive(Clone, Debug)]
+pub struct TableSpec {
+    /// Its name: the logical id.
+    pub name: String,
+    /// The request that creates it.
+    pub create: Value,
+    /// The attribute that holds its items' expiry.
+    pub ttl_attribute: Option<String>,
+}
+
+/// An SQS queue.
+#[derive(Clone, Debug)]
+pub struct QueueSpec {
+    /// Its name: the logical id.
+    pub name: String,
+    /// The attributes that it is created with.
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// The template cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TemplateError {
+    /// It is not YAML.
+    #[error("template.yaml cannot be read: {0}")]
+    Yaml(#[from] serde_yaml_ng::Error),
+    /// A parameter was given that it does not take.
+    #[error(transparent)]
+    Parameter(#[from] ParameterError),
+    /// It uses something that the local stack does not know.
+    #[error("template.yaml, {at}: {reason}")]
+    Unsupported {
+        /// The resource.
+        at: String,
+        /// What it is.
+        reason: String,
+    },
+}
+
+impl Template {
+    /// Reads the template of this repository. `queue_base` is what queue URLs begin with.
+    ///
+    /// # Errors
+    /// [`TemplateError`].
+    pub fn load(
+        overrides: &BTreeMap<String, String>,
+        queue_base: &str,
+    ) -> Result<Self, TemplateError> {
+        const TEMPLATE: &str =
+            include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../template.yaml"));
+        Self::parse(TEMPLATE, overrides, queue_base)
+    }
+
+    fn parse(
+        text: &str,
+        overrides: &BTreeMap<String, String>,
+        queue_base: &str,
+    ) -> Result<Self, TemplateError> {
+        let document: serde_yaml_ng::Value = serde_yaml_ng::from_str(text)?;
+        let parameters = parameters::values(&document["Parameters"], overrides)?;
+        let types = resources::types(&document["Resources"]);
+        let resolver = resolve::Resolver {
+            parameters,
+            types,
+            queue_base: queue_base.to_owned(),
+        };
+        resources::read(&document, &resolver)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(overrides: &[(&str, &str)]) -> Result<Template, TemplateError> {
+        let overrides = overrides
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
+        Template::load(&overrides, "http://127.0.0.1:1/000000000000")
+    }
+
+    fn dispatcher(template: &Template) -> &FunctionSpec {
+        template
+            .functions
+            .iter()
+            .find(|function| function.binary == "dispatcher")
+            .unwrap()
+    }
+
+    #[test]
+    fn the_real_template_is_understood() {
+        let template = load(&[]).unwrap();
+        let binaries: Vec<_> = template
+            .functions
+            .iter()
+            .map(|f| f.binary.as_str())
+            .collect();
+        assert_eq!(binaries, ["ingest", "dispatcher", "scheduler", "api"]);
+        assert_eq!(template.tables.len(), 4);
+        assert!(
+            template
+                .tables
+                .iter()
+                .all(|table| table.ttl_attribute.as_deref() == Some("ttl"))
+        );
+        let environment = &dispatcher(&template).environment;
+        assert_eq!(environment["CONFIG_TABLE"], "ConfigTable");
+        assert_eq!(
+            environment["DELIVERIES_QUEUE_URL"],
+            "http://127.0.0.1:1/000000000000/DeliveriesQueue"
+        );
+        assert_eq!(environment["RUST_LOG"], "info");
+        let queue = template
+            .queues
+            .iter()
+            .find(|queue| queue.name == "DeliveriesQueue")
+            .unwrap();
+        assert_eq!(queue.attributes["VisibilityTimeout"], "360");
+        assert!(queue.attributes["RedrivePolicy"].contains(":DeliveriesDeadLetterQueue\""));
+    }
+
+    #[test]
+    fn parameters_reach_the_resources() {
+        let template =
+            load(&[("DispatcherTimeoutSeconds", "20"), ("RetrySchedule", "1,2")]).unwrap();
+        assert_eq!(dispatcher(&template).timeout, Duration::from_secs(20));
+        assert_eq!(dispatcher(&template).environment["RETRY_SCHEDULE"], "1,2");
+    }
+
+    #[test]
+    fn a_wrong_parameter_is_named() {
+        let error = |given| load(&[given]).unwrap_err().to_string();
+        assert!(error(("Nonsense", "1")).contains("Nonsense"));
+        assert!(error(("BatchSize", "11")).contains("BatchSize"));
+        assert!(error(("BatchSize", "many")).contains("BatchSize"));
+        assert!(error(("LogLevel", "loud")).contains("LogLevel"));
+    }
+}

@@ -1,0 +1,224 @@
+//! Reads resources that the local stack stands in for.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use serde_yaml_ng::Value as Yaml;
+
+use super::{
+    FunctionSpec, QueueSpec, Route, SourceSpec, TableSpec, Template, TemplateError,
+    resolve::Resolver,
+};
+
+/// Types that mean nothing locally.
+const IGNORED: [&str; 2] = ["AWS::Logs::LogGroup", "AWS::Serverless::HttpApi"];
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Function {
+    timeout: u64,
+    memory_size: u64,
+    environment: Environment,
+    #[serde(default)]
+    events: BTreeMap<String, Event>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Environment {
+    variables: BTreeMap<String, Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "Type", content = "Properties")]
+enum Event {
+    HttpApi(Http),
+    #[serde(rename = "SQS")]
+    Sqs(Source),
+    ScheduleV2(Schedule),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Http {
+    method: String,
+    path: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Source {
+    queue: String,
+    batch_size: u16,
+    scaling_config: Scaling,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Scaling {
+    maximum_concurrency: usize,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Schedule {
+    schedule_expression: String,
+}
+
+/// The type of every resource, by logical id.
+pub(super) fn types(resources: &Yaml) -> BTreeMap<String, String> {
+    let entries = resources.as_mapping().into_iter().flatten();
+    let kind = |(id, resource): (&Yaml, &Yaml)| {
+        Some((
+            id.as_str()?.to_owned(),
+            resource["Type"].as_str()?.to_owned(),
+        ))
+    };
+    entries.filter_map(kind).collect()
+}
+
+pub(super) fn read(document: &Yaml, resolver: &Resolver) -> Result<Template, TemplateError> {
+    let mut template = Template {
+        functions: Vec::new(),
+        tables: Vec::new(),
+        queues: Vec::new(),
+        secrets: Vec::new(),
+    };
+    let globals = resolver.resolve(
+        "Globals",
+        &document["Globals"]["Function"]["Environment"]["Variables"],
+    )?;
+    for (id, resource) in document["Resources"].as_mapping().into_iter().flatten() {
+        let id = id.as_str().unwrap_or_default();
+        let properties = resolver.resolve(id, &resource["Properties"])?;
+        match resource["Type"].as_str().unwrap_or_default() {
+            "AWS::Serverless::Function" => {
+                let binary = resource["Metadata"]["BuildProperties"]["Binary"].as_str();
+                let binary =
+                    binary.ok_or_else(|| unsupported(id, "no Metadata.BuildProperties.Binary"))?;
+                template
+                    .functions
+                    .push(function(id, binary, properties, &globals)?);
+            }
+            "AWS::DynamoDB::Table" => template.tables.push(table(id, &properties)),
+            "AWS::SQS::Queue" => template.queues.push(queue(id, properties)?),
+            "AWS::SecretsManager::Secret" => template.secrets.push(id.to_owned()),
+            kind if IGNORED.contains(&kind) => {}
+            kind => return Err(unsupported(id, &format!("{kind} is not supported"))),
+        }
+    }
+    Ok(template)
+}
+
+fn unsupported(at: &str, reason: &str) -> TemplateError {
+    TemplateError::Unsupported {
+        at: at.to_owned(),
+        reason: reason.to_owned(),
+    }
+}
+
+fn typed<T: DeserializeOwned>(at: &str, value: Value) -> Result<T, TemplateError> {
+    serde_json::from_value(value).map_err(|error| unsupported(at, &error.to_string()))
+}
+
+fn function(
+    id: &str,
+    binary: &str,
+    properties: Value,
+    globals: &Value,
+) -> Result<FunctionSpec, TemplateError> {
+    let function: Function = typed(id, properties)?;
+    let globals: BTreeMap<String, Value> = typed("Globals", globals.clone())?;
+    let variables = globals.into_iter().chain(function.environment.variables);
+    let mut spec = FunctionSpec {
+        logical_id: id.to_owned(),
+        binary: binary.to_owned(),
+        timeout: Duration::from_secs(function.timeout),
+        memory_mb: function.memory_size,
+        environment: variables
+            .map(|(name, value)| (name, text(&value)))
+            .collect(),
+        routes: Vec::new(),
+        source: None,
+        schedule: None,
+    };
+    for event in function.events.into_values() {
+        match event {
+            Event::HttpApi(Http { method, path }) => spec.routes.push(Route {
+                path,
+                method: method.to_uppercase(),
+            }),
+            Event::Sqs(source) => spec.source = Some(source_spec(source)),
+            Event::ScheduleV2(Schedule {
+                schedule_expression,
+            }) => {
+                spec.schedule = Some(
+                    rate(&schedule_expression)
+                        .ok_or_else(|| unsupported(id, &schedule_expression))?,
+                );
+            }
+        }
+    }
+    Ok(spec)
+}
+
+fn source_spec(source: Source) -> SourceSpec {
+    SourceSpec {
+        queue: source
+            .queue
+            .rsplit(':')
+            .next()
+            .unwrap_or_default()
+            .to_owned(),
+        batch_size: source.batch_size,
+        max_concurrency: source.scaling_config.maximum_concurrency,
+    }
+}
+
+/// `rate(1 minute)`, `rate(5 minutes)`.
+fn rate(expression: &str) -> Option<Duration> {
+    let inner = expression.strip_prefix("rate(")?.strip_suffix(')')?;
+    let minutes = inner
+        .strip_suffix(" minute")
+        .or_else(|| inner.strip_suffix(" minutes"))?;
+    minutes
+        .parse()
+        .ok()
+        .map(|minutes: u64| Duration::from_secs(60 * minutes))
+}
+
+/// CreateTable takes what the template says, under the same names.
+fn table(id: &str, properties: &Value) -> TableSpec {
+    TableSpec {
+        name: id.to_owned(),
+        create: json!({
+            "TableName": id,
+            "KeySchema": properties["KeySchema"],
+            "AttributeDefinitions": properties["AttributeDefinitions"],
+            "BillingMode": properties["BillingMode"],
+        }),
+        ttl_attribute: properties["TimeToLiveSpecification"]["AttributeName"]
+            .as_str()
+            .map(str::to_owned),
+    }
+}
+
+fn queue(id: &str, properties: Value) -> Result<QueueSpec, TemplateError> {
+    let properties: BTreeMap<String, Value> = typed(id, properties)?;
+    let attributes = properties
+        .into_iter()
+        .map(|(name, value)| (name, text(&value)))
+        .collect();
+    Ok(QueueSpec {
+        name: id.to_owned(),
+        attributes,
+    })
+}
+
+/// A value as environments and queue attributes hold it.
+fn text(value: &Value) -> String {
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
+}
