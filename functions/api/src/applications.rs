@@ -28,6 +28,7 @@ use crate::{
 pub(crate) struct ApplicationIn {
     name: Name,
     uid: Option<Uid>,
+    #[serde(alias = "rateLimit")]
     throttle_rate: Option<Rate>,
     #[serde(default)]
     metadata: BTreeMap<String, String>,

@@ -31,17 +31,21 @@ pub(crate) struct EndpointIn {
     #[serde(default)]
     description: String,
     uid: Option<Uid>,
+    // Official clients before 2.0 say `filterTypes` and `rateLimit`.
+    #[serde(alias = "filterTypes")]
     event_types: Option<EndpointEventTypes>,
     channels: Option<EndpointChannels>,
     #[serde(default)]
     disabled: bool,
+    #[serde(alias = "rateLimit")]
     throttle_rate: Option<Rate>,
     #[serde(default)]
     metadata: BTreeMap<String, String>,
     secret: Option<EndpointSecret>,
 }
 
-/// `EndpointOut` of the contract.
+/// `EndpointOut` of the contract, with two fields twice: under the names that official clients
+/// before 2.0 read, too.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct EndpointOut {
@@ -49,9 +53,11 @@ pub(crate) struct EndpointOut {
     uid: Option<Uid>,
     url: String,
     description: String,
+    filter_types: Option<EndpointEventTypes>,
     event_types: Option<EndpointEventTypes>,
     channels: Option<EndpointChannels>,
     disabled: bool,
+    rate_limit: Option<u16>,
     throttle_rate: Option<u16>,
     metadata: BTreeMap<String, String>,
     #[serde(with = "rfc3339")]
@@ -73,9 +79,11 @@ impl From<Endpoint> for EndpointOut {
             uid: endpoint.uid,
             url: endpoint.url,
             description: endpoint.description,
+            filter_types: endpoint.event_types.clone(),
             event_types: endpoint.event_types,
             channels: endpoint.channels,
             disabled: endpoint.disabled,
+            rate_limit: endpoint.throttle_rate,
             throttle_rate: endpoint.throttle_rate,
             metadata: endpoint.metadata,
             created_at: endpoint.created_at,

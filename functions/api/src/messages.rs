@@ -109,7 +109,9 @@ pub(crate) async fn list(
         .await?;
     let list = plan.respond(found.iter().collect(), |message| message.id.to_string());
     let list = list.flat_map(|message: &Message| {
-        query.admits(message).then(|| message.to_out(query.with_content))
+        query
+            .admits(message)
+            .then(|| message.to_out(query.with_content))
     });
     Ok(Json(list).into_response())
 }

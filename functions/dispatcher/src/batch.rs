@@ -34,7 +34,7 @@ impl Dispatcher {
         match self.deliver(task).await {
             Ok(()) => None,
             Err(error) => {
-                tracing::error!(record = record_id, %message, %endpoint, %error, "a task failed and is received again");
+                tracing::error!(record = record_id, msg_id = %message, endpoint_id = %endpoint, %error, "a task failed and is received again");
                 Some(record_id)
             }
         }

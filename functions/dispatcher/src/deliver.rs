@@ -37,7 +37,7 @@ impl Dispatcher {
     pub(crate) async fn deliver(&self, task: Task) -> Result<(), Fault> {
         let (endpoint, delivery) = try_join!(self.endpoint(&task), self.delivery(&task))?;
         let Some(endpoint) = endpoint else {
-            tracing::info!(message = %task.message, endpoint = %task.endpoint, "dropped: the endpoint was deleted");
+            tracing::info!(msg_id = %task.message, endpoint_id = %task.endpoint, "dropped: the endpoint was deleted");
             return Ok(());
         };
         match plan(delivery.as_ref(), task.attempt) {
@@ -54,7 +54,7 @@ impl Dispatcher {
         delivery: Option<Delivery>,
     ) -> Result<(), Fault> {
         let Some(payload) = self.payload(&task).await? else {
-            tracing::warn!(message = %task.message, endpoint = %task.endpoint, "dropped: the message is gone");
+            tracing::warn!(msg_id = %task.message, endpoint_id = %task.endpoint, "dropped: the message is gone");
             return Ok(());
         };
         let started_at = now();
@@ -134,7 +134,7 @@ impl Dispatcher {
     }
 
     async fn skip(&self, task: &Task, delivery: Option<Delivery>) -> Result<(), Fault> {
-        tracing::info!(message = %task.message, endpoint = %task.endpoint, "skipped: the endpoint is disabled");
+        tracing::info!(msg_id = %task.message, endpoint_id = %task.endpoint, "skipped: the endpoint is disabled");
         match self.put(task, &skip(delivery, &task.event_type)).await? {
             Written::Yes => Ok(()),
             Written::Conflict => Err(Fault::Contention),
@@ -221,8 +221,8 @@ impl Dispatcher {
 /// One line per attempt; it says nothing of payloads, secrets or response bodies.
 fn log(task: &Task, attempt: &Attempt, outcome: &Outcome) {
     tracing::info!(
-        message = %task.message,
-        endpoint = %task.endpoint,
+        msg_id = %task.message,
+        endpoint_id = %task.endpoint,
         attempt = task.attempt,
         status = attempt.status_code,
         failure = ?attempt.failure,

@@ -32,7 +32,7 @@ pub async fn handle(ingest: &Ingest, request: Request) -> Response<Body> {
 
 fn accepted(message: &Message, with_content: bool) -> Response<Body> {
     let id = message.id.as_str();
-    tracing::info!(message = id, event_type = %message.event_type, destinations = message.destinations.len(), "accepted");
+    tracing::info!(msg_id = id, event_type = %message.event_type, destinations = message.destinations.len(), "accepted");
     match serde_json::to_string(&message.to_out(with_content)) {
         Ok(body) => http::json_response(202, body),
         Err(_) => http::error_response(&ApiError::Unavailable),

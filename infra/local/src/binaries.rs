@@ -43,6 +43,9 @@ fn build() -> Result<BTreeMap<String, PathBuf>, BuildError> {
     if !cfg!(debug_assertions) {
         command.arg("--release");
     }
+    for (name, _) in std::env::vars().filter(|(name, _)| is_of_the_outer_cargo(name)) {
+        command.env_remove(name);
+    }
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
     let output = command.current_dir(root).stderr(Stdio::inherit()).output();
     let output = output.map_err(|error| BuildError(error.to_string()))?;
@@ -50,6 +53,19 @@ fn build() -> Result<BTreeMap<String, PathBuf>, BuildError> {
         return Err(BuildError(format!("cargo build: {}", output.status)));
     }
     Ok(executables(&output.stdout))
+}
+
+/// What `cargo run` and `cargo test` tell the program that they start. Build scripts of some crates
+/// watch these variables, and would build anew.
+fn is_of_the_outer_cargo(name: &str) -> bool {
+    let prefixes = [
+        "CARGO_PKG_",
+        "CARGO_MANIFEST_",
+        "CARGO_BIN_",
+        "CARGO_CRATE_",
+        "CARGO_PRIMARY_",
+    ];
+    prefixes.iter().any(|prefix| name.starts_with(prefix))
 }
 
 fn executables(messages: &[u8]) -> BTreeMap<String, PathBuf> {

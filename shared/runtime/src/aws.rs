@@ -4,7 +4,9 @@
 
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_config::{
+    BehaviorVersion, ConfigLoader, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig,
+};
 use aws_smithy_http_client::{
     Builder,
     tls::{Provider, rustls_provider::CryptoMode},
@@ -23,23 +25,23 @@ const TRY_TIMEOUT: Duration = Duration::from_secs(3);
 /// The longest time for an AWS call with all its tries; below API Gateway's 30 s.
 const CALL_TIMEOUT: Duration = Duration::from_secs(12);
 
-/// The settings that all clients share.
+/// The settings that all clients share, from the environment.
 pub async fn config() -> SdkConfig {
+    settings().load().await
+}
+
+/// The settings that all clients share; a caller may add where and as whom.
+pub fn settings() -> ConfigLoader {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(Duration::from_secs(2))
         .operation_attempt_timeout(TRY_TIMEOUT)
         .operation_timeout(CALL_TIMEOUT)
         .build();
+    let tls = Provider::Rustls(CryptoMode::Ring);
     aws_config::defaults(BehaviorVersion::latest())
-        .http_client(
-            Builder::new()
-                .tls_provider(Provider::Rustls(CryptoMode::Ring))
-                .build_https(),
-        )
+        .http_client(Builder::new().tls_provider(tls).build_https())
         .retry_config(RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS))
         .timeout_config(timeouts)
-        .load()
-        .await
 }
 
 /// The token key could not be had.

@@ -1,5 +1,5 @@
 //! The Runtime API. Its paths begin with the function and the number of the process, so that one
-//! listener serves all: `AWS_LAMBDA_RUNTIME_API=127.0.0.1:PORT/{function}/{process}`.
+//! listener serves all: `AWS_LAMBDA_RUNTIME_API=http://127.0.0.1:PORT/{function}/{process}`.
 
 use std::{collections::HashMap, sync::Arc};
 

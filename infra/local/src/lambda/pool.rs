@@ -254,7 +254,7 @@ impl Pool {
             .envs(&options.environment)
             .env(
                 "AWS_LAMBDA_RUNTIME_API",
-                format!("{}/{}/{process}", options.runtime_api, options.name),
+                format!("http://{}/{}/{process}", options.runtime_api, options.name),
             )
             .env("AWS_LAMBDA_LOG_STREAM_NAME", format!("local/{process}"))
             .stdin(Stdio::null())

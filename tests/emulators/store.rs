@@ -1,0 +1,256 @@
+//! The tables.
+
+use std::time::Duration;
+
+use posthorn_domain::{
+    attempt::{Attempt, Outcome},
+    delivery::record,
+    filter::Destination,
+    id::{ApplicationId, AttemptId, EndpointId, MessageId},
+    message::{Message, Payload},
+    retry::RetrySchedule,
+    timestamp::Timestamp,
+};
+use posthorn_runtime::{entropy, now};
+use posthorn_store::{Consistency, Guard, Page, Put, Reservation, Scheduled, Written, minute_of};
+
+use crate::emulators;
+
+fn message(payload: &str) -> Message {
+    let created_at = now();
+    Message {
+        id: MessageId::new(created_at, entropy()),
+        event_type: "a.b".to_owned().try_into().unwrap(),
+        event_id: Some("evt-1".to_owned().try_into().unwrap()),
+        channels: None,
+        tags: None,
+        payload: Payload::from_text(payload.to_owned()).unwrap(),
+        destinations: vec![Destination {
+            endpoint: EndpointId::new(created_at, entropy()),
+            skipped: None,
+        }],
+        created_at,
+        expires_at: created_at.plus(Duration::from_secs(3600)),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_is_stored_once_and_read_as_it_was() {
+    let (_aws, clients) = emulators(&[], None).await;
+    let application = ApplicationId::new(now(), entropy());
+    let long = format!(r#"{{ "a" : "{}" }}"#, "grüße ".repeat(30_000));
+    for payload in ["{}", r#"{ "z":1 , "a":"\u00e9" }"#, long.as_str()] {
+        let message = message(payload);
+        assert_eq!(
+            clients
+                .messages
+                .put(&application, 4, &message)
+                .await
+                .unwrap(),
+            Put::New
+        );
+        let read = clients
+            .messages
+            .get(&application, 4, &message.id, Consistency::Strong)
+            .await
+            .unwrap();
+        assert_eq!(read.as_ref(), Some(&message));
+        let again = Message {
+            payload: Payload::from_text("{\"other\":1}".to_owned()).unwrap(),
+            ..message.clone()
+        };
+        let existed = clients.messages.put(&application, 4, &again).await.unwrap();
+        assert_eq!(
+            existed,
+            Put::Existed(Box::new(message)),
+            "the first one stays"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_merges_the_shards_in_both_directions() {
+    let (_aws, clients) = emulators(&[], None).await;
+    let application = ApplicationId::new(now(), entropy());
+    let mut ids = Vec::new();
+    for _ in 0..40 {
+        let message = message("{}");
+        clients
+            .messages
+            .put(&application, 4, &message)
+            .await
+            .unwrap();
+        ids.push(message.id);
+    }
+    ids.sort();
+    for ascending in [true, false] {
+        let (mut listed, mut after) = (Vec::new(), None);
+        loop {
+            let page = Page {
+                limit: 7,
+                ascending,
+                after,
+            };
+            let found = clients.messages.list(&application, 4, &page).await.unwrap();
+            after = found.last().map(|message| message.id.to_string());
+            listed.extend(found.into_iter().map(|message| message.id));
+            if after.is_none() {
+                break;
+            }
+        }
+        let expected: Vec<_> = if ascending {
+            ids.clone()
+        } else {
+            ids.iter().rev().cloned().collect()
+        };
+        assert_eq!(listed, expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guard_gives_its_first_reservation_until_it_expires() {
+    let (_aws, clients) = emulators(&[], None).await;
+    let application = ApplicationId::new(now(), entropy());
+    let guard = Guard::EventId("evt-1".to_owned().try_into().unwrap());
+    let reservation = |created_at: Timestamp| Reservation {
+        message: MessageId::new(created_at, entropy()),
+        created_at,
+        request_hash: "h".to_owned(),
+        finished: false,
+    };
+    let first = reservation(now());
+    let expires_at = now().plus(Duration::from_secs(60));
+    let reserve = |wanted: Reservation| {
+        let (messages, application, guard) =
+            (clients.messages.clone(), application.clone(), guard.clone());
+        async move {
+            messages
+                .reserve(&application, &guard, &wanted, expires_at)
+                .await
+                .unwrap()
+        }
+    };
+    assert_eq!(reserve(first.clone()).await, None);
+    assert_eq!(
+        reserve(first.clone()).await,
+        None,
+        "a retry of the SDK finds its own reservation"
+    );
+    assert_eq!(reserve(reservation(now())).await, Some(first.clone()));
+    clients
+        .messages
+        .finish(&application, &guard, &first, expires_at)
+        .await
+        .unwrap();
+    let finished = Reservation {
+        finished: true,
+        ..first
+    };
+    assert_eq!(reserve(reservation(now())).await, Some(finished));
+    let later = reservation(expires_at.plus(Duration::from_secs(1)));
+    assert_eq!(
+        reserve(later).await,
+        None,
+        "expired, though TTL has not removed it yet"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn concurrent_records_of_a_delivery_do_not_overwrite_each_other() {
+    let (_aws, clients) = emulators(&[], None).await;
+    let (endpoint, message) = (
+        EndpointId::new(now(), entropy()),
+        MessageId::new(now(), entropy()),
+    );
+    let event_type = "a.b".to_owned().try_into().unwrap();
+    let schedule = RetrySchedule::default();
+    let attempt = |status| {
+        let outcome = Outcome::Response {
+            status,
+            body: b"x".to_vec(),
+        };
+        Attempt::record(
+            AttemptId::new(now(), entropy()),
+            "u".to_owned(),
+            now(),
+            now(),
+            &outcome,
+        )
+    };
+    let expires_at = now().plus(Duration::from_secs(60));
+    let put = |delivery| {
+        let (deliveries, endpoint, message) = (
+            clients.deliveries.clone(),
+            endpoint.clone(),
+            message.clone(),
+        );
+        async move {
+            deliveries
+                .put(&endpoint, &message, 2, &delivery, expires_at)
+                .await
+                .unwrap()
+        }
+    };
+    let (first, _) = record(None, &event_type, 0, attempt(500), &schedule, now(), 0.5);
+    assert_eq!(put(first.clone()).await, Written::Yes);
+    assert_eq!(put(first.clone()).await, Written::Conflict);
+    let (second, _) = record(
+        Some(first.clone()),
+        &event_type,
+        1,
+        attempt(200),
+        &schedule,
+        now(),
+        0.5,
+    );
+    assert_eq!(put(second.clone()).await, Written::Yes);
+    let (late, _) = record(
+        Some(first),
+        &event_type,
+        1,
+        attempt(500),
+        &schedule,
+        now(),
+        0.5,
+    );
+    assert_eq!(put(late).await, Written::Conflict);
+    let read = clients
+        .deliveries
+        .get(&endpoint, &message, 2, Consistency::Strong)
+        .await
+        .unwrap();
+    assert_eq!(read, Some(second));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scheduled_tasks_are_found_in_their_minute() {
+    let (_aws, clients) = emulators(&[], None).await;
+    let due = now().plus(Duration::from_secs(7200));
+    for i in 0..20 {
+        let scheduled = Scheduled {
+            due,
+            endpoint: EndpointId::new(now(), entropy()),
+            message: MessageId::new(now(), entropy()),
+            body: i.to_string(),
+        };
+        clients.schedule.put(&scheduled).await.unwrap();
+        clients.schedule.put(&scheduled).await.unwrap();
+    }
+    let minute = minute_of(due);
+    assert_eq!(
+        clients.schedule.due_in(minute).await.unwrap().len(),
+        20,
+        "the same task twice is one row"
+    );
+    assert!(
+        clients
+            .schedule
+            .due_in(minute + 1)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert_eq!(clients.schedule.cursor().await.unwrap(), None);
+    clients.schedule.set_cursor(minute).await.unwrap();
+    assert_eq!(clients.schedule.cursor().await.unwrap(), Some(minute));
+}

@@ -1,0 +1,69 @@
+//! What a first-try delivery costs: the counted AWS calls and units. `cargo test budget -- --nocapture` prints them.
+
+use posthorn_local::StackOptions;
+use posthorn_tests::{Receiver, World, until};
+
+/// 2 KB of JSON, as an invoice event of a payment provider looks.
+fn payload() -> String {
+    let line = |i: usize| {
+        format!(
+            r#"{{"id":"il_{i}N4xQ7KZ","object":"line_item","amount":{},"currency":"eur","description":"Seat {i}, November 2026","quantity":1,"price":{{"id":"price_{i}","unit_amount":1200}}}}"#,
+            1200 + i
+        )
+    };
+    let lines: Vec<_> = (0..10).map(line).collect();
+    format!(
+        r#"{{"id":"in_1N4xQ7KZ","object":"invoice","customer":"cus_9s6XKzkNRiz8i3","status":"paid","total":12045,"lines":[{}]}}"#,
+        lines.join(",")
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_try_delivery_keeps_to_the_budget() {
+    let world = World::with_options(StackOptions {
+        meter: true,
+        ..StackOptions::default()
+    })
+    .await;
+    let receiver = Receiver::accepting().await;
+    let application = world.application().await;
+    world.endpoint(&application, &receiver).await;
+    let payload = payload();
+    assert!(
+        (1900..=2048).contains(&payload.len()),
+        "{} bytes",
+        payload.len()
+    );
+    let meter = world.stack.meter().unwrap();
+    meter.reset();
+    let body = format!(r#"{{"eventType":"invoice.paid","payload":{payload}}}"#);
+    world.send(&application.id, &body).await;
+    receiver.wait_for(1).await;
+    let report = until("the recorded attempt and the deleted task", || async {
+        let report = meter.report();
+        let is_done = report.write_units >= 2.0
+            && report
+                .event_source_calls
+                .contains_key("SQS DeleteMessageBatch");
+        is_done.then_some(report)
+    })
+    .await;
+    println!(
+        "One delivery of {} bytes to one endpoint, at the first try:\n{report}",
+        payload.len()
+    );
+    assert_eq!(report.write_units, 2.0, "{report}");
+    assert!(report.read_units <= 2.0, "{report}");
+    let calls: Vec<_> = report
+        .calls
+        .iter()
+        .map(|(call, count)| (call.as_str(), *count))
+        .collect();
+    let expected = [
+        ("DynamoDB GetItem", 2),
+        ("DynamoDB PutItem", 2),
+        ("DynamoDB Query", 1),
+        ("SQS SendMessageBatch", 1),
+    ];
+    assert_eq!(calls, expected, "{report}");
+}

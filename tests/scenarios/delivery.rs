@@ -1,0 +1,156 @@
+//! What the dispatcher does with tasks and endpoints that misbehave.
+
+use posthorn_tests::{Receiver, World, until};
+use svix::api::EndpointIn;
+
+const MESSAGE: &str = r#"{"eventType":"a.b","payload":{}}"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_connection_is_recorded_with_its_class() {
+    let world = World::start().await;
+    let application = world.application().await;
+    let closed = Receiver::accepting().await.url().to_owned();
+    world
+        .svix
+        .endpoint()
+        .create(application.id.clone(), EndpointIn::new(closed), None)
+        .await
+        .unwrap();
+    let id = world.send(&application.id, MESSAGE).await;
+    let attempt = world.attempts(&application, &id, 1).await.pop().unwrap();
+    assert_eq!(
+        (attempt.response_status_code, attempt.response.as_str()),
+        (0, "the connection was refused")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_never_answers_is_a_time_out() {
+    let world = World::with_parameters([("RequestTimeoutSeconds", "5")]).await;
+    let receiver = Receiver::answering([0]).await;
+    let application = world.application().await;
+    world.endpoint(&application, &receiver).await;
+    let id = world.send(&application.id, MESSAGE).await;
+    let attempt = world.attempts(&application, &id, 1).await.pop().unwrap();
+    assert_eq!(attempt.response, "the endpoint did not answer in time");
+    assert!(
+        (4900..8000).contains(&attempt.response_duration_ms),
+        "{} ms",
+        attempt.response_duration_ms
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_received_twice_makes_its_attempt_once() {
+    let world = World::start().await;
+    let receiver = Receiver::accepting().await;
+    let application = world.application().await;
+    world.endpoint(&application, &receiver).await;
+    let clients = world.aws().await;
+    let id = world.send(&application.id, MESSAGE).await;
+    world.attempts(&application, &id, 1).await;
+    let task = task_of(&world, &application.id, &id).await;
+    clients.queue.send_all([&task, &task]).await.unwrap();
+    // A later message is delivered behind the copies.
+    world.send(&application.id, MESSAGE).await;
+    receiver.wait_for(2).await;
+    until("an empty queue", || async {
+        is_empty(&world).await.then_some(())
+    })
+    .await;
+    let copies = receiver
+        .received()
+        .iter()
+        .filter(|request| request.header("webhook-id") == id)
+        .count();
+    assert_eq!(copies, 1);
+}
+
+async fn task_of(world: &World, application: &str, message: &str) -> posthorn_queue::Task {
+    let organization = world.organization.parse().unwrap();
+    let id = application.parse().unwrap();
+    let config = world.aws().await.config;
+    let (application, endpoints) = config
+        .application_with_endpoints(&organization, &id)
+        .await
+        .unwrap()
+        .unwrap();
+    posthorn_queue::Task {
+        organization,
+        application: id,
+        endpoint: endpoints[0].id.clone(),
+        revision: endpoints[0].revision,
+        message: message.parse().unwrap(),
+        event_type: "a.b".to_owned().try_into().unwrap(),
+        shards: application.shards,
+        attempt: 0,
+        expires_at: posthorn_runtime::now(),
+        payload: None,
+    }
+}
+
+async fn is_empty(world: &World) -> bool {
+    let clients = world.aws().await;
+    let all = aws_sdk_sqs::types::QueueAttributeName::All;
+    let attributes = clients
+        .sqs
+        .get_queue_attributes()
+        .queue_url(&clients.queue_url)
+        .attribute_names(all)
+        .send()
+        .await;
+    let attributes = attributes.unwrap().attributes.unwrap();
+    let names = [
+        "ApproximateNumberOfMessages",
+        "ApproximateNumberOfMessagesNotVisible",
+    ];
+    names.iter().all(|name| {
+        attributes
+            .iter()
+            .any(|(key, value)| key.as_str() == *name && value == "0")
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poison_record_fails_alone_and_reaches_the_dead_letter_queue() {
+    let world = World::with_parameters([("VisibilityTimeoutSeconds", "1")]).await;
+    let receiver = Receiver::accepting().await;
+    let application = world.application().await;
+    world.endpoint(&application, &receiver).await;
+    let clients = world.aws().await;
+    clients
+        .sqs
+        .send_message()
+        .queue_url(&clients.queue_url)
+        .message_body("not a task")
+        .send()
+        .await
+        .unwrap();
+    let id = world.send(&application.id, MESSAGE).await;
+    assert_eq!(receiver.wait_for(1).await[0].header("webhook-id"), id);
+    let dead = until("the record in the dead-letter queue", || async {
+        let queues = world.stack.queues();
+        queues
+            .receive("DeliveriesDeadLetterQueue", 10, std::time::Duration::ZERO)
+            .await
+            .pop()
+    })
+    .await;
+    assert_eq!(dead.body, "not a task");
+    assert_eq!(receiver.received().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn svix_headers_are_a_parameter_away() {
+    let world = World::with_parameters([("SvixHeaders", "true")]).await;
+    let receiver = Receiver::accepting().await;
+    let application = world.application().await;
+    world.endpoint(&application, &receiver).await;
+    world.send(&application.id, MESSAGE).await;
+    let request = receiver.wait_for(1).await.remove(0);
+    for name in ["id", "timestamp", "signature"] {
+        let value = request.header(&format!("webhook-{name}"));
+        assert!(!value.is_empty());
+        assert_eq!(value, request.header(&format!("svix-{name}")));
+    }
+}

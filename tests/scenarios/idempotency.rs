@@ -1,0 +1,146 @@
+//! A repeated request finds its first message.
+
+use posthorn_store::{Guard, Reservation};
+use posthorn_tests::{Receiver, World};
+use svix::{
+    api::{MessageCreateOptions, MessageIn},
+    error::Error,
+};
+
+fn message(event_id: Option<&str>) -> MessageIn {
+    let event_id = event_id.map(str::to_owned);
+    MessageIn {
+        event_id,
+        ..MessageIn::new("a.b".into(), serde_json::json!({ "n": 1 }))
+    }
+}
+
+fn key(key: &str) -> Option<MessageCreateOptions> {
+    Some(MessageCreateOptions {
+        idempotency_key: Some(key.to_owned()),
+        ..Default::default()
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_event_id_is_409() {
+    let world = World::start().await;
+    let receiver = Receiver::accepting().await;
+    let application = world.application().await;
+    world.endpoint(&application, &receiver).await;
+    let messages = world.svix.message();
+    let create = || messages.create(application.id.clone(), message(Some("evt-1")), None);
+    let first = create().await.unwrap();
+    match create().await {
+        Err(Error::Http(error)) => assert_eq!(error.status.as_u16(), 409),
+        other => panic!("{other:?}"),
+    }
+    let marker = world
+        .svix
+        .message()
+        .create(application.id.clone(), message(Some("evt-2")), None)
+        .await
+        .unwrap();
+    let ids: Vec<_> = receiver
+        .wait_for(2)
+        .await
+        .iter()
+        .map(|r| r.header("webhook-id").to_owned())
+        .collect();
+    assert!(
+        ids.contains(&first.id) && ids.contains(&marker.id),
+        "{ids:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_key_is_the_same_message_and_another_body_is_422() {
+    let world = World::start().await;
+    let receiver = Receiver::accepting().await;
+    let application = world.application().await;
+    world.endpoint(&application, &receiver).await;
+    let messages = world.svix.message();
+    let create = |message, options| messages.create(application.id.clone(), message, options);
+    let first = create(message(None), key("k-1")).await.unwrap();
+    let again = create(message(None), key("k-1")).await.unwrap();
+    assert_eq!(
+        (first.id.as_str(), &first.timestamp),
+        (again.id.as_str(), &again.timestamp)
+    );
+    match create(message(Some("other")), key("k-1")).await {
+        Err(Error::Validation(error)) => assert_eq!(
+            error.payload.unwrap().detail[0].loc,
+            ["header", "idempotency-key"]
+        ),
+        other => panic!("{other:?}"),
+    }
+    let other = create(message(None), key("k-2")).await.unwrap();
+    assert_ne!(first.id, other.id);
+    receiver.wait_for(2).await;
+    let listed = world
+        .svix
+        .message()
+        .list(application.id.clone(), None)
+        .await
+        .unwrap();
+    assert_eq!(listed.data.len(), 2);
+}
+
+/// What ingest leaves when it ends between the table and the queue: a guard that is not finished.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_repeated_after_a_crash_makes_one_message_and_queues_it() {
+    let world = World::start().await;
+    let receiver = Receiver::accepting().await;
+    let application = world.application().await;
+    world.endpoint(&application, &receiver).await;
+    let body = r#"{"eventType":"a.b","payload":{"n":1},"eventId":"evt-1"}"#;
+    let path = format!("/api/v1/app/{}/msg", application.id);
+    let id = application.id.parse().unwrap();
+    let messages = world.aws().await.messages;
+    let now = posthorn_runtime::now();
+    let guard = Guard::EventId("evt-1".to_owned().try_into().unwrap());
+    let reservation = Reservation {
+        message: posthorn_domain::id::MessageId::new(now, posthorn_runtime::entropy()),
+        created_at: now,
+        request_hash: sha256(body),
+        finished: false,
+    };
+    let expires_at = now.plus(std::time::Duration::from_secs(3600));
+    assert_eq!(
+        messages
+            .reserve(&id, &guard, &reservation, expires_at)
+            .await
+            .unwrap(),
+        None
+    );
+
+    let answer = world.post(&path, body, &[]).await;
+    assert_eq!(
+        (answer.status, &answer.body["id"]),
+        (202, &reservation.message.as_str().into())
+    );
+    assert_eq!(
+        receiver.wait_for(1).await[0].header("webhook-id"),
+        reservation.message.as_str()
+    );
+    assert_eq!(
+        world.post(&path, body, &[]).await.status,
+        409,
+        "from now on it is a repetition"
+    );
+    let listed = world
+        .svix
+        .message()
+        .list(application.id.clone(), None)
+        .await
+        .unwrap();
+    assert_eq!(listed.data.len(), 1);
+}
+
+fn sha256(text: &str) -> String {
+    use sha2::Digest;
+    sha2::Sha256::digest(text)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}

@@ -1,0 +1,128 @@
+//! An HTTP server that plays a customer's endpoint.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+};
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::State,
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::any,
+};
+use tokio::{net::TcpListener, task::JoinHandle};
+
+use crate::until;
+
+/// A request that arrived.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body, byte for byte.
+    pub body: Bytes,
+}
+
+impl Request {
+    /// A header as text.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// Verifies it with the official Standard Webhooks library.
+    ///
+    /// # Errors
+    /// What the library finds wrong.
+    pub fn verify(&self, secret: &str) -> Result<(), standardwebhooks::WebhookError> {
+        standardwebhooks::Webhook::new(secret)?.verify(&self.body, &self.headers)
+    }
+}
+
+/// A running endpoint; it ends with this value.
+#[derive(Debug)]
+pub struct Receiver {
+    url: String,
+    state: Arc<Inner>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// Status codes of the answers to come; 204 when there are no more.
+    script: Mutex<VecDeque<u16>>,
+    received: Mutex<Vec<Request>>,
+}
+
+/// Instead of a status code in a script: take the request and never answer.
+const HANG: u16 = 0;
+
+impl Receiver {
+    /// Answers each request with the next of these status codes, then with 204. 0 never answers.
+    pub async fn answering(script: impl IntoIterator<Item = u16>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/hook", listener.local_addr().unwrap());
+        let state = Arc::new(Inner {
+            script: Mutex::new(script.into_iter().collect()),
+            ..Inner::default()
+        });
+        let router = Router::new()
+            .fallback(any(receive))
+            .with_state(Arc::clone(&state));
+        let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { url, state, task }
+    }
+
+    /// Accepts everything.
+    pub async fn accepting() -> Self {
+        Self::answering([]).await
+    }
+
+    /// Where it listens.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// What arrived so far.
+    pub fn received(&self) -> Vec<Request> {
+        self.state.received.lock().unwrap().clone()
+    }
+
+    /// Waits until this many requests arrived, and gives all that did.
+    pub async fn wait_for(&self, count: usize) -> Vec<Request> {
+        until(&format!("{count} requests at the receiver"), || async {
+            Some(self.received()).filter(|received| received.len() >= count)
+        })
+        .await
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn receive(State(state): State<Arc<Inner>>, headers: HeaderMap, body: Bytes) -> Response {
+    state
+        .received
+        .lock()
+        .unwrap()
+        .push(Request { headers, body });
+    let status = state.script.lock().unwrap().pop_front().unwrap_or(204);
+    if status == HANG {
+        std::future::pending::<()>().await;
+    }
+    let status = StatusCode::from_u16(status).unwrap();
+    // Only redirects look at it: the second hop must never be visited.
+    (
+        status,
+        [(header::LOCATION, "/second-hop")],
+        format!("answer {}", status.as_u16()),
+    )
+        .into_response()
+}

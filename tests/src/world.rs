@@ -1,0 +1,239 @@
+//! A stack with an organization, a token and clients.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_dynamodb::config::{Credentials, Region};
+use posthorn_local::{Stack, StackOptions, aws::Aws};
+use posthorn_queue::DeliveriesQueue;
+use posthorn_store::{ConfigTable, DeliveriesTable, MessagesTable, ScheduleTable};
+use serde_json::{Value, json};
+use svix::api::{
+    ApplicationIn, ApplicationOut, EndpointIn, EndpointOut, MessageAttemptOut, Svix, SvixOptions,
+};
+
+use crate::{Receiver, until};
+
+/// A running stack in memory.
+pub struct World {
+    /// The stack.
+    pub stack: Stack,
+    /// The organization that the clients belong to.
+    pub organization: String,
+    /// Its token.
+    pub token: String,
+    /// The official Svix client.
+    pub svix: Svix,
+    http: reqwest::Client,
+}
+
+/// A response to a plain HTTP request.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// The JSON body; null when there is none.
+    pub body: Value,
+}
+
+impl World {
+    /// A stack as the template describes it.
+    pub async fn start() -> Self {
+        Self::with_parameters([]).await
+    }
+
+    /// A stack with values for the template's parameters.
+    pub async fn with_parameters<const N: usize>(parameters: [(&str, &str); N]) -> Self {
+        let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Self::with_options(StackOptions {
+            parameters: BTreeMap::from(parameters),
+            ..StackOptions::default()
+        })
+        .await
+    }
+
+    /// A stack with other options.
+    pub async fn with_options(options: StackOptions) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let stack = Stack::start(options).await.unwrap();
+        let minted = stack.invoke("api", &json!({ "mint": {} })).await.unwrap();
+        let text = |field: &str| minted[field].as_str().unwrap().to_owned();
+        let (organization, token) = (text("organization"), text("token"));
+        let svix = client(&stack, &token);
+        Self {
+            stack,
+            organization,
+            token,
+            svix,
+            http: reqwest::Client::new(),
+        }
+    }
+
+    /// The official client with another token.
+    pub fn client_with(&self, token: &str) -> Svix {
+        client(&self.stack, token)
+    }
+
+    /// Mints a token.
+    pub async fn mint(&self, request: Value) -> String {
+        let minted = self
+            .stack
+            .invoke("api", &json!({ "mint": request }))
+            .await
+            .unwrap();
+        minted["token"].as_str().unwrap().to_owned()
+    }
+
+    /// A new application.
+    pub async fn application(&self) -> ApplicationOut {
+        self.svix
+            .application()
+            .create(ApplicationIn::new("Acme".to_owned()), None)
+            .await
+            .unwrap()
+    }
+
+    /// A new endpoint for everything.
+    pub async fn endpoint(&self, application: &ApplicationOut, receiver: &Receiver) -> EndpointOut {
+        let endpoint = EndpointIn::new(receiver.url().to_owned());
+        self.svix
+            .endpoint()
+            .create(application.id.clone(), endpoint, None)
+            .await
+            .unwrap()
+    }
+
+    /// An endpoint's secret.
+    pub async fn secret(&self, application: &ApplicationOut, endpoint: &EndpointOut) -> String {
+        let secret = self
+            .svix
+            .endpoint()
+            .get_secret(application.id.clone(), endpoint.id.clone())
+            .await;
+        secret.unwrap().key
+    }
+
+    /// Posts a message as text, without an idempotency key; gives its id.
+    pub async fn send(&self, application: &str, body: &str) -> String {
+        let answer = self
+            .post(&format!("/api/v1/app/{application}/msg"), body, &[])
+            .await;
+        assert_eq!(answer.status, 202, "{answer:?}");
+        answer.body["id"].as_str().unwrap().to_owned()
+    }
+
+    /// A plain POST with the token.
+    pub async fn post(&self, path: &str, body: &str, headers: &[(&str, &str)]) -> Answer {
+        self.request("POST", path, Some(body), headers, Some(&self.token))
+            .await
+    }
+
+    /// A plain GET with the token.
+    pub async fn get(&self, path: &str) -> Answer {
+        self.request("GET", path, None, &[], Some(&self.token))
+            .await
+    }
+
+    /// Any plain request.
+    pub async fn request(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&str>,
+        headers: &[(&str, &str)],
+        token: Option<&str>,
+    ) -> Answer {
+        let url = format!("{}{path}", self.stack.api_url());
+        let mut request = self.http.request(method.parse().unwrap(), url);
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        if let Some(body) = body {
+            request = request
+                .header("content-type", "application/json")
+                .body(body.to_owned());
+        }
+        let request = headers.iter().fold(request, |request, (name, value)| {
+            request.header(*name, *value)
+        });
+        let response = request.send().await.unwrap();
+        let status = response.status().as_u16();
+        let body = serde_json::from_str(&response.text().await.unwrap()).unwrap_or(Value::Null);
+        Answer { status, body }
+    }
+
+    /// Waits until a message has this many recorded attempts; newest first.
+    pub async fn attempts(
+        &self,
+        application: &ApplicationOut,
+        message: &str,
+        count: usize,
+    ) -> Vec<MessageAttemptOut> {
+        until(&format!("{count} attempts of {message}"), || async {
+            let attempts = self.svix.message_attempt();
+            let list = attempts
+                .list_by_msg(application.id.clone(), message.to_owned(), None)
+                .await
+                .unwrap();
+            Some(list.data).filter(|data| data.len() >= count)
+        })
+        .await
+    }
+
+    /// What the functions use below the API: for states that the API cannot make.
+    pub async fn aws(&self) -> Clients {
+        Clients::of(self.stack.aws()).await
+    }
+}
+
+fn client(stack: &Stack, token: &str) -> Svix {
+    let options = SvixOptions {
+        server_url: Some(stack.api_url().to_owned()),
+        ..SvixOptions::default()
+    };
+    Svix::new(token.to_owned(), Some(options))
+}
+
+/// The store and the queue, on the emulators.
+pub struct Clients {
+    /// The config table.
+    pub config: ConfigTable,
+    /// The messages table.
+    pub messages: MessagesTable,
+    /// The deliveries table.
+    pub deliveries: DeliveriesTable,
+    /// The schedule table.
+    pub schedule: ScheduleTable,
+    /// The queue.
+    pub queue: DeliveriesQueue,
+    /// SQS itself.
+    pub sqs: aws_sdk_sqs::Client,
+    /// The queue's URL.
+    pub queue_url: String,
+}
+
+impl Clients {
+    /// Clients for running emulators, with the functions' own settings.
+    pub async fn of(aws: &Aws) -> Self {
+        let dynamodb = aws_sdk_dynamodb::Client::new(&settings(aws.dynamodb_url()).await);
+        let sqs = aws_sdk_sqs::Client::new(&settings(aws.sqs_url()).await);
+        let queue_url = aws.queues().url("DeliveriesQueue");
+        Self {
+            config: ConfigTable::new(dynamodb.clone(), "ConfigTable"),
+            messages: MessagesTable::new(dynamodb.clone(), "MessagesTable"),
+            deliveries: DeliveriesTable::new(dynamodb.clone(), "DeliveriesTable"),
+            schedule: ScheduleTable::new(dynamodb, "ScheduleTable"),
+            queue: DeliveriesQueue::new(sqs.clone(), &queue_url),
+            sqs,
+            queue_url,
+        }
+    }
+}
+
+async fn settings(url: &str) -> aws_config::SdkConfig {
+    posthorn_runtime::aws::settings()
+        .endpoint_url(url)
+        .region(Region::new("us-east-1"))
+        .credentials_provider(Credentials::new("local", "local", None, None, "local"))
+        .load()
+        .await
+}
