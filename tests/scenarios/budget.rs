@@ -11,7 +11,7 @@ fn payload() -> String {
             1200 + i
         )
     };
-    let lines: Vec<_> = (0..10).map(line).collect();
+    let lines: Vec<_> = (0..11).map(line).collect();
     format!(
         r#"{{"id":"in_1N4xQ7KZ","object":"invoice","customer":"cus_9s6XKzkNRiz8i3","status":"paid","total":12045,"lines":[{}]}}"#,
         lines.join(",")

@@ -35,7 +35,7 @@ async fn a_message_without_a_matching_endpoint_is_stored_and_not_queued() {
 }
 
 async fn only_invoices(world: &World, application: &str, url: &str) {
-    let event_type = EventTypeIn::new("invoice.paid".into(), "An invoice was paid".into());
+    let event_type = EventTypeIn::new("An invoice was paid".into(), "invoice.paid".into());
     world
         .svix
         .event_type()

@@ -132,7 +132,7 @@ async fn lists_are_paged_both_ways() {
 async fn an_endpoint_keeps_what_it_was_given() {
     let world = World::start().await;
     let application = world.application().await;
-    let event_type = EventTypeIn::new("invoice.paid".into(), "An invoice was paid".into());
+    let event_type = EventTypeIn::new("An invoice was paid".into(), "invoice.paid".into());
     world
         .svix
         .event_type()
@@ -221,7 +221,7 @@ async fn event_types_are_created_read_and_listed() {
         let archived = Some(name == "c.old");
         let event_type = EventTypeIn {
             archived,
-            ..EventTypeIn::new(name.into(), "…".into())
+            ..EventTypeIn::new("…".into(), name.into())
         };
         event_types.create(event_type, None).await.unwrap();
     }
@@ -234,12 +234,12 @@ async fn event_types_are_created_read_and_listed() {
     assert_eq!(names, ["a.one", "b.two"], "by name, archived ones left out");
     assert!(
         event_types
-            .create(EventTypeIn::new("a.one".into(), "…".into()), None)
+            .create(EventTypeIn::new("…".into(), "a.one".into()), None)
             .await
             .is_err()
     );
     event_types
-        .create(EventTypeIn::new("c.old".into(), "back".into()), None)
+        .create(EventTypeIn::new("back".into(), "c.old".into()), None)
         .await
         .unwrap();
     assert_eq!(

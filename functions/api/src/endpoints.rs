@@ -44,8 +44,8 @@ pub(crate) struct EndpointIn {
     secret: Option<EndpointSecret>,
 }
 
-/// `EndpointOut` of the contract, with two fields twice: under the names that official clients
-/// before 2.0 read, too.
+/// `EndpointOut` of the contract, and what official clients before 2.0 read besides: `version`, and
+/// two fields under their older names.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct EndpointOut {
@@ -58,6 +58,7 @@ pub(crate) struct EndpointOut {
     channels: Option<EndpointChannels>,
     disabled: bool,
     rate_limit: Option<u16>,
+    version: u64,
     throttle_rate: Option<u16>,
     metadata: BTreeMap<String, String>,
     #[serde(with = "rfc3339")]
@@ -84,6 +85,7 @@ impl From<Endpoint> for EndpointOut {
             channels: endpoint.channels,
             disabled: endpoint.disabled,
             rate_limit: endpoint.throttle_rate,
+            version: endpoint.revision,
             throttle_rate: endpoint.throttle_rate,
             metadata: endpoint.metadata,
             created_at: endpoint.created_at,

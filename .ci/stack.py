@@ -1,0 +1,155 @@
+"""The local stack for the smoke runs: started, waited for, and ended without a trace."""
+
+import contextlib
+import os
+import pathlib
+import queue
+import random
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+OUTPUT = ROOT / "target/ci"
+
+# The first run may have to build everything.
+START_SECONDS = 900
+STOP_SECONDS = 20
+
+
+class Failure(Exception):
+    """A check did not hold."""
+
+
+def check(holds: bool, what: str) -> None:
+    if not holds:
+        raise Failure(what)
+    print(f"  ok  {what}", flush=True)
+
+
+def free_ports(count: int) -> int:
+    """The first of `count` free ports in a row, below those that the system hands out."""
+    for _ in range(100):
+        first = random.randrange(15000, 32000)
+        with contextlib.ExitStack() as sockets:
+            try:
+                for port in range(first, first + count):
+                    sockets.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return first
+    raise Failure("no free ports")
+
+
+class Program:
+    """A background process in a session of its own, so that what it leaves behind can be found."""
+
+    def __init__(self, name: str, command: list[str]) -> None:
+        OUTPUT.mkdir(parents=True, exist_ok=True)
+        self.name = name
+        self.log = OUTPUT / f"{name}.log"
+        self._lines: queue.Queue = queue.Queue()
+        self.log.unlink(missing_ok=True)
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,
+            )
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        with self.log.open("ab") as log:
+            for line in self.process.stdout:
+                log.write(line)
+                log.flush()
+                self._lines.put(line.decode(errors="replace").rstrip("\n"))
+        self._lines.put(None)
+
+    def expect(self, wanted, what: str, seconds: float) -> str:
+        """The next line of standard output that is wanted; the ones before it are dropped."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                line = self._lines.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                raise Failure(f"{self.name}: no {what} within {seconds} s") from None
+            if line is None:
+                raise Failure(f"{self.name} ended with {self.process.wait()} before {what}")
+            if wanted(line):
+                return line
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        try:
+            return self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise Failure(f"{self.name} still runs {STOP_SECONDS} s after the signal") from None
+
+    def left_behind(self) -> list[str]:
+        """The processes of its session that still run."""
+        left = []
+        for folder in pathlib.Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                # After the name, which may hold anything: state, parent, group, session.
+                name, _, rest = (folder / "stat").read_text().rpartition(") ")
+                state, _, _, session, *_ = rest.split()
+                if int(session) == self.process.pid and state != "Z":
+                    left.append(f"{name})")
+        return left
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def print_log(self) -> None:
+        lines = self.log.read_text(errors="replace").splitlines()[-40:]
+        print("\n".join([f"--- the end of {self.log.relative_to(ROOT)} ---", *lines]))
+
+
+@contextlib.contextmanager
+def running(name: str, command: list[str]):
+    """A program that is killed, and its log shown, when the block fails."""
+    program = Program(name, command)
+    try:
+        yield program
+    except BaseException:
+        program.print_log()
+        raise
+    finally:
+        program.kill()
+
+
+@contextlib.contextmanager
+def local_stack(name: str):
+    """`cargo run`, ready; yields the program, its environment and where that is kept."""
+    env_file = OUTPUT / f"{name}.env"
+    env_file.unlink(missing_ok=True)
+    port = free_ports(4)
+    command = ["cargo", "run", "--quiet", "--", "--memory"]
+    command += ["--port", str(port), "--env-file", str(env_file)]
+    with running(name, command) as program:
+        started = time.monotonic()
+        program.expect(lambda line: line == "Posthorn is ready.", "ready line", START_SECONDS)
+        print(f"  ok  ready after {time.monotonic() - started:.0f} s", flush=True)
+        lines = env_file.read_text().splitlines()
+        yield program, dict(line.split("=", 1) for line in lines), env_file
+        check(program.stop() == 0, "it ends with 0 on SIGTERM")
+        left = program.left_behind()
+        check(not left, f"no process is left{': ' + ', '.join(left) if left else ''}")
+
+
+def run(main) -> int:
+    """Runs a smoke script's main; a failed check is one line, not a stack trace."""
+    try:
+        main()
+    except (Failure, subprocess.SubprocessError) as error:
+        print(f"  FAILED  {error}")
+        return 1
+    return 0
