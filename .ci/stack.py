@@ -17,6 +17,8 @@ OUTPUT = ROOT / "target/ci"
 # The first run may have to build everything.
 START_SECONDS = 900
 STOP_SECONDS = 20
+# Killed processes are gone a moment after the one that killed them.
+SETTLE_SECONDS = 2
 
 
 class Failure(Exception):
@@ -91,7 +93,13 @@ class Program:
         except subprocess.TimeoutExpired:
             raise Failure(f"{self.name} still runs {STOP_SECONDS} s after the signal") from None
 
-    def left_behind(self) -> list[str]:
+    def check_gone(self) -> None:
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while (left := self._session()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        check(not left, f"{self.name} leaves no process{': ' + ', '.join(left) if left else ''}")
+
+    def _session(self) -> list[str]:
         """The processes of its session that still run."""
         left = []
         for folder in pathlib.Path("/proc").glob("[0-9]*"):
@@ -140,9 +148,9 @@ def local_stack(name: str):
         print(f"  ok  ready after {time.monotonic() - started:.0f} s", flush=True)
         lines = env_file.read_text().splitlines()
         yield program, dict(line.split("=", 1) for line in lines), env_file
-        check(program.stop() == 0, "it ends with 0 on SIGTERM")
-        left = program.left_behind()
-        check(not left, f"no process is left{': ' + ', '.join(left) if left else ''}")
+        code = program.stop()
+        check(code == 0, f"the stack ends with {code} on SIGTERM")
+        program.check_gone()
 
 
 def run(main) -> int:

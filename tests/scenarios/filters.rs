@@ -147,7 +147,6 @@ async fn a_disabled_or_deleted_endpoint_gets_nothing_more() {
         .send(&application.id, r#"{"eventType":"a.b","payload":{}}"#)
         .await;
     kept.wait_for(2).await;
-    world.stack.queues();
     posthorn_tests::until("the dropped retry in the log", || async {
         let dropped =
             |line: &String| line.contains("the endpoint was deleted") && line.contains(&first);

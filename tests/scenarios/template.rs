@@ -15,7 +15,7 @@ async fn every_route_of_the_template_is_served_and_nothing_but_health_is_open() 
         .iter()
         .flat_map(|function| &function.routes)
     {
-        let path = route.path.replace('{', "").replace('}', "");
+        let path = route.path.replace(['{', '}'], "");
         let answer = world
             .request(&route.method, &path, Some("{}"), &[], None)
             .await;

@@ -1,6 +1,6 @@
 //! The dispatcher Lambda: wires [`posthorn_dispatcher`] to AWS.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use aws_lambda_events::event::sqs::SqsEvent;
 use lambda_runtime::{LambdaEvent, run, service_fn};
@@ -20,7 +20,7 @@ async fn main() -> Result<(), StartError> {
         svix_headers: env::parsed("SVIX_HEADERS")?,
         addresses: env::address_policy()?,
     };
-    let dispatcher = Arc::new(Dispatcher {
+    let dispatcher = &Dispatcher {
         config: ConfigTable::new(dynamodb.clone(), env::required("CONFIG_TABLE")?),
         messages: MessagesTable::new(dynamodb.clone(), env::required("MESSAGES_TABLE")?),
         deliveries: DeliveriesTable::new(dynamodb.clone(), env::required("DELIVERIES_TABLE")?),
@@ -28,8 +28,8 @@ async fn main() -> Result<(), StartError> {
         queue: DeliveriesQueue::new(sqs, env::required("DELIVERIES_QUEUE_URL")?),
         retries: env::parsed("RETRY_SCHEDULE")?,
         sender: Sender::new(settings)?,
-    });
-    run(service_fn(|event: LambdaEvent<SqsEvent>| async {
+    };
+    run(service_fn(|event: LambdaEvent<SqsEvent>| async move {
         Ok::<_, StartError>(dispatcher.handle(event.payload).await)
     }))
     .await

@@ -1,7 +1,7 @@
 //! Ingest: `POST /api/v1/app/{app_id}/msg`.
 //!
 //! A message is accepted (202) only after it is stored and one task per matching endpoint is
-//! queued. [`handle`] translates HTTP, [`publish`] decides, [`directory`] finds the application.
+//! queued. [`handle`] translates HTTP, `publish` decides, `directory` finds the application.
 
 mod directory;
 mod handle;

@@ -1,7 +1,5 @@
 //! The ingest Lambda: wires [`posthorn_ingest`] to AWS.
 
-use std::sync::Arc;
-
 use lambda_http::{Request, run, service_fn};
 use posthorn_ingest::{Ingest, handle};
 use posthorn_queue::DeliveriesQueue;
@@ -14,14 +12,14 @@ async fn main() -> Result<(), StartError> {
     let config = aws::config().await;
     let dynamodb = aws_sdk_dynamodb::Client::new(&config);
     let sqs = aws_sdk_sqs::Client::new(&config);
-    let ingest = Arc::new(Ingest::new(
+    let ingest = &Ingest::new(
         aws::token_key(&config).await?,
         ConfigTable::new(dynamodb.clone(), env::required("CONFIG_TABLE")?),
         MessagesTable::new(dynamodb, env::required("MESSAGES_TABLE")?),
         DeliveriesQueue::new(sqs, env::required("DELIVERIES_QUEUE_URL")?),
-    ));
-    run(service_fn(|request: Request| async {
-        Ok::<_, StartError>(handle(&ingest, request).await)
+    );
+    run(service_fn(|request: Request| async move {
+        Ok::<_, StartError>(handle(ingest, request).await)
     }))
     .await
 }

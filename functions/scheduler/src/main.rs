@@ -12,7 +12,7 @@ use serde_json::Value;
 async fn main() -> Result<(), StartError> {
     init_logs();
     let config = aws::config().await;
-    let scheduler = Scheduler {
+    let scheduler = &Scheduler {
         schedule: ScheduleTable::new(
             aws_sdk_dynamodb::Client::new(&config),
             env::required("SCHEDULE_TABLE")?,
@@ -22,7 +22,6 @@ async fn main() -> Result<(), StartError> {
             env::required("DELIVERIES_QUEUE_URL")?,
         ),
     };
-    let scheduler = &scheduler;
     run(service_fn(|event: LambdaEvent<Value>| async move {
         let deadline = i64::try_from(event.context.deadline).unwrap_or(i64::MAX);
         let report = scheduler.run(now(), Timestamp::from_millis(deadline)).await;
