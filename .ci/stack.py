@@ -8,6 +8,7 @@ import random
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 
@@ -19,6 +20,8 @@ START_SECONDS = 900
 STOP_SECONDS = 20
 # Killed processes are gone a moment after the one that killed them.
 SETTLE_SECONDS = 2
+
+MARK = "POSTHORN_CI_PROGRAM"
 
 
 class Failure(Exception):
@@ -46,22 +49,24 @@ def free_ports(count: int) -> int:
 
 
 class Program:
-    """A background process in a session of its own, so that what it leaves behind can be found."""
+    """A background process. What it starts carries a mark in its environment, and so can be found:
+    cargo-lambda puts functions into sessions of their own."""
 
     def __init__(self, name: str, command: list[str]) -> None:
         OUTPUT.mkdir(parents=True, exist_ok=True)
         self.name = name
         self.log = OUTPUT / f"{name}.log"
         self._lines: queue.Queue = queue.Queue()
+        self._mark = f"{os.getpid()}-{name}"
         self.log.unlink(missing_ok=True)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 command,
                 cwd=ROOT,
+                env={**os.environ, MARK: self._mark},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                start_new_session=True,
             )
         threading.Thread(target=self._read, daemon=True).start()
 
@@ -95,25 +100,28 @@ class Program:
 
     def check_gone(self) -> None:
         deadline = time.monotonic() + SETTLE_SECONDS
-        while (left := self._session()) and time.monotonic() < deadline:
+        while (left := self.family()) and time.monotonic() < deadline:
             time.sleep(0.05)
-        check(not left, f"{self.name} leaves no process{': ' + ', '.join(left) if left else ''}")
+        names = ", ".join(left.values())
+        check(not left, f"{self.name} leaves no process{': ' + names if left else ''}")
 
-    def _session(self) -> list[str]:
-        """The processes of its session that still run."""
-        left = []
+    def family(self) -> dict[int, str]:
+        """The process and everything that it started, as far as they run: ids and names."""
+        mark = f"{MARK}={self._mark}".encode()
+        family = {}
         for folder in pathlib.Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
-                # After the name, which may hold anything: state, parent, group, session.
-                name, _, rest = (folder / "stat").read_text().rpartition(") ")
-                state, _, _, session, *_ = rest.split()
-                if int(session) == self.process.pid and state != "Z":
-                    left.append(f"{name})")
-        return left
+                if mark in (folder / "environ").read_bytes().split(b"\0"):
+                    family[int(folder.name)] = (folder / "comm").read_text().strip()
+        return family
 
     def kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+        # Again, because one may have started another in between.
+        while family := self.family():
+            for pid in family:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.05)
         self.process.wait()
 
     def print_log(self) -> None:
@@ -153,8 +161,16 @@ def local_stack(name: str):
         program.check_gone()
 
 
+def verified(program: Program, message: str) -> None:
+    """Waits for the demo receiver's line about a message."""
+    line = program.expect(lambda line: line.startswith("✓") and message in line, "✓ line", 30)
+    print(f"      {line}", flush=True)
+
+
 def run(main) -> int:
     """Runs a smoke script's main; a failed check is one line, not a stack trace."""
+    # An exception, so that a stopped run still ends what it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         main()
     except (Failure, subprocess.SubprocessError) as error:

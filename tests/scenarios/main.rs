@@ -10,6 +10,7 @@ mod delivery;
 mod filters;
 mod first_message;
 mod idempotency;
+mod local_stack;
 mod resources;
 mod retries;
 mod template;

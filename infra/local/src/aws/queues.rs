@@ -23,6 +23,9 @@ use crate::{ACCOUNT, REGION, template::Template};
 /// The message attribute that carries a group id through rustack.
 const GROUP: &str = "posthorn.MessageGroupId";
 
+/// How long a receive that failed holds its caller.
+const FAILED_CALL_PAUSE: Duration = Duration::from_millis(500);
+
 /// The template's queues.
 #[derive(Clone, Debug)]
 pub struct Queues {
@@ -126,7 +129,11 @@ impl Queues {
             "QueueUrl": self.url(queue), "MaxNumberOfMessages": max, "WaitTimeSeconds": wait.as_secs(),
             "MessageSystemAttributeNames": ["All"],
         });
-        let (_, body) = self.handle(SqsOperation::ReceiveMessage, request).await;
+        let (status, body) = self.handle(SqsOperation::ReceiveMessage, request).await;
+        if status != 200 {
+            // A failed call returns at once: without a pause its caller would spin.
+            tokio::time::sleep(FAILED_CALL_PAUSE).await;
+        }
         let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
         answer["Messages"]
             .as_array()
