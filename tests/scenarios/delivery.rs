@@ -24,6 +24,41 @@ async fn a_refused_connection_is_recorded_with_its_class() {
     );
 }
 
+/// The API refuses such an endpoint; one that is in the table all the same is not called either.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_private_address_is_refused_at_the_attempt_too() {
+    let world = World::start().await;
+    let receiver = Receiver::accepting().await;
+    let application = world.application().await;
+    world.endpoint(&application, &receiver).await;
+    let organization = world.organization.parse().unwrap();
+    let id = application.id.parse().unwrap();
+    let config = world.aws().await.config;
+    let (_, endpoints) = config
+        .application_with_endpoints(&organization, &id)
+        .await
+        .unwrap()
+        .unwrap();
+    let before = &endpoints[0];
+    let after = posthorn_domain::endpoint::Endpoint {
+        url: "http://169.254.169.254/latest/meta-data".to_owned(),
+        revision: before.revision + 1,
+        ..before.clone()
+    };
+    config
+        .update_endpoint(&organization, &id, before, &after)
+        .await
+        .unwrap();
+    let message = world.send(&application.id, MESSAGE).await;
+    let attempt = world
+        .attempts(&application, &message, 1)
+        .await
+        .pop()
+        .unwrap();
+    assert_eq!(attempt.response, "the URL is not allowed");
+    assert_eq!(attempt.response_status_code, 0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endpoint_that_never_answers_is_a_time_out() {
     let world = World::with_parameters([("RequestTimeoutSeconds", "5")]).await;

@@ -2,17 +2,19 @@
 
 use tracing_subscriber::EnvFilter;
 
-/// Starts logging at the level that `RUST_LOG` names, `info` when it names none.
+/// Starts logging at the level that `LOG_LEVEL` names, `info` when it names none. Libraries log
+/// warnings only: at finer levels they would print requests, and with them payloads and secrets.
 pub fn init_logs() {
-    let level = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let subscriber = tracing_subscriber::fmt()
+    let level = std::env::var("LOG_LEVEL").unwrap_or_else(|_| "info".to_owned());
+    let filter = EnvFilter::new(format!("warn,posthorn={level}"));
+    let lines = tracing_subscriber::fmt()
         .json()
         .flatten_event(true)
         .with_current_span(false);
     // An error means that a subscriber is set already: then its choice stands.
-    let _ = subscriber
+    let _ = lines
         .with_span_list(false)
-        .with_env_filter(level)
+        .with_env_filter(filter)
         .with_target(false)
         .try_init();
 }

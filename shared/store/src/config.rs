@@ -22,6 +22,7 @@ use posthorn_domain::id::{ApplicationId, OrganizationId};
 use crate::{
     Consistency, Page, Range, StoreError,
     item::{Item, Key, n, s},
+    read::get,
 };
 
 /// The table that holds what customers configure.
@@ -58,16 +59,7 @@ impl ConfigTable {
         key: Key,
         consistency: Consistency,
     ) -> Result<Option<Item>, StoreError> {
-        let output = self
-            .client
-            .get_item()
-            .table_name(&self.name)
-            .set_key(Some(key.item()))
-            .consistent_read(consistency.is_strong())
-            .send()
-            .await
-            .map_err(StoreError::aws("GetItem"))?;
-        Ok(output.item)
+        get(&self.client, &self.name, key, consistency).await
     }
 
     /// Items of one partition between two sort keys, strongly consistent: a list right after a

@@ -17,7 +17,7 @@ use posthorn_domain::{
 use crate::{
     Consistency, Page, Range, StoreError, Written,
     item::{Item, Key, entity, n, ttl},
-    messages::query_shard,
+    read::{get, query_shard},
 };
 
 /// The table that holds deliveries.
@@ -51,16 +51,9 @@ impl DeliveriesTable {
         shard: u16,
         consistency: Consistency,
     ) -> Result<Option<Delivery>, StoreError> {
-        let output = self
-            .client
-            .get_item()
-            .table_name(&self.name)
-            .set_key(Some(Key::new(pk(endpoint, shard), message.as_str()).item()))
-            .consistent_read(consistency.is_strong())
-            .send()
-            .await
-            .map_err(StoreError::aws("GetItem"))?;
-        output.item.map(entity).transpose()
+        let key = Key::new(pk(endpoint, shard), message.as_str());
+        let item = get(&self.client, &self.name, key, consistency).await?;
+        item.map(entity).transpose()
     }
 
     /// Stores a delivery over the version before it; a conflict means that another dispatcher was

@@ -30,6 +30,7 @@ mod guards;
 mod item;
 mod messages;
 mod page;
+mod read;
 mod schedule;
 
 pub use config::{ConfigTable, Written};

@@ -27,6 +27,7 @@ use crate::{
     Consistency, Page, Range, StoreError,
     guards::take_existing,
     item::{Item, Key, entity, s, ttl},
+    read::{get, query_shard},
 };
 
 /// The table that holds messages.
@@ -120,16 +121,9 @@ impl MessagesTable {
         id: &MessageId,
         consistency: Consistency,
     ) -> Result<Option<Message>, StoreError> {
-        let output = self
-            .client
-            .get_item()
-            .table_name(&self.name)
-            .set_key(Some(key(application, shards, id).item()))
-            .consistent_read(consistency.is_strong())
-            .send()
-            .await
-            .map_err(StoreError::aws("GetItem"))?;
-        output.item.map(to_message).transpose()
+        let key = key(application, shards, id);
+        let item = get(&self.client, &self.name, key, consistency).await?;
+        item.map(to_message).transpose()
     }
 
     /// Messages by id, which is by time. The page's `after` is a message's id. Strongly consistent.
@@ -174,44 +168,6 @@ impl MessagesTable {
             .map(|message| message.map(|m| (m.id.to_string(), m)))
             .collect()
     }
-}
-
-/// One shard's part of a page: reads until the page is full or the shard ends.
-pub(crate) async fn query_shard(
-    client: &Client,
-    table: &str,
-    pk: String,
-    range: Range,
-    page: &Page,
-    consistent: bool,
-) -> Result<Vec<Item>, StoreError> {
-    let range = page.narrow(range);
-    let limit = page.query_limit();
-    let mut pages = client
-        .query()
-        .table_name(table)
-        .consistent_read(consistent)
-        .scan_index_forward(page.ascending)
-        .key_condition_expression("pk = :pk AND sk BETWEEN :low AND :high")
-        .expression_attribute_values(":pk", s(pk))
-        .expression_attribute_values(":low", s(range.low))
-        .expression_attribute_values(":high", s(range.high))
-        .into_paginator()
-        .page_size(limit)
-        .send();
-    let mut items = Vec::new();
-    while items.len() < page.limit + 1 {
-        let Some(output) = pages.next().await else {
-            break;
-        };
-        items.extend(
-            output
-                .map_err(StoreError::aws("Query"))?
-                .items
-                .unwrap_or_default(),
-        );
-    }
-    Ok(items)
 }
 
 fn to_item(

@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Consistency, StoreError,
     item::{Key, entity, s, ttl},
+    read::get,
 };
 
 /// Over how many partitions a minute's rows are spread.
@@ -138,16 +139,8 @@ impl ScheduleTable {
     /// # Errors
     /// [`StoreError`].
     pub async fn cursor(&self) -> Result<Option<i64>, StoreError> {
-        let output = self
-            .client
-            .get_item()
-            .table_name(&self.name)
-            .set_key(Some(cursor_key().item()))
-            .consistent_read(Consistency::Strong.is_strong())
-            .send()
-            .await
-            .map_err(StoreError::aws("GetItem"))?;
-        let cursor: Option<Cursor> = output.item.map(entity).transpose()?;
+        let item = get(&self.client, &self.name, cursor_key(), Consistency::Strong).await?;
+        let cursor: Option<Cursor> = item.map(entity).transpose()?;
         Ok(cursor.map(|cursor| cursor.minute))
     }
 

@@ -176,7 +176,7 @@ mod tests {
             environment["DELIVERIES_QUEUE_URL"],
             "http://127.0.0.1:1/000000000000/DeliveriesQueue"
         );
-        assert_eq!(environment["RUST_LOG"], "info");
+        assert_eq!(environment["LOG_LEVEL"], "info");
         let queue = template
             .queues
             .iter()
