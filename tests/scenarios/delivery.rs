@@ -1,5 +1,12 @@
 //! What the dispatcher does with tasks and endpoints that misbehave.
 
+use posthorn_domain::{
+    attempt::{Attempt, Outcome},
+    delivery::{Status, record},
+    id::AttemptId,
+    shard::shard_of,
+};
+use posthorn_store::Consistency;
 use posthorn_tests::{Receiver, World, until};
 use svix::api::EndpointIn;
 
@@ -99,6 +106,56 @@ async fn a_task_received_twice_makes_its_attempt_once() {
         .filter(|request| request.header("webhook-id") == id)
         .count();
     assert_eq!(copies, 1);
+}
+
+/// What a dispatcher leaves that ends between the record and the next step.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recorded_attempt_is_not_repeated_and_its_lost_next_step_is() {
+    let world = World::with_parameters([("RetrySchedule", "1,1")]).await;
+    let receiver = Receiver::accepting().await;
+    let application = world.application().await;
+    let nobody = world.send(&application.id, MESSAGE).await;
+    world.endpoint(&application, &receiver).await;
+    let task = task_of(&world, &application.id, &nobody).await;
+    let clients = world.aws().await;
+    let now = posthorn_runtime::now();
+    let outcome = Outcome::Response {
+        status: 500,
+        body: vec![],
+    };
+    let id = AttemptId::new(now, posthorn_runtime::entropy());
+    let attempt = Attempt::record(id, receiver.url().to_owned(), now, now, &outcome);
+    let schedule = "1,1".parse().unwrap();
+    let (delivery, _) = record(None, &task.event_type, 0, attempt, &schedule, now, 0.5);
+    let shard = shard_of(&task.message, task.shards);
+    let later = now.plus(std::time::Duration::from_secs(3600));
+    clients
+        .deliveries
+        .put(&task.endpoint, &task.message, shard, &delivery, later)
+        .await
+        .unwrap();
+
+    clients.queue.send_all([&task]).await.unwrap();
+    let recorded = clients.deliveries;
+    let delivery = until("the end of the delivery", || async {
+        let read = recorded
+            .get(&task.endpoint, &task.message, shard, Consistency::Strong)
+            .await;
+        read.unwrap()
+            .filter(|delivery| delivery.status == Status::Success)
+    })
+    .await;
+    let codes: Vec<_> = delivery
+        .attempts
+        .iter()
+        .map(|attempt| attempt.status_code)
+        .collect();
+    assert_eq!(codes, [500, 204]);
+    assert_eq!(
+        receiver.received().len(),
+        1,
+        "the first attempt was not made again"
+    );
 }
 
 async fn task_of(world: &World, application: &str, message: &str) -> posthorn_queue::Task {
