@@ -141,6 +141,29 @@ async fn an_unknown_application_is_404() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn queries_and_large_bodies_are_checked() {
+    let world = World::start().await;
+    for (query, field) in [
+        ("limit=abc", "limit"),
+        ("limit=0", "limit"),
+        ("limit=251", "limit"),
+        ("order=up", "order"),
+    ] {
+        let answer = world.get(&format!("/api/v1/app?{query}")).await;
+        assert_eq!(answer.status, 422, "{query}: {answer:?}");
+        assert_eq!(
+            answer.body["detail"][0]["loc"],
+            serde_json::json!(["query", field]),
+            "{answer:?}"
+        );
+    }
+    let body = format!(r#"{{"name":"{}"}}"#, "x".repeat(256 * 1024));
+    assert_eq!(world.post("/api/v1/app", &body, &[]).await.status, 413);
+    let body = format!(r#"{{"name":"{}"}}"#, "x".repeat(255 * 1024));
+    assert_eq!(world.post("/api/v1/app", &body, &[]).await.status, 201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn endpoints_are_checked() {
     let world = World::start().await;
     let application = world.application().await;

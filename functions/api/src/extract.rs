@@ -23,8 +23,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{Api, refusal::Refusal};
 
-/// The largest request body: endpoints with many event types stay far below it.
-const MAX_BODY_BYTES: usize = 1024 * 1024;
+/// The largest request body: what it holds becomes one item, and DynamoDB's limit for one is 400 KB.
+const MAX_BODY_BYTES: usize = 256 * 1024;
 
 /// Who is calling; any valid token.
 pub(crate) struct Caller(pub(crate) Scope);

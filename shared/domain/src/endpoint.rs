@@ -15,8 +15,9 @@ use crate::{
 /// The channels that an endpoint listens to: 1 to 10.
 pub type EndpointChannels = UniqueList<Channel, 1, 10>;
 
-/// The event types that an endpoint wants: at least 1.
-pub type EndpointEventTypes = UniqueList<EventTypeName, 1, { usize::MAX }>;
+/// The event types that an endpoint wants: 1 to 500. The contract has no upper bound; each is looked
+/// up when it is set, so there must be one.
+pub type EndpointEventTypes = UniqueList<EventTypeName, 1, 500>;
 
 /// An endpoint, as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
