@@ -157,6 +157,18 @@ async fn queries_and_large_bodies_are_checked() {
             "{answer:?}"
         );
     }
+    for path in [
+        "/api/v1/app?iterator=garbage",
+        "/api/v1/app?iterator=-",
+        "/api/v1/event-type?iterator=%00",
+    ] {
+        let answer = world.get(path).await;
+        assert_eq!(
+            (answer.status, &answer.body["detail"][0]["loc"][1]),
+            (422, &"iterator".into()),
+            "{path}"
+        );
+    }
     let body = format!(r#"{{"name":"{}"}}"#, "x".repeat(256 * 1024));
     assert_eq!(world.post("/api/v1/app", &body, &[]).await.status, 413);
     let body = format!(r#"{{"name":"{}"}}"#, "x".repeat(255 * 1024));

@@ -141,7 +141,7 @@ pub(crate) async fn list(
     Operator(organization): Operator,
     Query(paging): Query<Paging>,
 ) -> Result<Json<ListOut<ApplicationOut>>, Refusal> {
-    let plan = paging.plan(Order::Ascending)?;
+    let plan = paging.plan::<ApplicationId>(Order::Ascending)?;
     let found = api.config.applications(&organization, &plan.page).await?;
     Ok(Json(
         plan.respond(found, |application| application.id.to_string())

@@ -64,7 +64,7 @@ pub(crate) async fn by_message(
     found: TheMessage,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<ListOut<AttemptOut>>, Refusal> {
-    let plan = query.paging().plan(Order::Descending)?;
+    let plan = query.paging().plan::<AttemptId>(Order::Descending)?;
     let message = &found.message;
     let shard = shard_of(&message.id, found.owner.application.shards);
     let endpoints = message
@@ -114,7 +114,7 @@ pub(crate) async fn by_endpoint(
     found: TheEndpoint,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<ListOut<AttemptOut>>, Refusal> {
-    let plan = query.paging().plan(Order::Descending)?;
+    let plan = query.paging().plan::<MessageId>(Order::Descending)?;
     let shards = found.owner.application.shards;
     let deliveries = api
         .deliveries

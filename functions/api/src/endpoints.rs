@@ -126,7 +126,7 @@ pub(crate) async fn list(
     owner: TheApplication,
     Query(paging): Query<Paging>,
 ) -> Result<Json<ListOut<EndpointOut>>, Refusal> {
-    let plan = paging.plan(Order::Ascending)?;
+    let plan = paging.plan::<EndpointId>(Order::Ascending)?;
     let found = api
         .config
         .endpoints(&owner.organization, &owner.application.id, &plan.page)

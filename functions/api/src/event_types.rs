@@ -106,7 +106,7 @@ pub(crate) async fn list(
         iterator: query.iterator,
         order: query.order,
     };
-    let plan = paging.plan(Order::Ascending)?;
+    let plan = paging.plan::<EventTypeName>(Order::Ascending)?;
     let mut page = plan.page.clone();
     let mut found = Vec::new();
     // Archived ones are passed over, so a page may take several reads.

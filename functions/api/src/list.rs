@@ -51,8 +51,8 @@ pub(crate) struct ListOut<T> {
 }
 
 impl Paging {
-    /// The page to read, in an order that the caller may have chosen.
-    pub(crate) fn plan(&self, default: Order) -> Result<Plan, FieldError> {
+    /// The page to read, in an order that the caller may have chosen. `K` is what the iterator holds.
+    pub(crate) fn plan<K: TryFrom<String>>(&self, default: Order) -> Result<Plan, FieldError> {
         let limit = match self.limit {
             None => DEFAULT_LIMIT,
             Some(limit @ 1..=MAX_LIMIT) => limit,
@@ -72,6 +72,13 @@ impl Paging {
                 None => (Some(iterator.to_owned()), false),
             },
         };
+        if after.clone().is_some_and(|key| K::try_from(key).is_err()) {
+            return Err(FieldError::at(
+                "query",
+                "iterator",
+                "must be one that a list returned",
+            ));
+        }
         let is_first = after.is_none();
         let page = Page {
             limit: limit + 1,
@@ -145,7 +152,7 @@ mod tests {
             iterator: iterator.map(str::to_owned),
             order: None,
         };
-        paging.plan(Order::Ascending).unwrap()
+        paging.plan::<String>(Order::Ascending).unwrap()
     }
 
     #[test]
@@ -171,13 +178,25 @@ mod tests {
     }
 
     #[test]
+    fn an_iterator_of_another_list_is_named() {
+        let paging = Paging {
+            iterator: Some("-msg_1".to_owned()),
+            ..Paging::default()
+        };
+        let error = paging
+            .plan::<posthorn_domain::id::MessageId>(Order::Ascending)
+            .unwrap_err();
+        assert_eq!(error.loc, ["query", "iterator"]);
+    }
+
+    #[test]
     fn a_limit_out_of_range_is_named() {
         let paging = Paging {
             limit: Some(0),
             ..Paging::default()
         };
         assert_eq!(
-            paging.plan(Order::Ascending).unwrap_err().loc,
+            paging.plan::<String>(Order::Ascending).unwrap_err().loc,
             ["query", "limit"]
         );
     }

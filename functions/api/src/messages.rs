@@ -101,7 +101,7 @@ pub(crate) async fn list(
         iterator: query.iterator.clone(),
         order: None,
     };
-    let plan = paging.plan(Order::Descending)?;
+    let plan = paging.plan::<MessageId>(Order::Descending)?;
     let application = &owner.application;
     let found = api
         .messages

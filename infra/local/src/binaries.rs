@@ -43,8 +43,10 @@ fn build() -> Result<BTreeMap<String, PathBuf>, BuildError> {
     if !cfg!(debug_assertions) {
         command.arg("--release");
     }
-    for (name, _) in std::env::vars().filter(|(name, _)| is_of_the_outer_cargo(name)) {
-        command.env_remove(name);
+    for (name, _) in std::env::vars_os() {
+        if is_of_the_outer_cargo(&name.to_string_lossy()) {
+            command.env_remove(name);
+        }
     }
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
     let output = command.current_dir(root).stderr(Stdio::inherit()).output();

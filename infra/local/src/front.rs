@@ -1,13 +1,13 @@
 //! The HTTP API in front of the functions: the template's routes, payload format 2.0
 //! (Amazon API Gateway: "Create AWS Lambda proxy integrations for HTTP APIs").
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use axum::{
     Router,
     body::{Body, Bytes},
-    extract::RawPathParams,
-    http::{HeaderMap, Method, StatusCode, Uri},
+    extract::{RawPathParams, rejection::BytesRejection},
+    http::{HeaderMap, Method, StatusCode, Uri, header::COOKIE},
     response::{IntoResponse, Response},
     routing::{MethodFilter, MethodRouter, on},
 };
@@ -25,6 +25,9 @@ use crate::{
 
 /// The largest request that an HTTP API takes.
 const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
+
+/// The longest time that an HTTP API waits for a function.
+const MAX_WAIT: Duration = Duration::from_secs(30);
 
 pub(crate) async fn serve(listener: TcpListener, routes: Vec<(Route, Pool)>) {
     let limit = axum::extract::DefaultBodyLimit::max(MAX_BODY_BYTES);
@@ -58,16 +61,40 @@ fn add(methods: MethodRouter, route: Route, pool: Pool) -> MethodRouter {
                         uri: Uri,
                         parameters: RawPathParams,
                         headers: HeaderMap,
-                        body: Bytes| {
+                        body: Result<Bytes, BytesRejection>| {
         let parameters = parameters
             .iter()
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
-        let event = event(&key, &method, &uri, parameters, &headers, &body);
+        let event = body.map(|body| event(&key, &method, &uri, parameters, &headers, &body));
         let pool = pool.clone();
-        async move { answer(pool.invoke(Bytes::from(event.to_string())).await) }
+        async move {
+            match event {
+                Ok(event) => invoke(&pool, event, MAX_WAIT).await,
+                Err(rejection) => refuse(&rejection),
+            }
+        }
     };
     methods.merge(on(filter, handler))
+}
+
+async fn invoke(pool: &Pool, event: Value, limit: Duration) -> Response {
+    let invocation = pool.invoke(Bytes::from(event.to_string()));
+    match tokio::time::timeout(limit, invocation).await {
+        Ok(result) => answer(result),
+        // The function goes on; only its caller stops waiting.
+        Err(_) => message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
+    }
+}
+
+/// A body that was not read: too large, or the caller went away.
+fn refuse(rejection: &BytesRejection) -> Response {
+    match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large")
+        }
+        _ => message(StatusCode::BAD_REQUEST, "Bad Request"),
+    }
 }
 
 fn event(
@@ -95,7 +122,7 @@ fn event(
     json!({
         "version": "2.0", "routeKey": key,
         "rawPath": uri.path(), "rawQueryString": uri.query().unwrap_or_default(),
-        "headers": joined(headers), "queryStringParameters": query(uri), "pathParameters": parameters,
+        "headers": joined(headers), "cookies": cookies(headers), "queryStringParameters": query(uri), "pathParameters": parameters,
         "requestContext": {
             "accountId": ACCOUNT, "apiId": "local", "domainName": header("host"), "domainPrefix": "local",
             "http": {
@@ -109,10 +136,10 @@ fn event(
     })
 }
 
-/// Values of the same name are joined with commas.
+/// Values of the same name are joined with commas; cookies have a field of their own.
 fn joined(headers: &HeaderMap) -> BTreeMap<&str, String> {
     let mut joined: BTreeMap<&str, String> = BTreeMap::new();
-    for (name, value) in headers {
+    for (name, value) in headers.iter().filter(|(name, _)| *name != COOKIE) {
         let value = String::from_utf8_lossy(value.as_bytes());
         joined
             .entry(name.as_str())
@@ -120,6 +147,17 @@ fn joined(headers: &HeaderMap) -> BTreeMap<&str, String> {
             .or_insert(value.into_owned());
     }
     joined
+}
+
+/// `None` without cookies: the functions' library would make an empty header of an empty list.
+fn cookies(headers: &HeaderMap) -> Option<Vec<&str>> {
+    let values = headers.get_all(COOKIE).iter();
+    let cookies: Vec<_> = values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';').map(str::trim))
+        .filter(|cookie| !cookie.is_empty())
+        .collect();
+    (!cookies.is_empty()).then_some(cookies)
 }
 
 fn query(uri: &Uri) -> BTreeMap<String, String> {
@@ -193,3 +231,6 @@ fn message(status: StatusCode, text: &str) -> Response {
     )
         .into_response()
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ type Error = Box<dyn std::error::Error + Send + Sync>;
 #[command(version)]
 struct Arguments {
     /// The API's port; DynamoDB, SQS and the demo receiver take the three after it.
-    #[arg(long, default_value_t = 8484)]
+    #[arg(long, default_value_t = 8484, value_parser = clap::value_parser!(u16).range(1..=65532))]
     port: u16,
     /// The folder that keeps the state.
     #[arg(long, default_value = ".posthorn")]

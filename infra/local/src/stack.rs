@@ -164,6 +164,7 @@ impl Stack {
                 "AWS_LAMBDA_LOG_GROUP_NAME",
                 &format!("/aws/lambda/{}", function.logical_id),
             ),
+            ("AWS_LAMBDA_LOG_FORMAT", "JSON"),
             // The one setting that the deployed template never has: receivers on this machine.
             ("ALLOW_SUBNETS", "127.0.0.0/8,::1/128"),
         ];

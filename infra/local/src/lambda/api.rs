@@ -106,11 +106,11 @@ fn complete(
 
 async fn init_error(
     State(pools): State<Pools>,
-    Path((function, _)): Path<(String, u64)>,
+    Path((function, process)): Path<(String, u64)>,
     body: Bytes,
 ) -> StatusCode {
     if let Some(pool) = pools.get(&function) {
-        pool.fail_start(String::from_utf8_lossy(&body).into_owned());
+        pool.fail_start(process, String::from_utf8_lossy(&body).into_owned());
     }
     StatusCode::ACCEPTED
 }

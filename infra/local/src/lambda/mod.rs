@@ -6,6 +6,9 @@
 
 mod api;
 mod pool;
+mod process;
+#[cfg(test)]
+pub(crate) mod tests;
 
 pub use pool::{InvokeError, Pool};
 

@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     path::PathBuf,
-    process::Stdio,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -11,12 +10,9 @@ use std::{
 use bytes::Bytes;
 use posthorn_domain::timestamp::Timestamp;
 use posthorn_runtime::{entropy, now};
-use tokio::{
-    io::{AsyncBufReadExt, AsyncRead, BufReader},
-    process::{Child, Command},
-    sync::oneshot,
-};
+use tokio::{process::Child, sync::oneshot};
 
+use super::process;
 use crate::LogSink;
 
 /// Why an invocation gave no result.
@@ -69,6 +65,7 @@ struct State {
     idle: VecDeque<(u64, oneshot::Sender<Invocation>)>,
     waiting: VecDeque<Invocation>,
     running: HashMap<u64, Running>,
+    stopped: bool,
 }
 
 #[derive(Debug)]
@@ -134,9 +131,12 @@ impl Pool {
             .collect()
     }
 
-    /// Ends every process.
+    /// Ends every process; what waits or runs fails, and no process is started any more.
     pub(crate) fn stop(&self) {
-        self.state().processes.clear();
+        *self.state() = State {
+            stopped: true,
+            ..State::default()
+        };
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -150,6 +150,10 @@ impl Pool {
     /// Gives waiting invocations to idle processes, and starts processes for the others.
     fn pump(&self) {
         let mut state = self.state();
+        if state.stopped {
+            state.waiting.clear();
+            return;
+        }
         while let Some(invocation) = state.waiting.pop_front() {
             match state.idle.pop_front() {
                 Some((process, ready)) => self.assign(&mut state, process, ready, invocation),
@@ -220,10 +224,31 @@ impl Pool {
         }
     }
 
+    /// Ends a process that does not ask for an invocation: the one that waits for it would hang.
+    async fn end_silent(self, process: u64) {
+        let timeout = self.0.options.timeout;
+        tokio::time::sleep(timeout).await;
+        self.give_up_start(process, InvokeError::TimedOut(timeout.as_secs()));
+    }
+
+    /// Ends a process that is not ready, and fails the invocation that it was started for. Without
+    /// its entry, its exit fails no second one.
+    fn give_up_start(&self, process: u64, error: InvokeError) {
+        let mut state = self.state();
+        let is_starting = state
+            .processes
+            .get(&process)
+            .is_some_and(|process| !process.was_ready);
+        if is_starting {
+            state.processes.remove(&process);
+            fail_one(&mut state, error);
+        }
+    }
+
     fn start(&self, state: &mut State) {
         state.next_process += 1;
         let process = state.next_process;
-        match self.command(process).spawn() {
+        match process::command(&self.0.options, process).spawn() {
             Ok(child) => {
                 let (kill, killed) = oneshot::channel();
                 let pid = child.id();
@@ -236,6 +261,7 @@ impl Pool {
                     },
                 );
                 tokio::spawn(self.clone().watch(process, child, killed));
+                tokio::spawn(self.clone().end_silent(process));
             }
             Err(error) => {
                 let error = format!("{}: {error}", self.0.options.executable.display());
@@ -244,30 +270,10 @@ impl Pool {
         }
     }
 
-    fn command(&self, process: u64) -> Command {
-        let options = &self.0.options;
-        let mut command = Command::new(&options.executable);
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("AWS_")) {
-            command.env_remove(name);
-        }
-        command
-            .envs(&options.environment)
-            .env(
-                "AWS_LAMBDA_RUNTIME_API",
-                format!("http://{}/{}/{process}", options.runtime_api, options.name),
-            )
-            .env("AWS_LAMBDA_LOG_STREAM_NAME", format!("local/{process}"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
-        command
-    }
-
     /// Follows a process to its end.
     async fn watch(self, process: u64, mut child: Child, killed: oneshot::Receiver<()>) {
-        self.follow_output(child.stdout.take());
-        self.follow_output(child.stderr.take());
+        process::follow_output(&self.0.options, child.stdout.take());
+        process::follow_output(&self.0.options, child.stderr.take());
         let status = tokio::select! {
             status = child.wait() => status.map_or_else(|error| error.to_string(), |status| status.to_string()),
             _ = killed => {
@@ -276,17 +282,6 @@ impl Pool {
             }
         };
         self.ended(process, &status);
-    }
-
-    fn follow_output(&self, output: Option<impl AsyncRead + Unpin + Send + 'static>) {
-        let Some(output) = output else { return };
-        let (log, name) = (self.0.options.log.clone(), self.0.options.name.clone());
-        tokio::spawn(async move {
-            let mut lines = BufReader::new(output).lines();
-            while let Ok(Some(line)) = lines.next_line().await {
-                log.write(&name, &line);
-            }
-        });
     }
 
     fn ended(&self, process: u64, status: &str) {
@@ -338,8 +333,8 @@ impl Pool {
     }
 
     /// Takes a process's word that it cannot start.
-    pub(super) fn fail_start(&self, reason: String) {
-        fail_one(&mut self.state(), InvokeError::Function(reason));
+    pub(super) fn fail_start(&self, process: u64, reason: String) {
+        self.give_up_start(process, InvokeError::Function(reason));
     }
 }
 
