@@ -36,7 +36,6 @@ fn build() -> Result<BTreeMap<String, PathBuf>, BuildError> {
     let mut command = Command::new(cargo);
     command.args([
         "build",
-        "--quiet",
         "--bins",
         "--message-format=json-render-diagnostics",
     ]);
