@@ -1,14 +1,14 @@
 //! Keeps queued messages across restarts: the emulated queues live in memory.
 //!
-//! One JSON line per message sent or deleted, written before the send is answered, so that even
-//! kill -9 loses none. On start, what was not deleted is sent again with what is left of its delay.
-//! A message that had moved to a dead-letter queue comes back in the queue that it was sent to, and
-//! receive counts begin anew.
+//! One JSON line per message sent or deleted and per queue purged, written before the call is
+//! answered, so that even kill -9 loses none. On start, what was not deleted is sent again with what
+//! is left of its delay. A message that had moved to a dead-letter queue comes back in the queue that
+//! it was sent to, and receive counts begin anew.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::{File, OpenOptions, rename},
-    io::{self, BufRead, BufReader, Write},
+    fs::{self, File, OpenOptions, rename},
+    io::{self, Write},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
@@ -30,6 +30,7 @@ pub(super) struct Sent {
 enum Line {
     Sent { id: String, message: Sent },
     Deleted { id: String },
+    Purged { queue: String },
 }
 
 /// The open file.
@@ -39,8 +40,9 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Opens the journal of a data folder and gives the messages that are still queued.
-    pub(super) fn open(folder: &Path) -> io::Result<(Self, Vec<Sent>)> {
+    /// Opens the journal of a data folder and gives the messages that are still queued, with their
+    /// ids, the one that is due first at the beginning.
+    pub(super) fn open(folder: &Path) -> io::Result<(Self, Vec<(String, Sent)>)> {
         let path = folder.join("queues.jsonl");
         let pending = read(&path)?;
         let fresh: PathBuf = folder.join("queues.jsonl.new");
@@ -71,9 +73,14 @@ impl Journal {
         self.write(&Line::Deleted { id: id.to_owned() })
     }
 
+    pub(super) fn purged(&self, queue: &str) -> io::Result<()> {
+        let queue = queue.to_owned();
+        self.write(&Line::Purged { queue })
+    }
+
+    /// The line's end comes first: what a full disk or a crash cut off before stays alone.
     fn write(&self, line: &Line) -> io::Result<()> {
-        let mut text = serde_json::to_string(line)?;
-        text.push('\n');
+        let text = format!("\n{}", serde_json::to_string(line)?);
         self.file
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -81,23 +88,28 @@ impl Journal {
     }
 }
 
-fn read(path: &Path) -> io::Result<Vec<Sent>> {
-    let file = match File::open(path) {
-        Ok(file) => file,
+fn read(path: &Path) -> io::Result<Vec<(String, Sent)>> {
+    let text = match fs::read(path) {
+        Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
     let mut pending = BTreeMap::new();
     // A consumer may delete a message before its `sent` line is written.
     let mut deleted = BTreeSet::new();
-    for line in BufReader::new(file).lines() {
-        // A line that was cut off by a crash was never answered.
-        match serde_json::from_str(&line?) {
+    for line in text.split(|byte| *byte == b'\n') {
+        match serde_json::from_slice(line) {
             Ok(Line::Sent { id, message }) => drop(pending.insert(id, message)),
             Ok(Line::Deleted { id }) => drop(deleted.insert(id)),
+            Ok(Line::Purged { queue }) => {
+                pending.retain(|_, message: &mut Sent| message.queue != queue);
+            }
+            // Empty, or cut off by a crash, even within a character: it was never answered.
             Err(_) => {}
         }
     }
     pending.retain(|id, _| !deleted.contains(id));
-    Ok(pending.into_values().collect())
+    let mut pending: Vec<_> = pending.into_iter().collect();
+    pending.sort_by_key(|(_, message)| message.due);
+    Ok(pending)
 }

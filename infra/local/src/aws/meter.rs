@@ -1,7 +1,8 @@
 //! Counts what deliveries cost: AWS calls, and the capacity that DynamoDB says they consumed.
 //!
 //! DynamoDB is metered by a proxy that asks for `ReturnConsumedCapacity` in every request, so the
-//! functions under measurement are the ones that are deployed.
+//! functions under measurement are the ones that are deployed. A conditional write that fails is
+//! counted as a call only: AWS bills it, but neither AWS nor dynoxide says with how much.
 
 use std::{
     collections::BTreeMap,
@@ -17,8 +18,26 @@ use axum::{
     response::{IntoResponse, Response},
     routing::any,
 };
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::net::TcpListener;
+
+/// The operations that consume read units.
+const READS: [&str; 5] = [
+    "BatchGetItem",
+    "GetItem",
+    "Query",
+    "Scan",
+    "TransactGetItems",
+];
+
+/// The operations that consume write units.
+const WRITES: [&str; 5] = [
+    "BatchWriteItem",
+    "DeleteItem",
+    "PutItem",
+    "TransactWriteItems",
+    "UpdateItem",
+];
 
 /// The running count.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +54,8 @@ pub struct MeterReport {
     pub write_units: f64,
     /// Consumed read request units.
     pub read_units: f64,
+    /// The same units by operation and table, as `PutItem MessagesTable`.
+    pub by_operation: BTreeMap<String, f64>,
 }
 
 impl Meter {
@@ -68,16 +89,19 @@ impl Meter {
         let tables = capacity
             .as_array()
             .map_or_else(|| std::slice::from_ref(capacity), Vec::as_slice);
-        let units: f64 = tables
-            .iter()
-            .filter_map(|table| table["CapacityUnits"].as_f64())
-            .sum();
         let mut report = self.lock();
-        match operation {
-            "GetItem" | "BatchGetItem" | "Query" | "Scan" | "TransactGetItems" => {
-                report.read_units += units
+        for table in tables {
+            let Some(units) = table["CapacityUnits"].as_f64() else {
+                continue;
+            };
+            let name = table["TableName"].as_str().unwrap_or_default();
+            let name = format!("{operation} {name}");
+            *report.by_operation.entry(name).or_default() += units;
+            if READS.contains(&operation) {
+                report.read_units += units;
+            } else {
+                report.write_units += units;
             }
-            _ => report.write_units += units,
         }
     }
 
@@ -93,6 +117,9 @@ impl fmt::Display for MeterReport {
         }
         for (call, count) in &self.event_source_calls {
             writeln!(f, "{:<32} {count:>6}", format!("{call} (event source)"))?;
+        }
+        for (operation, units) in &self.by_operation {
+            writeln!(f, "{:<32} {units:>6}", format!("{operation} (units)"))?;
         }
         writeln!(f, "{:<32} {:>6}", "write request units", self.write_units)?;
         write!(f, "{:<32} {:>6}", "read request units", self.read_units)
@@ -150,7 +177,7 @@ impl Proxy {
         let mut headers = headers.clone();
         headers.remove("content-length");
         headers.remove("host");
-        let body = ask_for_capacity(body);
+        let body = ask_for_capacity(operation, body);
         let response = self
             .client
             .post(&self.upstream)
@@ -168,10 +195,13 @@ impl Proxy {
     }
 }
 
-fn ask_for_capacity(body: Bytes) -> Bytes {
-    let Ok(mut request) = serde_json::from_slice::<Value>(&body) else {
+fn ask_for_capacity(operation: &str, body: Bytes) -> Bytes {
+    if !READS.contains(&operation) && !WRITES.contains(&operation) {
+        return body;
+    }
+    let Ok(mut request) = serde_json::from_slice::<Map<String, Value>>(&body) else {
         return body;
     };
-    request["ReturnConsumedCapacity"] = "TOTAL".into();
-    Bytes::from(request.to_string())
+    request.insert("ReturnConsumedCapacity".to_owned(), "TOTAL".into());
+    Bytes::from(Value::from(request).to_string())
 }

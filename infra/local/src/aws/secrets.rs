@@ -2,8 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{File, OpenOptions},
-    io::{self, Read, Write},
+    fs::{self, OpenOptions},
+    io::{self, Write},
     os::unix::fs::OpenOptionsExt,
     path::Path,
 };
@@ -49,22 +49,18 @@ fn generate() -> String {
 }
 
 fn read_or_create(path: &Path) -> io::Result<String> {
-    match OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-    {
-        Ok(mut file) => {
-            let value = generate();
-            file.write_all(value.as_bytes())?;
-            Ok(value)
-        }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let mut value = String::new();
-            File::open(path)?.read_to_string(&mut value)?;
-            Ok(value)
-        }
-        Err(error) => Err(error),
+    match fs::read_to_string(path) {
+        // Empty: the process ended before it was written, so nothing was signed with it.
+        Ok(value) if value.is_empty() => create(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => create(path),
+        read => read,
     }
+}
+
+fn create(path: &Path) -> io::Result<String> {
+    let value = generate();
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    options.open(path)?.write_all(value.as_bytes())?;
+    Ok(value)
 }

@@ -34,17 +34,19 @@ async fn handle(
         .get("x-amz-target")
         .and_then(|target| target.to_str().ok())
         .unwrap_or_default();
-    let request: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let Some(request) = object(&body) else {
+        return refuse("SerializationException", "the body is not a JSON object");
+    };
     if let Some(operation) = target
         .strip_prefix("AmazonSQS.")
         .and_then(SqsOperation::from_name)
     {
         let (status, body) = queues.serve(operation, request).await;
-        return answer(status, body);
+        return answer(status, &body);
     }
     if target == "secretsmanager.GetSecretValue" {
         return match secrets.get(&request) {
-            Some(secret) => answer(200, secret.to_string().into()),
+            Some(secret) => answer(200, &secret),
             None => refuse("ResourceNotFoundException", "there is no such secret"),
         };
     }
@@ -54,21 +56,17 @@ async fn handle(
     )
 }
 
-fn refuse(kind: &str, message: &str) -> Response {
-    answer(
-        400,
-        json!({ "__type": kind, "message": message })
-            .to_string()
-            .into(),
-    )
+fn object(body: &Bytes) -> Option<Value> {
+    let value: Value = serde_json::from_slice(body).ok()?;
+    value.is_object().then_some(value)
 }
 
-fn answer(status: u16, body: Bytes) -> Response {
+fn refuse(kind: &str, message: &str) -> Response {
+    answer(400, &json!({ "__type": kind, "message": message }))
+}
+
+fn answer(status: u16, body: &Value) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    (
-        status,
-        [("content-type", "application/x-amz-json-1.0")],
-        body,
-    )
-        .into_response()
+    let content_type = [("content-type", "application/x-amz-json-1.0")];
+    (status, content_type, body.to_string()).into_response()
 }

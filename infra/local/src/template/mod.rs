@@ -202,4 +202,32 @@ mod tests {
         assert!(error(("BatchSize", "many")).contains("BatchSize"));
         assert!(error(("LogLevel", "loud")).contains("LogLevel"));
     }
+
+    #[test]
+    fn what_the_local_stack_does_not_know_is_named() {
+        let error = |resource: &str| {
+            let text = format!("Parameters: {{}}\nResources:\n  Thing: {resource}");
+            let error = Template::parse(&text, &BTreeMap::new(), "").unwrap_err();
+            error.to_string()
+        };
+        let queue = |value: &str| {
+            error(&format!(
+                "{{ Type: AWS::SQS::Queue, Properties: {{ A: {value} }} }}"
+            ))
+        };
+        for (error, name) in [
+            (error("{ Type: AWS::SNS::Topic }"), "AWS::SNS::Topic"),
+            (
+                error("{ Type: AWS::SQS::Queue, Condition: C }"),
+                "Condition",
+            ),
+            (queue("!Join [a, b]"), "!Join"),
+            (queue("!Ref Other"), "!Ref Other"),
+            (queue("!GetAtt Thing.Url"), "!GetAtt Thing.Url"),
+            (queue("{ 'Fn::Sub': a }"), "Fn::Sub"),
+            (queue("{ Ref: Thing }"), "Ref"),
+        ] {
+            assert!(error.contains("Thing") && error.contains(name), "{error}");
+        }
+    }
 }

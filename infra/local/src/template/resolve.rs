@@ -36,6 +36,9 @@ impl Resolver {
                     let key = key
                         .as_str()
                         .ok_or_else(|| unsupported("a key that is not text".to_owned()))?;
+                    if key == "Ref" || key.starts_with("Fn::") {
+                        return Err(unsupported(format!("the long form {key} is not supported")));
+                    }
                     Ok((key.to_owned(), self.resolve(at, value)?))
                 };
                 entries

@@ -91,6 +91,9 @@ pub(super) fn read(document: &Yaml, resolver: &Resolver) -> Result<Template, Tem
     )?;
     for (id, resource) in document["Resources"].as_mapping().into_iter().flatten() {
         let id = id.as_str().unwrap_or_default();
+        if !resource["Condition"].is_null() {
+            return Err(unsupported(id, "Condition is not supported"));
+        }
         let properties = resolver.resolve(id, &resource["Properties"])?;
         match resource["Type"].as_str().unwrap_or_default() {
             "AWS::Serverless::Function" => {
