@@ -36,3 +36,18 @@ async fn a_wrong_setting_fails_at_start_and_names_the_variable() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_folder_belongs_to_one_stack() {
+    let folder = std::env::temp_dir().join(format!("posthorn-lock-{}", std::process::id()));
+    let options = || StackOptions {
+        data: Some(folder.clone()),
+        ..StackOptions::default()
+    };
+    let first = Stack::start(options()).await.unwrap();
+    let error = Stack::start(options()).await.unwrap_err().to_string();
+    assert!(error.contains("--data"), "{error}");
+    drop(first);
+    drop(Stack::start(options()).await.unwrap());
+    std::fs::remove_dir_all(folder).unwrap();
+}

@@ -7,7 +7,11 @@ mod queues;
 mod secrets;
 mod server;
 
-use std::{io, path::PathBuf};
+use std::{
+    fs::{File, TryLockError},
+    io,
+    path::{Path, PathBuf},
+};
 
 pub use meter::{Meter, MeterReport};
 pub use queues::{Queues, Received};
@@ -34,6 +38,9 @@ pub enum AwsError {
     /// The data folder or a socket.
     #[error("the data folder or a socket: {0}")]
     Io(#[from] io::Error),
+    /// Another stack uses the data folder; two would overwrite each other's journal.
+    #[error("the folder {0} belongs to a running stack: stop it, or choose another with --data")]
+    InUse(String),
     /// DynamoDB.
     #[error("DynamoDB: {0}")]
     DynamoDb(String),
@@ -50,6 +57,7 @@ pub struct Aws {
     queues: Queues,
     meter: Option<Meter>,
     _tasks: JoinSet<()>,
+    _lock: Option<File>,
 }
 
 impl Aws {
@@ -58,9 +66,7 @@ impl Aws {
     /// # Errors
     /// [`AwsError`].
     pub async fn start(template: &Template, options: AwsOptions) -> Result<Self, AwsError> {
-        if let Some(data) = &options.data {
-            std::fs::create_dir_all(data)?;
-        }
+        let lock = options.data.as_deref().map(lock).transpose()?;
         let mut tasks = JoinSet::new();
         let meter = options.meter.then(Meter::default);
         let port = options.sqs.local_addr()?.port();
@@ -86,6 +92,7 @@ impl Aws {
             queues,
             meter,
             _tasks: tasks,
+            _lock: lock,
         })
     }
 
@@ -112,4 +119,15 @@ impl Aws {
 
 fn url(listener: &TcpListener) -> io::Result<String> {
     Ok(format!("http://{}", listener.local_addr()?))
+}
+
+/// Makes the data folder and claims it until the file is closed, which the end of the process does.
+fn lock(folder: &Path) -> Result<File, AwsError> {
+    std::fs::create_dir_all(folder)?;
+    let file = File::create(folder.join("lock"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(AwsError::InUse(folder.display().to_string())),
+        Err(TryLockError::Error(error)) => Err(error.into()),
+    }
 }
