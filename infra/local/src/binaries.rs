@@ -1,13 +1,9 @@
 //! Builds the functions, with the same profile as this program.
 
-use std::{
-    collections::BTreeMap,
-    path::PathBuf,
-    process::{Command, Stdio},
-};
+use std::{collections::BTreeMap, path::PathBuf, process::Stdio};
 
 use serde_json::Value;
-use tokio::sync::OnceCell;
+use tokio::{process::Command, sync::OnceCell};
 
 /// The functions could not be built.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -21,18 +17,18 @@ pub struct BuildError(String);
 pub async fn build_binaries() -> Result<&'static BTreeMap<String, PathBuf>, BuildError> {
     static BUILT: OnceCell<BTreeMap<String, PathBuf>> = OnceCell::const_new();
     BUILT
-        .get_or_try_init(|| async {
-            tokio::task::spawn_blocking(build)
-                .await
-                .map_err(|error| BuildError(error.to_string()))?
-        })
+        .get_or_try_init(|| async { build(&cargo()).await })
         .await
 }
 
+fn cargo() -> String {
+    std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned())
+}
+
 /// `cargo build --bins`: all members are default members, so features are those of `cargo run` and
-/// `cargo test`, and dependencies are not built twice.
-fn build() -> Result<BTreeMap<String, PathBuf>, BuildError> {
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+/// `cargo test`, and dependencies are not built twice. Who stops waiting ends cargo: a blocking wait
+/// would keep this program alive after SIGTERM until the build is over.
+async fn build(cargo: &str) -> Result<BTreeMap<String, PathBuf>, BuildError> {
     let mut command = Command::new(cargo);
     command.args([
         "build",
@@ -48,8 +44,12 @@ fn build() -> Result<BTreeMap<String, PathBuf>, BuildError> {
         }
     }
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
-    let output = command.current_dir(root).stderr(Stdio::inherit()).output();
-    let output = output.map_err(|error| BuildError(error.to_string()))?;
+    let command = command.current_dir(root).stdin(Stdio::null());
+    // Not `output`, which would hide cargo's progress.
+    let running = command.stdout(Stdio::piped()).kill_on_drop(true).spawn();
+    let failed = |error: std::io::Error| BuildError(format!("{cargo}: {error}"));
+    let output = running.map_err(failed)?.wait_with_output().await;
+    let output = output.map_err(failed)?;
     if !output.status.success() {
         return Err(BuildError(format!("cargo build: {}", output.status)));
     }
@@ -81,4 +81,25 @@ fn executables(messages: &[u8]) -> BTreeMap<String, PathBuf> {
         ))
     };
     messages.filter_map(executable).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_stops_waiting_ends_cargo() {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/src/lambda/fixtures/silent.sh");
+        let waited = tokio::time::timeout(Duration::from_millis(50), build(script)).await;
+        assert!(waited.is_err());
+        // The test's runtime would not end before a blocking wait: the test would hang here.
+    }
+
+    #[tokio::test]
+    async fn a_cargo_that_cannot_run_is_named() {
+        let error = build("no-such-cargo").await.unwrap_err().to_string();
+        assert!(error.contains("no-such-cargo"), "{error}");
+    }
 }

@@ -28,7 +28,8 @@ impl Demo {
         })?;
         let token = mint(stack, data).await?;
         let api = Api {
-            client: reqwest::Client::new(),
+            // A proxy of this machine's environment is not for loopback.
+            client: reqwest::Client::builder().no_proxy().build()?,
             base: stack.api_url().to_owned(),
             token: token.clone(),
         };

@@ -41,10 +41,9 @@ pub(crate) async fn serve(listener: TcpListener, routes: Vec<(Route, Pool)>) {
         .fold(Router::new(), |router, (path, methods)| {
             router.route(&path, methods)
         });
-    let not_found = || async { message(StatusCode::NOT_FOUND, "Not Found") };
     let router = router
-        .fallback(not_found)
-        .method_not_allowed_fallback(not_found)
+        .fallback(async || not_found())
+        .method_not_allowed_fallback(async || not_found())
         .layer(limit);
     if let Err(error) = axum::serve(listener, router).await {
         eprintln!("the HTTP API ended: {error}");
@@ -57,6 +56,7 @@ fn add(methods: MethodRouter, route: Route, pool: Pool) -> MethodRouter {
         .and_then(|method| MethodFilter::try_from(method).ok());
     let Some(filter) = filter else { return methods };
     let key = format!("{} {}", route.method, route.path);
+    let wanted = route.method;
     let handler = move |method: Method,
                         uri: Uri,
                         parameters: RawPathParams,
@@ -67,9 +67,12 @@ fn add(methods: MethodRouter, route: Route, pool: Pool) -> MethodRouter {
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
         let event = body.map(|body| event(&key, &method, &uri, parameters, &headers, &body));
+        // axum answers HEAD with the route of GET; an HTTP API wants a route of its own.
+        let is_wanted = method.as_str() == wanted;
         let pool = pool.clone();
         async move {
             match event {
+                _ if !is_wanted => not_found(),
                 Ok(event) => invoke(&pool, event, MAX_WAIT).await,
                 Err(rejection) => refuse(&rejection),
             }
@@ -85,6 +88,10 @@ async fn invoke(pool: &Pool, event: Value, limit: Duration) -> Response {
         // The function goes on; only its caller stops waiting.
         Err(_) => message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
     }
+}
+
+fn not_found() -> Response {
+    message(StatusCode::NOT_FOUND, "Not Found")
 }
 
 /// A body that was not read: too large, or the caller went away.

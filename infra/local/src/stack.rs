@@ -154,6 +154,9 @@ impl Stack {
             ("AWS_ENDPOINT_URL_DYNAMODB", self.aws.dynamodb_url()),
             ("AWS_ENDPOINT_URL_SQS", self.aws.sqs_url()),
             ("AWS_ENDPOINT_URL_SECRETS_MANAGER", self.aws.sqs_url()),
+            // Lambda has no profiles; one of this machine may ask for FIPS, and the SDK refuses that.
+            ("AWS_CONFIG_FILE", "/dev/null"),
+            ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null"),
             ("AWS_LAMBDA_FUNCTION_NAME", &function.logical_id),
             (
                 "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
@@ -198,7 +201,8 @@ impl Stack {
                 }
             }
             if let Some(every) = function.schedule {
-                self._tasks.spawn(schedule::run(pool, every));
+                let name = function.logical_id.clone();
+                self._tasks.spawn(schedule::run(pool, name, every));
             }
         }
         self._tasks.spawn(front::serve(api, routes));

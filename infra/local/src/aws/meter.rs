@@ -135,8 +135,13 @@ struct Proxy {
 
 pub(super) async fn serve(listener: TcpListener, upstream: String, meter: Meter) {
     let _ = rustls::crypto::ring::default_provider().install_default();
+    // A proxy of this machine's environment is not for loopback.
+    let client = match reqwest::Client::builder().no_proxy().build() {
+        Ok(client) => client,
+        Err(error) => return eprintln!("the meter has no client: {error}"),
+    };
     let proxy = Proxy {
-        client: reqwest::Client::new(),
+        client,
         upstream,
         meter,
     };

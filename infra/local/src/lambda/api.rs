@@ -11,6 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use posthorn_runtime::now;
 use tokio::net::TcpListener;
 
 use super::{InvokeError, Pool};
@@ -56,6 +57,7 @@ async fn next(
         return StatusCode::GONE.into_response();
     };
     let arn = format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{function}");
+    let trace_id = trace_id(&invocation.id);
     let headers = [
         ("lambda-runtime-aws-request-id", invocation.id),
         (
@@ -63,9 +65,16 @@ async fn next(
             invocation.deadline.as_millis().to_string(),
         ),
         ("lambda-runtime-invoked-function-arn", arn),
+        ("lambda-runtime-trace-id", trace_id),
         ("content-type", "application/json".to_owned()),
     ];
     (headers, invocation.payload).into_response()
+}
+
+/// An X-Ray header of its own for each invocation, never sampled: `Root=1-{seconds}-{96 bits}`.
+fn trace_id(invocation: &str) -> String {
+    let unique: String = invocation.chars().take(24).collect();
+    format!("Root=1-{:08x}-{unique};Sampled=0", now().as_seconds())
 }
 
 async fn response(

@@ -148,10 +148,7 @@ fn function(
     };
     for event in function.events.into_values() {
         match event {
-            Event::HttpApi(Http { method, path }) => spec.routes.push(Route {
-                path,
-                method: method.to_uppercase(),
-            }),
+            Event::HttpApi(http) => spec.routes.push(route(id, http)?),
             Event::Sqs(source) => spec.source = Some(source_spec(source)),
             Event::ScheduleV2(Schedule {
                 schedule_expression,
@@ -164,6 +161,18 @@ fn function(
         }
     }
     Ok(spec)
+}
+
+/// Methods and parameters have to be spelt out: the HTTP API's wildcards are not understood here.
+fn route(id: &str, Http { method, path }: Http) -> Result<Route, TemplateError> {
+    let method = method.to_uppercase();
+    if method == "ANY" || path.starts_with('$') || path.contains("+}") {
+        return Err(unsupported(
+            id,
+            &format!("the route {method} {path} is not supported"),
+        ));
+    }
+    Ok(Route { path, method })
 }
 
 fn source_spec(source: Source) -> SourceSpec {
