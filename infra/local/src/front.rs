@@ -1,10 +1,10 @@
 //! The HTTP API in front of the functions: the template's routes, payload format 2.0
 //! (Amazon API Gateway: "Create AWS Lambda proxy integrations for HTTP APIs").
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use axum::{
-    Router,
+    Extension, Router,
     body::{Body, Bytes},
     extract::{RawPathParams, rejection::BytesRejection},
     http::{HeaderMap, Method, StatusCode, Uri, header::COOKIE},
@@ -32,25 +32,82 @@ const MAX_WAIT: Duration = Duration::from_secs(30);
 pub(crate) async fn serve(listener: TcpListener, routes: Vec<(Route, Pool)>) {
     let limit = axum::extract::DefaultBodyLimit::max(MAX_BODY_BYTES);
     let mut paths: BTreeMap<String, MethodRouter> = BTreeMap::new();
-    for (route, pool) in routes {
+    let (greedy, exact): (Vec<_>, Vec<_>) = routes
+        .into_iter()
+        .partition(|(route, _)| route.path.ends_with(GREEDY));
+    let greedy = Arc::new(greedy);
+    for (route, pool) in exact {
         let methods = paths.remove(&route.path).unwrap_or_default();
-        paths.insert(route.path.clone(), add(methods, route, pool));
+        paths.insert(
+            route.path.clone(),
+            add(methods, route, pool, Arc::clone(&greedy)),
+        );
     }
     let router = paths
         .into_iter()
         .fold(Router::new(), |router, (path, methods)| {
             router.route(&path, methods)
         });
+    // A route matches by path and method; what no route takes is for the greedy one (Amazon API
+    // Gateway: "Create routes for HTTP APIs").
     let router = router
-        .fallback(async || not_found())
-        .method_not_allowed_fallback(async || not_found())
-        .layer(limit);
+        .fallback(answer_greedily)
+        .method_not_allowed_fallback(answer_greedily)
+        .layer(limit)
+        .layer(Extension(greedy));
     if let Err(error) = axum::serve(listener, router).await {
         eprintln!("the HTTP API ended: {error}");
     }
 }
 
-fn add(methods: MethodRouter, route: Route, pool: Pool) -> MethodRouter {
+const GREEDY: &str = "{proxy+}";
+
+type Greedy = Arc<Vec<(Route, Pool)>>;
+
+/// A request body, or why it was not read.
+type Posted = Result<Bytes, BytesRejection>;
+
+async fn answer_greedily(
+    Extension(greedy): Extension<Greedy>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Posted,
+) -> Response {
+    pass_greedily(&greedy, &method, &uri, &headers, body).await
+}
+
+async fn pass_greedily(
+    greedy: &Greedy,
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: Posted,
+) -> Response {
+    let rest = |route: &Route| {
+        let rest = uri
+            .path()
+            .strip_prefix(route.path.trim_end_matches(GREEDY))?;
+        (!rest.is_empty()).then(|| rest.to_owned())
+    };
+    let found = greedy
+        .iter()
+        .find_map(|(route, pool)| Some((route, pool, rest(route)?)));
+    let Some((route, pool, rest)) = found else {
+        return not_found();
+    };
+    let parameters = BTreeMap::from([("proxy".to_owned(), rest)]);
+    let key = format!("{} {}", route.method, route.path);
+    match body {
+        Ok(body) => {
+            let event = event(&key, method, uri, parameters, headers, &body);
+            invoke(pool, event, MAX_WAIT).await
+        }
+        Err(rejection) => refuse(&rejection),
+    }
+}
+
+fn add(methods: MethodRouter, route: Route, pool: Pool, greedy: Greedy) -> MethodRouter {
     let filter = Method::from_bytes(route.method.as_bytes())
         .ok()
         .and_then(|method| MethodFilter::try_from(method).ok());
@@ -61,19 +118,21 @@ fn add(methods: MethodRouter, route: Route, pool: Pool) -> MethodRouter {
                         uri: Uri,
                         parameters: RawPathParams,
                         headers: HeaderMap,
-                        body: Result<Bytes, BytesRejection>| {
+                        body: Posted| {
         let parameters = parameters
             .iter()
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
-        let event = body.map(|body| event(&key, &method, &uri, parameters, &headers, &body));
         // axum answers HEAD with the route of GET; an HTTP API wants a route of its own.
         let is_wanted = method.as_str() == wanted;
-        let pool = pool.clone();
+        let (pool, key, greedy) = (pool.clone(), key.clone(), Arc::clone(&greedy));
         async move {
-            match event {
-                _ if !is_wanted => not_found(),
-                Ok(event) => invoke(&pool, event, MAX_WAIT).await,
+            match body {
+                body if !is_wanted => pass_greedily(&greedy, &method, &uri, &headers, body).await,
+                Ok(body) => {
+                    let event = event(&key, &method, &uri, parameters, &headers, &body);
+                    invoke(&pool, event, MAX_WAIT).await
+                }
                 Err(rejection) => refuse(&rejection),
             }
         }

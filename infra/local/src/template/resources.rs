@@ -163,14 +163,15 @@ fn function(
     Ok(spec)
 }
 
-/// Methods and parameters have to be spelt out: the HTTP API's wildcards are not understood here.
+/// A path may end in a greedy parameter, `{proxy+}`, and then take any method; the HTTP API's other
+/// wildcards are not understood here.
 fn route(id: &str, Http { method, path }: Http) -> Result<Route, TemplateError> {
     let method = method.to_uppercase();
-    if method == "ANY" || path.starts_with('$') || path.contains("+}") {
-        return Err(unsupported(
-            id,
-            &format!("the route {method} {path} is not supported"),
-        ));
+    let is_greedy = path.ends_with("/{proxy+}");
+    let wildcards = path.matches("+}").count() - usize::from(is_greedy);
+    if (method == "ANY") != is_greedy || path.starts_with('$') || wildcards > 0 {
+        let reason = format!("the route {method} {path} is not supported");
+        return Err(unsupported(id, &reason));
     }
     Ok(Route { path, method })
 }
