@@ -25,6 +25,7 @@ fn task(attempt: u32) -> Task {
         shards: 4,
         attempt,
         expires_at: now(),
+        manual: None,
         payload: Some(Payload::from_text(r#"{ "a" : "ü" }"#.to_owned()).unwrap()),
     }
 }

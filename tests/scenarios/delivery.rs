@@ -126,7 +126,15 @@ async fn a_recorded_attempt_is_not_repeated_and_its_lost_next_step_is() {
     let id = AttemptId::new(now, posthorn_runtime::entropy());
     let attempt = Attempt::record(id, receiver.url().to_owned(), now, now, &outcome);
     let schedule = "1,1".parse().unwrap();
-    let (delivery, _) = record(None, &task.event_type, 0, attempt, &schedule, now, 0.5);
+    let (delivery, _) = record(
+        None,
+        &task.event_type,
+        task.ask(),
+        attempt,
+        &schedule,
+        now,
+        0.5,
+    );
     let shard = shard_of(&task.message, task.shards);
     let later = now.plus(std::time::Duration::from_secs(3600));
     clients
@@ -177,6 +185,7 @@ async fn task_of(world: &World, application: &str, message: &str) -> posthorn_qu
         shards: application.shards,
         attempt: 0,
         expires_at: posthorn_runtime::now(),
+        manual: None,
         payload: None,
     }
 }

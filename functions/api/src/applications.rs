@@ -4,71 +4,33 @@ use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
 use posthorn_domain::{
-    application::Application,
+    application::{Application, ApplicationIn, ApplicationPatch},
     error::{ApiError, FieldError},
-    id::{ApplicationId, Reference},
+    id::{ApplicationId, OrganizationId, Reference},
     name::Uid,
-    shard::DEFAULT_SHARDS,
     timestamp::{Timestamp, rfc3339},
 };
 use posthorn_runtime::{entropy, now};
-use posthorn_store::Written;
+use posthorn_store::{Slice, Written};
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::routes;
 
 use crate::{
-    Api, State,
+    Api, Routes, State,
     extract::{Json, Operator, Query, TheApplication, find_application},
-    list::{ListOut, Order, Paging},
+    list::{ListOut, Order, Paging, filter_map},
     refusal::Refusal,
 };
 
-/// `ApplicationIn` of the contract.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct ApplicationIn {
-    name: Name,
-    uid: Option<Uid>,
-    #[serde(alias = "rateLimit")]
-    throttle_rate: Option<Rate>,
-    #[serde(default)]
-    metadata: BTreeMap<String, String>,
-}
-
-/// A name that is not empty.
-#[derive(Debug, Deserialize)]
-#[serde(try_from = "String")]
-struct Name(String);
-
-impl TryFrom<String> for Name {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        if text.trim().is_empty() {
-            Err("must not be empty")
-        } else {
-            Ok(Self(text))
-        }
-    }
-}
-
-/// Requests a second: 1 to 65535.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(try_from = "i64")]
-pub(crate) struct Rate(pub(crate) u16);
-
-impl TryFrom<i64> for Rate {
-    type Error = &'static str;
-
-    fn try_from(rate: i64) -> Result<Self, Self::Error> {
-        match u16::try_from(rate) {
-            Ok(rate @ 1..) => Ok(Self(rate)),
-            _ => Err("must be from 1 to 65535"),
-        }
-    }
+pub(crate) fn routes() -> Routes {
+    Routes::new()
+        .routes(routes!(list, create))
+        .routes(routes!(get, update, patch, delete))
 }
 
 /// `ApplicationOut` of the contract.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ApplicationOut {
     id: ApplicationId,
@@ -77,175 +39,200 @@ pub(crate) struct ApplicationOut {
     throttle_rate: Option<u16>,
     metadata: BTreeMap<String, String>,
     #[serde(with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
     #[serde(with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     updated_at: Timestamp,
 }
 
 impl From<Application> for ApplicationOut {
     fn from(application: Application) -> Self {
-        let Application {
-            id,
-            uid,
-            name,
-            throttle_rate,
-            metadata,
-            created_at,
-            updated_at,
-            ..
-        } = application;
         Self {
-            id,
-            uid,
-            name,
-            throttle_rate,
-            metadata,
-            created_at,
-            updated_at,
+            id: application.id,
+            uid: application.uid,
+            name: application.name,
+            throttle_rate: application.throttle_rate,
+            metadata: application.metadata,
+            created_at: application.created_at,
+            updated_at: application.updated_at,
         }
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct CreateQuery {
+    /// Answer with the application that has this uid instead of refusing to make a second one.
     #[serde(default)]
     get_if_exists: bool,
 }
 
+type Created = Result<(StatusCode, Json<ApplicationOut>), Refusal>;
+
+/// Creates an application.
+#[utoipa::path(post, path = "/api/v1/app", operation_id = "v1.application.create", tag = "Application",
+    params(CreateQuery), request_body = ApplicationIn,
+    responses((status = 201, body = ApplicationOut), (status = 200, body = ApplicationOut)))]
 pub(crate) async fn create(
     api: State,
     Operator(organization): Operator,
     Query(query): Query<CreateQuery>,
     Json(body): Json<ApplicationIn>,
-) -> Result<(StatusCode, Json<ApplicationOut>), Refusal> {
+) -> Created {
+    body.check()?;
     let reference = body.uid.clone().map(Reference::Uid);
-    let application = body.into_new();
-    if api
-        .config
-        .create_application(&organization, &application)
-        .await?
-        == Written::Yes
-    {
-        return Ok((StatusCode::CREATED, Json(application.into())));
+    let now = now();
+    let new = body.into_new(ApplicationId::new(now, entropy()), now);
+    if api.config().create_application(&organization, &new).await? == Written::Yes {
+        return Ok((StatusCode::CREATED, Json(new.into())));
     }
     let existing = match reference.filter(|_| query.get_if_exists) {
         Some(reference) => find_application(&api, &organization, &reference).await?,
         None => None,
     };
-    let existing = existing.ok_or_else(uid_taken)?;
-    Ok((StatusCode::OK, Json(existing.into())))
+    Ok((StatusCode::OK, Json(existing.ok_or_else(uid_taken)?.into())))
 }
 
+/// The application that a path names, or a new one under that uid when a body is given for it.
+pub(crate) async fn find_or_create(
+    api: &Api,
+    organization: &OrganizationId,
+    reference: Reference<ApplicationId>,
+    body: Option<ApplicationIn>,
+) -> Result<(StatusCode, Application), Refusal> {
+    if let Some(found) = find_application(api, organization, &reference).await? {
+        return Ok((StatusCode::OK, found));
+    }
+    let (Reference::Uid(uid), Some(body)) = (reference, body) else {
+        return Err(ApiError::NotFound("application").into());
+    };
+    let now = now();
+    let new = body.under(uid, ApplicationId::new(now, entropy()), now)?;
+    match api.config().create_application(organization, &new).await? {
+        Written::Yes => Ok((StatusCode::CREATED, new)),
+        Written::Conflict => Err(uid_taken().into()),
+    }
+}
+
+/// Lists applications, oldest first.
+#[utoipa::path(get, path = "/api/v1/app", operation_id = "v1.application.list", tag = "Application",
+    params(Paging), responses((status = 200, body = ListOut<ApplicationOut>)))]
 pub(crate) async fn list(
     api: State,
     Operator(organization): Operator,
     Query(paging): Query<Paging>,
 ) -> Result<Json<ListOut<ApplicationOut>>, Refusal> {
     let plan = paging.plan::<ApplicationId>(Order::Ascending)?;
-    let found = api.config.applications(&organization, &plan.page).await?;
-    Ok(Json(
-        plan.respond(found, |application| application.id.to_string())
-            .map(ApplicationOut::from),
-    ))
+    let found: Slice<Application> = api.config().applications(&organization, &plan.page).await?;
+    Ok(Json(plan.respond(filter_map(found, |application| {
+        Some(application.into())
+    }))))
 }
 
+/// Reads an application.
+#[utoipa::path(get, path = "/api/v1/app/{app_id}", operation_id = "v1.application.get", tag = "Application",
+    params(("app_id" = String, Path)), responses((status = 200, body = ApplicationOut)))]
 pub(crate) async fn get(found: TheApplication) -> Json<ApplicationOut> {
     Json(found.application.into())
 }
 
 /// Replaces an application, or creates the one whose uid the path names.
+#[utoipa::path(put, path = "/api/v1/app/{app_id}", operation_id = "v1.application.update", tag = "Application",
+    params(("app_id" = String, Path)), request_body = ApplicationIn,
+    responses((status = 200, body = ApplicationOut), (status = 201, body = ApplicationOut)))]
 pub(crate) async fn update(
     api: State,
     Operator(organization): Operator,
     axum::extract::Path(name): axum::extract::Path<String>,
     Json(body): Json<ApplicationIn>,
-) -> Result<(StatusCode, Json<ApplicationOut>), Refusal> {
+) -> Created {
     let reference: Reference<ApplicationId> = name
         .parse()
         .map_err(|error| FieldError::at("path", "app_id", format!("{error}")))?;
-    let Some(before) = find_application(&api, &organization, &reference).await? else {
-        return create_under(&api, organization, reference, body).await;
-    };
-    let after = body.over(&before);
-    match api
-        .config
-        .update_application(&organization, &before, &after)
-        .await?
-    {
-        Written::Yes => Ok((StatusCode::OK, Json(after.into()))),
-        Written::Conflict => Err(changed_or_taken()),
+    body.check()?;
+    if let Some(before) = find_application(&api, &organization, &reference).await? {
+        let after = body.over(&before, now());
+        return Ok((
+            StatusCode::OK,
+            store(&api, &organization, &before, after).await?,
+        ));
     }
-}
-
-async fn create_under(
-    api: &Api,
-    organization: posthorn_domain::id::OrganizationId,
-    reference: Reference<ApplicationId>,
-    body: ApplicationIn,
-) -> Result<(StatusCode, Json<ApplicationOut>), Refusal> {
-    let Reference::Uid(uid) = reference else {
-        return Err(ApiError::NotFound("application").into());
-    };
-    let new = ApplicationIn {
-        uid: body.uid.or(Some(uid)),
+    let body = ApplicationIn {
+        uid: body.uid.clone().or_else(|| name.try_into().ok()),
         ..body
+    };
+    if matches!(reference, Reference::Id(_)) {
+        return Err(ApiError::NotFound("application").into());
     }
-    .into_new();
-    match api.config.create_application(&organization, &new).await? {
+    let now = now();
+    let new = body.into_new(ApplicationId::new(now, entropy()), now);
+    match api.config().create_application(&organization, &new).await? {
         Written::Yes => Ok((StatusCode::CREATED, Json(new.into()))),
         Written::Conflict => Err(uid_taken().into()),
     }
 }
 
+/// Changes some fields of an application.
+#[utoipa::path(patch, path = "/api/v1/app/{app_id}", operation_id = "v1.application.patch", tag = "Application",
+    params(("app_id" = String, Path)), request_body = ApplicationPatch,
+    responses((status = 200, body = ApplicationOut)))]
+pub(crate) async fn patch(
+    api: State,
+    Operator(organization): Operator,
+    found: TheApplication,
+    Json(body): Json<ApplicationPatch>,
+) -> Result<Json<ApplicationOut>, Refusal> {
+    body.check()?;
+    let before = found.application;
+    let after = body.over(before.clone(), now());
+    store(&api, &organization, &before, after).await
+}
+
+async fn store(
+    api: &Api,
+    organization: &OrganizationId,
+    before: &Application,
+    after: Application,
+) -> Result<Json<ApplicationOut>, Refusal> {
+    require_own(organization, before)?;
+    match api
+        .config()
+        .update_application(organization, before, &after)
+        .await?
+    {
+        Written::Yes => Ok(Json(after.into())),
+        Written::Conflict => {
+            let detail = "the application changed meanwhile, or the uid is taken";
+            Err(ApiError::Conflict(detail.to_owned()).into())
+        }
+    }
+}
+
+/// Deletes an application with its endpoints; its pending deliveries stop.
+#[utoipa::path(delete, path = "/api/v1/app/{app_id}", operation_id = "v1.application.delete", tag = "Application",
+    params(("app_id" = String, Path)), responses((status = 204)))]
 pub(crate) async fn delete(
     api: State,
     Operator(organization): Operator,
     found: TheApplication,
 ) -> Result<StatusCode, Refusal> {
-    api.config
+    require_own(&organization, &found.application)?;
+    api.config()
         .delete_application(&organization, &found.application)
         .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
+fn require_own(organization: &OrganizationId, application: &Application) -> Result<(), ApiError> {
+    if application.id == ApplicationId::operational(organization) {
+        return Err(ApiError::Conflict(
+            "the built-in application cannot be changed".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
 fn uid_taken() -> ApiError {
     ApiError::Conflict("an application with this uid exists".to_owned())
-}
-
-fn changed_or_taken() -> Refusal {
-    ApiError::Conflict("the application changed meanwhile, or the uid is taken".to_owned()).into()
-}
-
-impl ApplicationIn {
-    fn into_new(self) -> Application {
-        let now = now();
-        Application {
-            id: ApplicationId::new(now, entropy()),
-            uid: self.uid,
-            name: self.name.0,
-            throttle_rate: self.throttle_rate.map(|rate| rate.0),
-            metadata: self.metadata,
-            shards: DEFAULT_SHARDS,
-            created_at: now,
-            updated_at: now,
-        }
-    }
-
-    fn over(self, before: &Application) -> Application {
-        let Application {
-            id,
-            shards,
-            created_at,
-            ..
-        } = before.clone();
-        // The version that a write is conditional on, so it must move even within a millisecond.
-        let updated_at = now().max(before.updated_at.plus(std::time::Duration::from_millis(1)));
-        Application {
-            id,
-            shards,
-            created_at,
-            updated_at,
-            ..self.into_new()
-        }
-    }
 }

@@ -1,129 +1,326 @@
-//! Attempts, by message and by endpoint.
+//! Attempts: by message, by endpoint, one, and expunging its response.
 
-use futures_util::future::try_join_all;
+use axum::http::StatusCode;
 use posthorn_domain::{
-    attempt::{Attempt, TriggerType},
+    attempt::Attempt,
     delivery::Delivery,
-    id::{AttemptId, EndpointId, MessageId},
+    error::ApiError,
+    id::{AttemptId, EndpointId, MessageId, Reference},
+    message::Message,
+    name::Channel,
     shard::shard_of,
-    timestamp::{Timestamp, rfc3339},
 };
-use posthorn_store::Consistency;
-use serde::{Deserialize, Serialize};
+use posthorn_store::{Page, Slice, Written};
+use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa_axum::routes;
 
 use crate::{
-    State,
-    extract::{Json, Query, TheEndpoint},
+    Api, Routes, State,
+    attempt_out::{AttemptOut, show},
+    extract::{Json, Query, TheApplication, TheEndpoint, find_endpoint, path_parameter},
     list::{ListOut, Order, Paging},
-    messages::{TheMessage, optional_time},
+    messages::{TheMessage, has_channel},
+    query::{CodeClass, EventTypes, StatusFilter, Time, yes},
     refusal::Refusal,
+    status::MessageStatus,
 };
 
-/// `MessageAttemptOut` of the contract.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct AttemptOut {
-    id: AttemptId,
-    msg_id: MessageId,
-    endpoint_id: EndpointId,
-    url: String,
-    response: String,
-    response_status_code: u16,
-    response_duration_ms: u64,
-    /// 0 success, 2 fail: an attempt is stored when it ended.
-    status: u8,
-    status_text: &'static str,
-    trigger_type: TriggerType,
-    #[serde(with = "rfc3339")]
-    timestamp: Timestamp,
+pub(crate) fn routes() -> Routes {
+    Routes::new()
+        .routes(routes!(by_message))
+        .routes(routes!(by_endpoint))
+        .routes(routes!(get))
+        .routes(routes!(expunge))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct ListQuery {
+    /// Items of the page.
+    #[param(minimum = 1, maximum = 250)]
     limit: Option<usize>,
+    /// Where to go on: `iterator` or `prevIterator` of another page.
     iterator: Option<String>,
-    status: Option<u8>,
-    status_code_class: Option<u16>,
-    #[serde(default, with = "optional_time")]
-    before: Option<Timestamp>,
-    #[serde(default, with = "optional_time")]
-    after: Option<Timestamp>,
-    endpoint_id: Option<String>,
-    event_types: Option<String>,
+    /// 0 success, 1 pending, 2 fail, 3 sending.
+    #[param(value_type = Option<u8>, maximum = 3)]
+    status: Option<StatusFilter>,
+    /// 0 (no response), 100, 200, 300, 400 or 500.
+    #[param(value_type = Option<u16>, multiple_of = 100, maximum = 500)]
+    status_code_class: Option<CodeClass>,
+    /// Only messages with this channel.
+    channel: Option<Channel>,
+    /// Only attempts before then.
+    #[param(value_type = Option<String>, format = DateTime)]
+    before: Option<Time>,
+    /// Only attempts after then.
+    #[param(value_type = Option<String>, format = DateTime)]
+    after: Option<Time>,
+    /// Only this endpoint, by id or uid. For attempts of a message.
+    #[param(value_type = Option<posthorn_domain::name::Uid>)]
+    endpoint_id: Option<posthorn_domain::name::Uid>,
+    /// Only these event types, separated by commas.
+    #[param(value_type = Option<Vec<posthorn_domain::name::EventTypeName>>, explode = false)]
+    event_types: Option<EventTypes>,
+    /// Whether to show response bodies.
     #[serde(default = "yes")]
+    #[param(default = true)]
     with_content: bool,
 }
 
-fn yes() -> bool {
-    true
+/// The deliveries of a message: at the endpoints that it was meant for, and at those that it was
+/// sent to later. One Query and one BatchGetItem per 100 endpoints.
+pub(crate) async fn deliveries(
+    api: &Api,
+    owner: &TheApplication,
+    message: &MessageId,
+    meant: impl IntoIterator<Item = &EndpointId>,
+) -> Result<Vec<(EndpointId, Delivery)>, Refusal> {
+    let (organization, application) = (owner.organization(), &owner.application);
+    let found = api
+        .config()
+        .application_with_endpoints(organization, &application.id)
+        .await?;
+    let mut endpoints: Vec<EndpointId> = found
+        .into_iter()
+        .flat_map(|(_, endpoints)| endpoints)
+        .map(|one| one.id)
+        .collect();
+    endpoints.extend(meant.into_iter().cloned());
+    endpoints.sort();
+    endpoints.dedup();
+    let keys = endpoints.iter().map(|endpoint| (endpoint, message));
+    let found = api.deliveries.get_many(keys, application.shards).await?;
+    let mut found: Vec<_> = found
+        .into_iter()
+        .map(|((id, _), delivery)| (id, delivery))
+        .collect();
+    found.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(found)
 }
 
-/// The attempts of a message at all its endpoints, newest first.
+/// The endpoints that a message was meant for.
+pub(crate) fn meant_for(message: &Message) -> impl Iterator<Item = &EndpointId> {
+    message
+        .destinations
+        .iter()
+        .map(|destination| &destination.endpoint)
+}
+
+/// Lists the attempts of a message at all endpoints, newest first.
+#[utoipa::path(get, path = "/api/v1/app/{app_id}/attempt/msg/{msg_id}", operation_id = "v1.message-attempt.list-by-msg", tag = "Message Attempt",
+    params(("app_id" = String, Path), ("msg_id" = String, Path), ListQuery), responses((status = 200, body = ListOut<AttemptOut>)))]
 pub(crate) async fn by_message(
     api: State,
     found: TheMessage,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<ListOut<AttemptOut>>, Refusal> {
     let plan = query.paging().plan::<AttemptId>(Order::Descending)?;
-    let message = &found.message;
-    let shard = shard_of(&message.id, found.owner.application.shards);
-    let endpoints = message
-        .destinations
-        .iter()
-        .map(|destination| &destination.endpoint);
-    let endpoints = endpoints.filter(|id| {
-        query
-            .endpoint_id
-            .as_deref()
-            .is_none_or(|wanted| wanted == id.as_str())
-    });
-    let reads = endpoints.map(|endpoint| async {
-        let delivery = api
-            .deliveries
-            .get(endpoint, &message.id, shard, Consistency::Strong)
-            .await;
-        delivery.map(|delivery| delivery.map(|delivery| (endpoint.clone(), delivery)))
-    });
-    let deliveries = try_join_all(reads).await?.into_iter().flatten();
-    let mut attempts: Vec<_> = deliveries
-        .flat_map(|(endpoint, delivery)| query.show(&endpoint, &message.id, delivery))
-        .collect();
-    attempts.sort_by(|a, b| {
-        if plan.page.ascending {
-            a.id.cmp(&b.id)
-        } else {
-            b.id.cmp(&a.id)
+    let TheMessage { owner, message } = &found;
+    let wanted = query.endpoint(&api, owner).await?;
+    let mut items = Vec::new();
+    if query.admits_message(message) {
+        for (endpoint, delivery) in deliveries(&api, owner, &message.id, meant_for(message)).await?
+        {
+            if wanted.as_ref().is_none_or(|wanted| *wanted == endpoint) {
+                let shown = query.show(&endpoint, &message.id, delivery);
+                items.extend(shown.map(|attempt| (attempt.id().to_string(), attempt)));
+            }
         }
-    });
-    let is_behind = |attempt: &AttemptOut| match plan.page.after.as_deref() {
-        None => true,
-        Some(after) if plan.page.ascending => attempt.id.as_str() > after,
-        Some(after) => attempt.id.as_str() < after,
-    };
-    attempts.retain(is_behind);
-    attempts.truncate(plan.page.limit);
-    Ok(Json(
-        plan.respond(attempts, |attempt| attempt.id.to_string()),
-    ))
+    }
+    Ok(Json(plan.respond(part(&plan.page, items))))
 }
 
-/// The attempts at an endpoint, newest message first. A page holds the attempts of up to `limit`
-/// messages, and its iterator is a message's id.
+/// The part of a list, known as a whole, that a page holds.
+pub(crate) fn part<T>(page: &Page, mut items: Vec<(String, T)>) -> Slice<T> {
+    items.sort_by(|(a, _), (b, _)| if page.ascending { a.cmp(b) } else { b.cmp(a) });
+    items.retain(|(key, _)| is_behind(page, key));
+    let next = items
+        .get(page.limit.saturating_sub(1))
+        .map(|(key, _)| key.clone());
+    let next = next.filter(|_| items.len() > page.limit);
+    items.truncate(page.limit);
+    Slice { items, next }
+}
+
+fn is_behind(page: &Page, key: &str) -> bool {
+    match page.after.as_deref() {
+        None => true,
+        Some(after) if page.ascending => key > after,
+        Some(after) => key < after,
+    }
+}
+
+/// Where a list of an endpoint's attempts goes on: a message's id, and maybe `.` and an attempt's id.
+struct AttemptKey;
+
+impl TryFrom<String> for AttemptKey {
+    type Error = posthorn_domain::id::IdError;
+
+    fn try_from(key: String) -> Result<Self, Self::Error> {
+        message_part(&key).parse::<MessageId>().map(|_| Self)
+    }
+}
+
+fn message_part(key: &str) -> &str {
+    key.split('.').next().unwrap_or_default()
+}
+
+/// Lists the attempts at an endpoint: by message, newest first, and those of a message newest first.
+#[utoipa::path(get, path = "/api/v1/app/{app_id}/attempt/endpoint/{endpoint_id}", operation_id = "v1.message-attempt.list-by-endpoint", tag = "Message Attempt",
+    params(("app_id" = String, Path), ("endpoint_id" = String, Path), ListQuery), responses((status = 200, body = ListOut<AttemptOut>)))]
 pub(crate) async fn by_endpoint(
     api: State,
     found: TheEndpoint,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<ListOut<AttemptOut>>, Refusal> {
-    let plan = query.paging().plan::<MessageId>(Order::Descending)?;
+    let plan = query.paging().plan::<AttemptKey>(Order::Descending)?;
+    Ok(Json(
+        plan.fill(|page| slice(&api, &found, &query, page)).await?,
+    ))
+}
+
+async fn slice(
+    api: &Api,
+    found: &TheEndpoint,
+    query: &ListQuery,
+    page: Page,
+) -> Result<Slice<AttemptOut>, Refusal> {
+    let slice = deliveries_from(api, found, &page).await?;
+    let admitted = query.messages(api, &found.owner, &slice).await?;
+    let mut items = Vec::new();
+    for (key, delivery) in slice.items {
+        let Ok(message) = key.parse::<MessageId>() else {
+            continue;
+        };
+        if admitted
+            .as_ref()
+            .is_none_or(|admitted| admitted.contains(&message))
+        {
+            let shown = query.show(&found.endpoint.id, &message, delivery);
+            items.extend(shown.map(|attempt| (format!("{key}.{}", attempt.id()), attempt)));
+        }
+    }
+    // Behind all attempts of the last message.
+    let end = if page.ascending { ".~" } else { "" };
+    let all = Page {
+        limit: usize::MAX,
+        ..page
+    };
+    let Slice { items, .. } = part(&all, items);
+    Ok(Slice {
+        items,
+        next: slice.next.map(|key| key + end),
+    })
+}
+
+/// A slice of an endpoint's deliveries that begins with the message inside of which a page ended.
+async fn deliveries_from(
+    api: &Api,
+    found: &TheEndpoint,
+    page: &Page,
+) -> Result<Slice<Delivery>, Refusal> {
+    let before = |key: &String| {
+        let message = message_part(key);
+        if page.ascending {
+            message[..message.len() - 1].to_owned()
+        } else {
+            format!("{message}~")
+        }
+    };
+    let page = Page {
+        after: page.after.as_ref().map(before),
+        ..page.clone()
+    };
     let shards = found.owner.application.shards;
-    let deliveries = api
+    Ok(api
         .deliveries
-        .list(&found.endpoint.id, shards, &plan.page)
-        .await?;
-    let list = plan.respond(deliveries, |(message, _)| message.to_string());
-    Ok(Json(list.flat_map(|(message, delivery)| {
-        query.show(&found.endpoint.id, &message, delivery)
-    })))
+        .list(&found.endpoint.id, shards, &page)
+        .await?)
+}
+
+/// One attempt of a message.
+struct Found {
+    endpoint: EndpointId,
+    delivery: Delivery,
+    index: usize,
+}
+
+async fn find(api: &Api, found: &TheMessage, id: &str) -> Result<Found, Refusal> {
+    let TheMessage { owner, message } = found;
+    let deliveries = deliveries(api, owner, &message.id, meant_for(message)).await?;
+    let found = deliveries.into_iter().find_map(|(endpoint, delivery)| {
+        let index = delivery
+            .attempts
+            .iter()
+            .position(|attempt| attempt.id.as_str() == id)?;
+        Some(Found {
+            endpoint,
+            delivery,
+            index,
+        })
+    });
+    Ok(found.ok_or(ApiError::NotFound("attempt"))?)
+}
+
+/// The attempt that the path names.
+pub(crate) struct AttemptPath(String);
+
+impl<S: Sync> axum::extract::FromRequestParts<S> for AttemptPath {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(
+        parts: &mut axum::http::request::Parts,
+        _: &S,
+    ) -> Result<Self, Refusal> {
+        path_parameter(parts, "attempt_id").await.map(Self)
+    }
+}
+
+/// Reads an attempt.
+#[utoipa::path(get, path = "/api/v1/app/{app_id}/msg/{msg_id}/attempt/{attempt_id}", operation_id = "v1.message-attempt.get", tag = "Message Attempt",
+    params(("app_id" = String, Path), ("msg_id" = String, Path), ("attempt_id" = String, Path)), responses((status = 200, body = AttemptOut)))]
+pub(crate) async fn get(
+    api: State,
+    message: TheMessage,
+    AttemptPath(id): AttemptPath,
+) -> Result<Json<AttemptOut>, Refusal> {
+    let Found {
+        endpoint,
+        mut delivery,
+        index,
+    } = find(&api, &message, &id).await?;
+    let attempt = delivery.attempts.swap_remove(index);
+    Ok(Json(show(&endpoint, &message.message.id, attempt, true)))
+}
+
+/// How often a record that dispatchers change meanwhile is read again.
+const MAX_TRIES: u32 = 5;
+
+/// Removes the response body of an attempt for good.
+#[utoipa::path(delete, path = "/api/v1/app/{app_id}/msg/{msg_id}/attempt/{attempt_id}/content", operation_id = "v1.message-attempt.expunge-content", tag = "Message Attempt",
+    params(("app_id" = String, Path), ("msg_id" = String, Path), ("attempt_id" = String, Path)), responses((status = 204)))]
+pub(crate) async fn expunge(
+    api: State,
+    message: TheMessage,
+    AttemptPath(id): AttemptPath,
+) -> Result<StatusCode, Refusal> {
+    message.owner.scope.require_producer()?;
+    let expires_at = message.message.expires_at;
+    let mut found = find(&api, &message, &id).await?;
+    let message_id = &message.message.id;
+    let shard = shard_of(message_id, message.owner.application.shards);
+    for _ in 0..MAX_TRIES {
+        let delivery = found.delivery.without_response(found.index);
+        let put = api
+            .deliveries
+            .put(&found.endpoint, message_id, shard, &delivery, expires_at);
+        if put.await? == Written::Yes {
+            return Ok(StatusCode::NO_CONTENT);
+        }
+        found = find(&api, &message, &id).await?;
+    }
+    Err(ApiError::Conflict("the delivery keeps changing: try again".to_owned()).into())
 }
 
 impl ListQuery {
@@ -135,71 +332,81 @@ impl ListQuery {
         }
     }
 
-    /// The attempts of a delivery that the filters admit, newest first.
+    /// The only endpoint that is wanted.
+    async fn endpoint(
+        &self,
+        api: &Api,
+        owner: &TheApplication,
+    ) -> Result<Option<EndpointId>, Refusal> {
+        let Some(name) = &self.endpoint_id else {
+            return Ok(None);
+        };
+        let reference = match name.as_str().parse() {
+            // A deleted endpoint's attempts are still there.
+            Ok(Reference::Id(id)) => return Ok(Some(id)),
+            Ok(reference) => reference,
+            Err(_) => return Err(ApiError::NotFound("endpoint").into()),
+        };
+        let found = find_endpoint(api, owner, &reference).await?;
+        Ok(Some(found.ok_or(ApiError::NotFound("endpoint"))?.id))
+    }
+
+    fn admits_message(&self, message: &Message) -> bool {
+        self.channel
+            .as_ref()
+            .is_none_or(|channel| has_channel(message, channel))
+    }
+
+    /// Which messages of a slice the filters admit; `None` when no filter asks. Deliveries do not
+    /// hold channels.
+    async fn messages(
+        &self,
+        api: &Api,
+        owner: &TheApplication,
+        slice: &Slice<Delivery>,
+    ) -> Result<Option<Vec<MessageId>>, Refusal> {
+        if self.channel.is_none() {
+            return Ok(None);
+        }
+        let ids: Vec<MessageId> = slice
+            .items
+            .iter()
+            .filter_map(|(key, _)| key.parse().ok())
+            .collect();
+        let application = &owner.application;
+        let found = api
+            .messages()
+            .get_many(&application.id, application.shards, &ids)
+            .await?;
+        let admitted = found
+            .into_iter()
+            .filter(|message| self.admits_message(message));
+        Ok(Some(admitted.map(|message| message.id).collect()))
+    }
+
+    /// The attempts of a delivery that the filters admit.
     fn show(
         &self,
         endpoint: &EndpointId,
         message: &MessageId,
         delivery: Delivery,
-    ) -> Vec<AttemptOut> {
-        let is_type = |types: &str| {
-            types
-                .split(',')
-                .any(|name| name == delivery.event_type.as_str())
-        };
-        if !self.event_types.as_deref().is_none_or(is_type) {
-            return Vec::new();
-        }
-        let attempts = delivery
-            .attempts
-            .into_iter()
-            .rev()
-            .filter(|attempt| self.admits(attempt));
+    ) -> impl Iterator<Item = AttemptOut> {
+        let types = self.event_types.as_ref();
+        let is_type = types.is_none_or(|types| types.admits(&delivery.event_type));
+        let attempts = delivery.attempts.into_iter().filter(move |_| is_type);
         attempts
+            .filter(|attempt| self.admits(attempt))
             .map(|attempt| show(endpoint, message, attempt, self.with_content))
-            .collect()
     }
 
     fn admits(&self, attempt: &Attempt) -> bool {
-        let class = attempt.status_code / 100 * 100;
-        self.status
-            .is_none_or(|status| status == status_of(attempt).0)
-            && self.status_code_class.is_none_or(|wanted| wanted == class)
-            && self.before.is_none_or(|before| attempt.started_at < before)
-            && self.after.is_none_or(|after| attempt.started_at > after)
-    }
-}
-
-fn status_of(attempt: &Attempt) -> (u8, &'static str) {
-    if attempt.is_success() {
-        (0, "success")
-    } else {
-        (2, "fail")
-    }
-}
-
-fn show(
-    endpoint: &EndpointId,
-    message: &MessageId,
-    attempt: Attempt,
-    with_content: bool,
-) -> AttemptOut {
-    let (status, status_text) = status_of(&attempt);
-    AttemptOut {
-        msg_id: message.clone(),
-        endpoint_id: endpoint.clone(),
-        response: if with_content {
-            attempt.response_shown().to_owned()
-        } else {
-            String::new()
-        },
-        response_status_code: attempt.status_code,
-        response_duration_ms: attempt.duration_ms,
-        status,
-        status_text,
-        trigger_type: attempt.trigger,
-        timestamp: attempt.started_at,
-        url: attempt.url,
-        id: attempt.id,
+        let status = MessageStatus::of(attempt).number();
+        let classes = self.status_code_class;
+        self.status.is_none_or(|wanted| wanted.0 == status)
+            && classes.is_none_or(|class| class.admits(attempt.status_code))
+            && self
+                .before
+                .is_none_or(|before| attempt.started_at < before.0)
+            && self.after.is_none_or(|after| attempt.started_at > after.0)
     }
 }

@@ -1,4 +1,4 @@
-//! Endpoints.
+//! Endpoints: create, read, replace, change, delete.
 
 use std::collections::BTreeMap;
 
@@ -6,55 +6,45 @@ use axum::http::StatusCode;
 use posthorn_domain::{
     endpoint::{Endpoint, EndpointChannels, EndpointEventTypes},
     error::{ApiError, FieldError},
-    id::{EndpointId, OrganizationId, Reference},
-    name::Uid,
-    signing::EndpointSecret,
+    id::{EndpointId, Reference},
+    name::{Channel, EventTypeName, Uid},
+    operational::OperationalEvent,
     timestamp::{Timestamp, rfc3339},
 };
-use posthorn_runtime::{entropy, now};
 use posthorn_store::Written;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::routes;
 
 use crate::{
-    Api, State,
-    applications::Rate,
+    Api, Routes, State,
+    endpoint_bodies::{EndpointIn, EndpointPatch, EndpointUpdate},
     extract::{Json, Query, TheApplication, TheEndpoint, find_endpoint},
-    list::{ListOut, Order, Paging},
+    list::{ListOut, Order, Paging, filter_map},
     refusal::Refusal,
+    tell::tell_of,
 };
 
-/// `EndpointIn` of the contract; `EndpointUpdate` is the same without the secret.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct EndpointIn {
-    url: String,
-    #[serde(default)]
-    description: String,
-    uid: Option<Uid>,
-    // Official clients before 2.0 say `filterTypes` and `rateLimit`.
-    #[serde(alias = "filterTypes")]
-    event_types: Option<EndpointEventTypes>,
-    channels: Option<EndpointChannels>,
-    #[serde(default)]
-    disabled: bool,
-    #[serde(alias = "rateLimit")]
-    throttle_rate: Option<Rate>,
-    #[serde(default)]
-    metadata: BTreeMap<String, String>,
-    secret: Option<EndpointSecret>,
+pub(crate) fn routes() -> Routes {
+    Routes::new()
+        .routes(routes!(list, create))
+        .routes(routes!(get, update, patch, delete))
 }
 
 /// `EndpointOut` of the contract, and what official clients before 2.0 read besides: `version`, and
 /// two fields under their older names.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct EndpointOut {
     id: EndpointId,
     uid: Option<Uid>,
     url: String,
     description: String,
+    #[schema(value_type = Option<Vec<EventTypeName>>)]
     filter_types: Option<EndpointEventTypes>,
+    #[schema(value_type = Option<Vec<EventTypeName>>)]
     event_types: Option<EndpointEventTypes>,
+    #[schema(value_type = Option<Vec<Channel>>)]
     channels: Option<EndpointChannels>,
     disabled: bool,
     rate_limit: Option<u16>,
@@ -62,15 +52,11 @@ pub(crate) struct EndpointOut {
     throttle_rate: Option<u16>,
     metadata: BTreeMap<String, String>,
     #[serde(with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
     #[serde(with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     updated_at: Timestamp,
-}
-
-/// `EndpointSecretOut` of the contract.
-#[derive(Debug, Serialize)]
-pub(crate) struct SecretOut {
-    key: String,
 }
 
 impl From<Endpoint> for EndpointOut {
@@ -94,158 +80,134 @@ impl From<Endpoint> for EndpointOut {
     }
 }
 
+type Created = Result<(StatusCode, Json<EndpointOut>), Refusal>;
+
+/// Creates an endpoint. Without a secret it gets a random one.
+#[utoipa::path(post, path = "/api/v1/app/{app_id}/endpoint", operation_id = "v1.endpoint.create", tag = "Endpoint",
+    params(("app_id" = String, Path)), request_body = EndpointIn, responses((status = 201, body = EndpointOut)))]
 pub(crate) async fn create(
     api: State,
     owner: TheApplication,
     Json(body): Json<EndpointIn>,
-) -> Result<(StatusCode, Json<EndpointOut>), Refusal> {
+) -> Created {
     store_new(&api, &owner, body).await
 }
 
-async fn store_new(
-    api: &Api,
-    owner: &TheApplication,
-    body: EndpointIn,
-) -> Result<(StatusCode, Json<EndpointOut>), Refusal> {
-    body.check(api, &owner.organization).await?;
-    let new = body.into_new();
+async fn store_new(api: &Api, owner: &TheApplication, body: EndpointIn) -> Created {
+    let new = body.into_new(api, owner).await?;
+    let (organization, application) = (owner.organization(), &owner.application.id);
     match api
-        .config
-        .create_endpoint(&owner.organization, &owner.application.id, &new)
+        .config()
+        .create_endpoint(organization, application, &new)
         .await?
     {
-        Written::Yes => Ok((StatusCode::CREATED, Json(new.into()))),
+        Written::Yes => {
+            tell_of(api, owner, &new, OperationalEvent::EndpointCreated).await;
+            Ok((StatusCode::CREATED, Json(new.into())))
+        }
         Written::Conflict => {
             Err(ApiError::Conflict("an endpoint with this uid exists".to_owned()).into())
         }
     }
 }
 
+/// Lists an application's endpoints, oldest first.
+#[utoipa::path(get, path = "/api/v1/app/{app_id}/endpoint", operation_id = "v1.endpoint.list", tag = "Endpoint",
+    params(("app_id" = String, Path), Paging), responses((status = 200, body = ListOut<EndpointOut>)))]
 pub(crate) async fn list(
     api: State,
     owner: TheApplication,
     Query(paging): Query<Paging>,
 ) -> Result<Json<ListOut<EndpointOut>>, Refusal> {
     let plan = paging.plan::<EndpointId>(Order::Ascending)?;
+    let (organization, application) = (owner.organization(), &owner.application.id);
     let found = api
-        .config
-        .endpoints(&owner.organization, &owner.application.id, &plan.page)
+        .config()
+        .endpoints(organization, application, &plan.page)
         .await?;
-    Ok(Json(
-        plan.respond(found, |endpoint| endpoint.id.to_string())
-            .map(EndpointOut::from),
-    ))
+    Ok(Json(plan.respond(filter_map(found, |endpoint| {
+        Some(endpoint.into())
+    }))))
 }
 
+/// Reads an endpoint.
+#[utoipa::path(get, path = "/api/v1/app/{app_id}/endpoint/{endpoint_id}", operation_id = "v1.endpoint.get", tag = "Endpoint",
+    params(("app_id" = String, Path), ("endpoint_id" = String, Path)), responses((status = 200, body = EndpointOut)))]
 pub(crate) async fn get(found: TheEndpoint) -> Json<EndpointOut> {
     Json(found.endpoint.into())
 }
 
-pub(crate) async fn secret(found: TheEndpoint) -> Json<SecretOut> {
-    Json(SecretOut {
-        key: found.endpoint.secret.expose(),
-    })
-}
-
-/// Replaces an endpoint, or creates the one whose uid the path names. The secret stays: it has an
-/// operation of its own.
+/// Replaces an endpoint, or creates the one whose uid the path names. Secret and headers stay: they
+/// have operations of their own.
+#[utoipa::path(put, path = "/api/v1/app/{app_id}/endpoint/{endpoint_id}", operation_id = "v1.endpoint.update", tag = "Endpoint",
+    params(("app_id" = String, Path), ("endpoint_id" = String, Path)), request_body = EndpointUpdate,
+    responses((status = 200, body = EndpointOut), (status = 201, body = EndpointOut)))]
 pub(crate) async fn update(
     api: State,
     owner: TheApplication,
     axum::extract::Path((_, name)): axum::extract::Path<(String, String)>,
-    Json(body): Json<EndpointIn>,
-) -> Result<(StatusCode, Json<EndpointOut>), Refusal> {
+    Json(body): Json<EndpointUpdate>,
+) -> Created {
     let reference: Reference<EndpointId> = name
         .parse()
         .map_err(|error| FieldError::at("path", "endpoint_id", format!("{error}")))?;
-    let before = match (find_endpoint(&api, &owner, &reference).await?, reference) {
-        (Some(before), _) => before,
-        (None, Reference::Id(_)) => return Err(ApiError::NotFound("endpoint").into()),
-        (None, Reference::Uid(uid)) => {
-            return store_new(
-                &api,
-                &owner,
-                EndpointIn {
-                    uid: body.uid.or(Some(uid)),
-                    ..body
-                },
-            )
-            .await;
+    match (find_endpoint(&api, &owner, &reference).await?, reference) {
+        (Some(before), _) => {
+            let after = body.over(&api, &owner, &before).await?;
+            Ok((StatusCode::OK, store(&api, &owner, &before, after).await?))
         }
-    };
-    body.check(&api, &owner.organization).await?;
-    let after = body.over(&before);
+        (None, Reference::Id(_)) => Err(ApiError::NotFound("endpoint").into()),
+        (None, Reference::Uid(uid)) => store_new(&api, &owner, body.under(uid)).await,
+    }
+}
+
+/// Changes some fields of an endpoint.
+#[utoipa::path(patch, path = "/api/v1/app/{app_id}/endpoint/{endpoint_id}", operation_id = "v1.endpoint.patch", tag = "Endpoint",
+    params(("app_id" = String, Path), ("endpoint_id" = String, Path)), request_body = EndpointPatch,
+    responses((status = 200, body = EndpointOut)))]
+pub(crate) async fn patch(
+    api: State,
+    found: TheEndpoint,
+    Json(body): Json<EndpointPatch>,
+) -> Result<Json<EndpointOut>, Refusal> {
+    let TheEndpoint { owner, endpoint } = found;
+    let after = body.over(&api, &owner, &endpoint).await?;
+    store(&api, &owner, &endpoint, after).await
+}
+
+/// Stores a change and tells operators.
+pub(crate) async fn store(
+    api: &Api,
+    owner: &TheApplication,
+    before: &Endpoint,
+    after: Endpoint,
+) -> Result<Json<EndpointOut>, Refusal> {
+    let (organization, application) = (owner.organization(), &owner.application.id);
     match api
-        .config
-        .update_endpoint(&owner.organization, &owner.application.id, &before, &after)
+        .config()
+        .update_endpoint(organization, application, before, &after)
         .await?
     {
-        Written::Yes => Ok((StatusCode::OK, Json(after.into()))),
-        Written::Conflict => Err(ApiError::Conflict(
-            "the endpoint changed meanwhile, or the uid is taken".to_owned(),
-        )
-        .into()),
+        Written::Yes => {
+            tell_of(api, owner, &after, OperationalEvent::EndpointUpdated).await;
+            Ok(Json(after.into()))
+        }
+        Written::Conflict => {
+            let detail = "the endpoint changed meanwhile, or the uid is taken";
+            Err(ApiError::Conflict(detail.to_owned()).into())
+        }
     }
 }
 
+/// Deletes an endpoint; its pending deliveries stop.
+#[utoipa::path(delete, path = "/api/v1/app/{app_id}/endpoint/{endpoint_id}", operation_id = "v1.endpoint.delete", tag = "Endpoint",
+    params(("app_id" = String, Path), ("endpoint_id" = String, Path)), responses((status = 204)))]
 pub(crate) async fn delete(api: State, found: TheEndpoint) -> Result<StatusCode, Refusal> {
     let TheEndpoint { owner, endpoint } = found;
-    api.config
-        .delete_endpoint(&owner.organization, &owner.application.id, &endpoint)
+    let (organization, application) = (owner.organization(), &owner.application.id);
+    api.config()
+        .delete_endpoint(organization, application, &endpoint)
         .await?;
+    tell_of(&api, &owner, &endpoint, OperationalEvent::EndpointDeleted).await;
     Ok(StatusCode::NO_CONTENT)
-}
-
-impl EndpointIn {
-    /// Checks what a type cannot: where the URL leads, and that the event types exist.
-    async fn check(&self, api: &Api, organization: &OrganizationId) -> Result<(), Refusal> {
-        api.addresses
-            .check(&self.url)
-            .map_err(|error| FieldError::body("url", error.to_string()))?;
-        for name in self.event_types.iter().flat_map(|types| types.iter()) {
-            if api.config.event_type(organization, name).await?.is_none() {
-                let msg = format!("the event type `{name}` does not exist");
-                return Err(FieldError::body("eventTypes", msg).into());
-            }
-        }
-        Ok(())
-    }
-
-    fn into_new(self) -> Endpoint {
-        let now = now();
-        Endpoint {
-            id: EndpointId::new(now, entropy()),
-            uid: self.uid,
-            url: self.url,
-            description: self.description,
-            event_types: self.event_types,
-            channels: self.channels,
-            disabled: self.disabled,
-            throttle_rate: self.throttle_rate.map(|rate| rate.0),
-            metadata: self.metadata,
-            secret: self
-                .secret
-                .unwrap_or_else(|| EndpointSecret::generate(entropy())),
-            revision: 1,
-            created_at: now,
-            updated_at: now,
-        }
-    }
-
-    fn over(self, before: &Endpoint) -> Endpoint {
-        let Endpoint {
-            id,
-            secret,
-            created_at,
-            revision,
-            ..
-        } = before.clone();
-        Endpoint {
-            id,
-            secret,
-            created_at,
-            revision: revision + 1,
-            ..self.into_new()
-        }
-    }
 }

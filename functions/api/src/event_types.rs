@@ -4,28 +4,55 @@ use std::{collections::BTreeMap, str::FromStr};
 
 use axum::http::StatusCode;
 use posthorn_domain::{
+    change::Change,
     error::ApiError,
     event_type::EventType,
+    id::OrganizationId,
     name::{EventTypeName, FeatureFlag, NameError},
     timestamp::{Timestamp, rfc3339},
+    token::Scope,
 };
 use posthorn_runtime::now;
-use posthorn_store::Written;
+use posthorn_store::{Page, Slice, Written};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::routes;
 
 use crate::{
-    State,
+    Api, Routes, State,
     extract::{Caller, Json, Operator, Query, path_parameter},
-    list::{ListOut, Order, Paging},
+    list::{ListOut, Order, Paging, filter_map},
     refusal::Refusal,
 };
 
-/// JSON Schemas by version.
-type Schemas = BTreeMap<String, Box<RawValue>>;
+pub(crate) fn routes() -> Routes {
+    Routes::new()
+        .routes(routes!(list, create))
+        .routes(routes!(get, update, patch, delete))
+}
+
+/// JSON Schemas by version, kept as they were sent.
+type Schemas = BTreeMap<String, Object>;
+
+/// A JSON object as it was sent.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+struct Object(Box<RawValue>);
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(from)?;
+        if raw.get().starts_with('{') {
+            Ok(Self(raw))
+        } else {
+            Err(serde::de::Error::custom("must be a JSON object"))
+        }
+    }
+}
 
 /// `EventTypeIn` of the contract.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct EventTypeIn {
     name: EventTypeName,
@@ -34,110 +61,265 @@ pub(crate) struct EventTypeIn {
     archived: bool,
     #[serde(default)]
     deprecated: bool,
+    #[schema(value_type = Option<BTreeMap<String, BTreeMap<String, serde_json::Value>>>)]
     schemas: Option<Schemas>,
     feature_flag: Option<FeatureFlag>,
 }
 
+/// `EventTypeUpdate` of the contract.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct EventTypeUpdate {
+    description: String,
+    #[serde(default)]
+    archived: bool,
+    #[serde(default)]
+    deprecated: bool,
+    #[schema(value_type = Option<BTreeMap<String, BTreeMap<String, serde_json::Value>>>)]
+    schemas: Option<Schemas>,
+    feature_flag: Option<FeatureFlag>,
+}
+
+/// `EventTypePatch` of the contract.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct EventTypePatch {
+    #[serde(default)]
+    #[schema(value_type = String)]
+    description: Change<String>,
+    #[serde(default)]
+    #[schema(value_type = bool)]
+    archived: Change<bool>,
+    #[serde(default)]
+    #[schema(value_type = bool)]
+    deprecated: Change<bool>,
+    #[serde(default)]
+    #[schema(value_type = Option<BTreeMap<String, BTreeMap<String, serde_json::Value>>>)]
+    schemas: Change<Option<Schemas>>,
+    #[serde(default)]
+    #[schema(value_type = Option<FeatureFlag>)]
+    feature_flag: Change<Option<FeatureFlag>>,
+}
+
 /// `EventTypeOut` of the contract.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct EventTypeOut {
     name: EventTypeName,
     description: String,
     archived: bool,
     deprecated: bool,
+    #[schema(value_type = Option<BTreeMap<String, BTreeMap<String, serde_json::Value>>>)]
     schemas: Option<Box<RawValue>>,
     feature_flag: Option<FeatureFlag>,
     #[serde(with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
     #[serde(with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     updated_at: Timestamp,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct ListQuery {
+    /// Items of the page.
+    #[param(minimum = 1, maximum = 250)]
     limit: Option<usize>,
+    /// Where to go on: `iterator` or `prevIterator` of another page.
     iterator: Option<String>,
+    /// The direction of the list.
+    #[param(inline)]
     order: Option<Order>,
     #[serde(default)]
     include_archived: bool,
+    /// Whether to show schemas.
     #[serde(default)]
     with_content: bool,
 }
 
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct DeleteQuery {
+    /// Remove it for good instead of archiving it.
+    #[serde(default)]
+    expunge: bool,
+}
+
+/// Creates an event type, or brings an archived one back.
+#[utoipa::path(post, path = "/api/v1/event-type", operation_id = "v1.event-type.create", tag = "Event Type",
+    request_body = EventTypeIn, responses((status = 201, body = EventTypeOut)))]
 pub(crate) async fn create(
     api: State,
     Operator(organization): Operator,
     Json(body): Json<EventTypeIn>,
 ) -> Result<(StatusCode, Json<EventTypeOut>), Refusal> {
     let new = body.into_new();
-    let mut written = api.config.create_event_type(&organization, &new).await?;
+    let mut written = api.config().create_event_type(&organization, &new).await?;
     if written == Written::Conflict {
-        // Creating an archived event type brings it back.
-        let before = api.config.event_type(&organization, &new.name).await?;
+        let before = api.config().event_type(&organization, &new.name).await?;
         if let Some(before) = before.filter(|before| before.archived) {
-            let after = EventType {
-                created_at: before.created_at,
-                ..new.clone()
-            };
+            let after = over(new.clone(), &before);
             written = api
-                .config
+                .config()
                 .update_event_type(&organization, &before, &after)
                 .await?;
         }
     }
     match written {
         Written::Yes => Ok((StatusCode::CREATED, Json(show(new, true)))),
-        Written::Conflict => Err(ApiError::Conflict(format!(
-            "an event type with the name `{}` exists",
-            new.name
-        ))
-        .into()),
+        Written::Conflict => {
+            let detail = format!("an event type with the name `{}` exists", new.name);
+            Err(ApiError::Conflict(detail).into())
+        }
     }
 }
 
+/// Lists event types by name.
+#[utoipa::path(get, path = "/api/v1/event-type", operation_id = "v1.event-type.list", tag = "Event Type",
+    params(ListQuery), responses((status = 200, body = ListOut<EventTypeOut>)))]
 pub(crate) async fn list(
     api: State,
     Caller(scope): Caller,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<ListOut<EventTypeOut>>, Refusal> {
+    let (limit, order) = (query.limit, query.order);
     let paging = Paging {
-        limit: query.limit,
-        iterator: query.iterator,
-        order: query.order,
+        limit,
+        iterator: query.iterator.clone(),
+        order,
     };
     let plan = paging.plan::<EventTypeName>(Order::Ascending)?;
-    let mut page = plan.page.clone();
-    let mut found = Vec::new();
-    // Archived ones are passed over, so a page may take several reads.
-    loop {
-        let read = api.config.event_types(&scope.organization, &page).await?;
-        let is_end = read.len() < page.limit;
-        page.after = read.last().map(|event_type| event_type.name.to_string());
-        found.extend(
-            read.into_iter()
-                .filter(|event_type| query.include_archived || !event_type.archived),
-        );
-        if is_end || found.len() >= page.limit {
-            break;
-        }
-    }
-    let out = plan.respond(found, |event_type| event_type.name.to_string());
     Ok(Json(
-        out.map(|event_type| show(event_type, query.with_content)),
+        plan.fill(|page| slice(&api, &scope, &query, page)).await?,
     ))
 }
 
+async fn slice(
+    api: &Api,
+    scope: &Scope,
+    query: &ListQuery,
+    page: Page,
+) -> Result<Slice<EventTypeOut>, Refusal> {
+    let slice = api.config().event_types(&scope.organization, &page).await?;
+    let is_shown = |event_type: &EventType| {
+        let is_visible = scope.sees(event_type.feature_flag.as_ref());
+        is_visible && (query.include_archived || !event_type.archived)
+    };
+    Ok(filter_map(slice, |found| {
+        is_shown(&found).then(|| show(found, query.with_content))
+    }))
+}
+
+/// Reads an event type.
+#[utoipa::path(get, path = "/api/v1/event-type/{event_type_name}", operation_id = "v1.event-type.get", tag = "Event Type",
+    params(("event_type_name" = EventTypeName, Path)), responses((status = 200, body = EventTypeOut)))]
 pub(crate) async fn get(
     api: State,
     Caller(scope): Caller,
     ThePath(name): ThePath,
 ) -> Result<Json<EventTypeOut>, Refusal> {
-    let found = api.config.event_type(&scope.organization, &name).await?;
-    Ok(Json(show(
-        found.ok_or(ApiError::NotFound("event type"))?,
-        true,
-    )))
+    let found = api.config().event_type(&scope.organization, &name).await?;
+    let found = found.filter(|found| scope.sees(found.feature_flag.as_ref()));
+    Ok(Json(show(found.ok_or(NOT_FOUND)?, true)))
+}
+
+/// Replaces an event type, or creates it.
+#[utoipa::path(put, path = "/api/v1/event-type/{event_type_name}", operation_id = "v1.event-type.update", tag = "Event Type",
+    params(("event_type_name" = EventTypeName, Path)), request_body = EventTypeUpdate,
+    responses((status = 200, body = EventTypeOut), (status = 201, body = EventTypeOut)))]
+pub(crate) async fn update(
+    api: State,
+    Operator(organization): Operator,
+    ThePath(name): ThePath,
+    Json(body): Json<EventTypeUpdate>,
+) -> Result<(StatusCode, Json<EventTypeOut>), Refusal> {
+    let new = body.into_new(name);
+    if let Some(before) = api.config().event_type(&organization, &new.name).await? {
+        let after = over(new, &before);
+        return Ok((
+            StatusCode::OK,
+            store(&api, &organization, &before, after).await?,
+        ));
+    }
+    match api.config().create_event_type(&organization, &new).await? {
+        Written::Yes => Ok((StatusCode::CREATED, Json(show(new, true)))),
+        Written::Conflict => Err(changed()),
+    }
+}
+
+/// Changes some fields of an event type.
+#[utoipa::path(patch, path = "/api/v1/event-type/{event_type_name}", operation_id = "v1.event-type.patch", tag = "Event Type",
+    params(("event_type_name" = EventTypeName, Path)), request_body = EventTypePatch,
+    responses((status = 200, body = EventTypeOut)))]
+pub(crate) async fn patch(
+    api: State,
+    Operator(organization): Operator,
+    ThePath(name): ThePath,
+    Json(body): Json<EventTypePatch>,
+) -> Result<Json<EventTypeOut>, Refusal> {
+    let found = api.config().event_type(&organization, &name).await?;
+    let before = found.ok_or(NOT_FOUND)?;
+    let after = over(body.over(before.clone()), &before);
+    store(&api, &organization, &before, after).await
+}
+
+/// Archives an event type: it is not listed, and endpoints cannot newly filter on it.
+#[utoipa::path(delete, path = "/api/v1/event-type/{event_type_name}", operation_id = "v1.event-type.delete", tag = "Event Type",
+    params(("event_type_name" = EventTypeName, Path), DeleteQuery), responses((status = 204)))]
+pub(crate) async fn delete(
+    api: State,
+    Operator(organization): Operator,
+    ThePath(name): ThePath,
+    Query(query): Query<DeleteQuery>,
+) -> Result<StatusCode, Refusal> {
+    let found = api.config().event_type(&organization, &name).await?;
+    let before = found.ok_or(NOT_FOUND)?;
+    if query.expunge {
+        api.config().delete_event_type(&organization, &name).await?;
+    } else if !before.archived {
+        let archived = EventType {
+            archived: true,
+            updated_at: now(),
+            ..before.clone()
+        };
+        let after = over(archived, &before);
+        store(&api, &organization, &before, after).await?;
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn store(
+    api: &Api,
+    organization: &OrganizationId,
+    before: &EventType,
+    after: EventType,
+) -> Result<Json<EventTypeOut>, Refusal> {
+    match api
+        .config()
+        .update_event_type(organization, before, &after)
+        .await?
+    {
+        Written::Yes => Ok(Json(show(after, true))),
+        Written::Conflict => Err(changed()),
+    }
+}
+
+const NOT_FOUND: ApiError = ApiError::NotFound("event type");
+
+fn changed() -> Refusal {
+    ApiError::Conflict("the event type changed meanwhile".to_owned()).into()
+}
+
+/// The event type that takes another one's place.
+fn over(after: EventType, before: &EventType) -> EventType {
+    // The version that a write is conditional on, so it must move even within a millisecond.
+    let next = before.updated_at.plus(std::time::Duration::from_millis(1));
+    EventType {
+        created_at: before.created_at,
+        updated_at: after.updated_at.max(next),
+        ..after
+    }
 }
 
 /// The event type that the path names.
@@ -165,20 +347,52 @@ impl<S: Sync> axum::extract::FromRequestParts<S> for ThePath {
     }
 }
 
+fn to_text(schemas: Option<Schemas>) -> Option<String> {
+    schemas.and_then(|schemas| serde_json::to_string(&schemas).ok())
+}
+
 impl EventTypeIn {
     fn into_new(self) -> EventType {
-        let now = now();
-        EventType {
-            name: self.name,
+        let body = EventTypeUpdate {
             description: self.description,
             archived: self.archived,
             deprecated: self.deprecated,
-            schemas: self
-                .schemas
-                .and_then(|schemas| serde_json::to_string(&schemas).ok()),
+            schemas: self.schemas,
+            feature_flag: self.feature_flag,
+        };
+        body.into_new(self.name)
+    }
+}
+
+impl EventTypeUpdate {
+    fn into_new(self, name: EventTypeName) -> EventType {
+        let now = now();
+        EventType {
+            name,
+            description: self.description,
+            archived: self.archived,
+            deprecated: self.deprecated,
+            schemas: to_text(self.schemas),
             feature_flag: self.feature_flag,
             created_at: now,
             updated_at: now,
+        }
+    }
+}
+
+impl EventTypePatch {
+    fn over(self, before: EventType) -> EventType {
+        EventType {
+            description: self.description.over(before.description),
+            archived: self.archived.over(before.archived),
+            deprecated: self.deprecated.over(before.deprecated),
+            schemas: match self.schemas {
+                Change::Keep => before.schemas,
+                Change::Set(schemas) => to_text(schemas),
+            },
+            feature_flag: self.feature_flag.over(before.feature_flag),
+            updated_at: now(),
+            ..before
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What handlers take from a request: the caller, path parameters, query and body. Each refuses with
 //! the contract's error and names the field.
 
-use std::{str::FromStr, sync::Arc};
+use std::{collections::BTreeMap, str::FromStr, sync::Arc};
 
 use axum::{
     body::{Body, to_bytes},
@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use posthorn_domain::{
-    application::Application,
+    application::{Application, OPERATIONAL_UID},
     endpoint::Endpoint,
     error::{ApiError, FieldError},
     form::{locate, parse_body},
@@ -24,7 +24,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{Api, refusal::Refusal};
 
 /// The largest request body: what it holds becomes one item, and DynamoDB's limit for one is 400 KB.
-const MAX_BODY_BYTES: usize = 256 * 1024;
+pub(crate) const MAX_BODY_BYTES: usize = 256 * 1024;
 
 /// Who is calling; any valid token.
 pub(crate) struct Caller(pub(crate) Scope);
@@ -35,8 +35,18 @@ pub(crate) struct Operator(pub(crate) OrganizationId);
 impl FromRequestParts<Arc<Api>> for Caller {
     type Rejection = Refusal;
 
+    /// Tokens of the portal can be revoked, so they cost a read; others do not.
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Refusal> {
-        Ok(Self(http::authenticate(&api.key, &parts.headers, now())?))
+        let scope = http::authenticate(&api.key, &parts.headers, now())?;
+        if let Some(session) = &scope.session
+            && api
+                .config()
+                .is_session_ended(&scope.organization, &session.id)
+                .await?
+        {
+            return Err(ApiError::Unauthorized("the session was ended".to_owned()).into());
+        }
+        Ok(Self(scope))
     }
 }
 
@@ -52,8 +62,19 @@ impl FromRequestParts<Arc<Api>> for Operator {
 
 /// The application that the path names, of the caller's organization and within the token's reach.
 pub(crate) struct TheApplication {
-    pub(crate) organization: OrganizationId,
+    pub(crate) scope: Scope,
     pub(crate) application: Application,
+}
+
+impl TheApplication {
+    pub(crate) fn organization(&self) -> &OrganizationId {
+        &self.scope.organization
+    }
+
+    /// Whether it is the organization's built-in application.
+    pub(crate) fn is_operational(&self) -> bool {
+        self.application.id == ApplicationId::operational(self.organization())
+    }
 }
 
 impl FromRequestParts<Arc<Api>> for TheApplication {
@@ -65,31 +86,44 @@ impl FromRequestParts<Arc<Api>> for TheApplication {
         let application = find_application(api, &scope.organization, &reference).await?;
         let application = application.ok_or(ApiError::NotFound("application"))?;
         scope.require_application(&application.id)?;
-        Ok(Self {
-            organization: scope.organization,
-            application,
-        })
+        Ok(Self { scope, application })
     }
 }
 
-/// An application by id or uid.
+/// An application by id or uid. The built-in one is made when it is first asked for.
 pub(crate) async fn find_application(
     api: &Api,
     organization: &OrganizationId,
     reference: &Reference<ApplicationId>,
 ) -> Result<Option<Application>, Refusal> {
     let id = match reference {
+        Reference::Uid(uid) if uid.as_str() == OPERATIONAL_UID => {
+            let built_in = api.config().ensure_operational_application(organization);
+            return Ok(Some(built_in.await?));
+        }
         Reference::Id(id) => Some(id.clone()),
-        Reference::Uid(uid) => api.config.application_by_uid(organization, uid).await?,
+        Reference::Uid(uid) => api.config().application_by_uid(organization, uid).await?,
     };
     let Some(id) = id else { return Ok(None) };
-    Ok(api.config.application(organization, &id).await?)
+    Ok(api.config().application(organization, &id).await?)
 }
 
 /// The endpoint that the path names, with its application.
 pub(crate) struct TheEndpoint {
     pub(crate) owner: TheApplication,
     pub(crate) endpoint: Endpoint,
+}
+
+impl TheEndpoint {
+    /// Nothing is sent to an endpoint that its owner switched off.
+    pub(crate) fn require_enabled(&self) -> Result<(), ApiError> {
+        if self.endpoint.disabled {
+            return Err(ApiError::Conflict(
+                "the endpoint is disabled: enable it first".to_owned(),
+            ));
+        }
+        Ok(())
+    }
 }
 
 impl FromRequestParts<Arc<Api>> for TheEndpoint {
@@ -110,23 +144,20 @@ pub(crate) async fn find_endpoint(
     owner: &TheApplication,
     reference: &Reference<EndpointId>,
 ) -> Result<Option<Endpoint>, Refusal> {
-    let TheApplication {
-        organization,
-        application,
-    } = owner;
+    let (organization, application) = (owner.organization(), &owner.application.id);
     let id = match reference {
         Reference::Id(id) => Some(id.clone()),
         Reference::Uid(uid) => {
-            api.config
-                .endpoint_by_uid(organization, &application.id, uid)
+            api.config()
+                .endpoint_by_uid(organization, application, uid)
                 .await?
         }
     };
     let Some(id) = id else { return Ok(None) };
-    Ok(api
-        .config
-        .endpoint(organization, &application.id, &id, Consistency::Strong)
-        .await?)
+    let endpoint = api
+        .config()
+        .endpoint(organization, application, &id, Consistency::Strong);
+    Ok(endpoint.await?)
 }
 
 /// A parameter of the path, as a type.
@@ -138,25 +169,31 @@ pub(crate) async fn path_parameter<T: FromStr<Err: std::fmt::Display>>(
     let AxumPath(parameters) = AxumPath::<Vec<(String, String)>>::from_request_parts(parts, &())
         .await
         .map_err(|error| invalid(error.body_text()))?;
-    let value = parameters
-        .into_iter()
-        .find(|(key, _)| key == name)
-        .map(|(_, value)| value);
+    let value = parameters.into_iter().find(|(key, _)| key == name);
+    let value = value.map(|(_, value)| value).unwrap_or_default();
     value
-        .unwrap_or_default()
         .parse()
         .map_err(|error: T::Err| invalid(error.to_string()))
 }
 
-/// The query string as a type.
+/// The query string as a type. A parameter that is repeated is one with commas.
 pub(crate) struct Query<T>(pub(crate) T);
 
 impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        let mut joined: BTreeMap<String, String> = BTreeMap::new();
         let query = parts.uri.query().unwrap_or_default();
-        let pairs = serde_urlencoded::Deserializer::new(form_urlencoded::parse(query.as_bytes()));
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            let all = joined.entry(name.into_owned());
+            all.and_modify(|all| *all = format!("{all},{value}"))
+                .or_insert_with(|| value.into_owned());
+        }
+        let text = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(joined)
+            .finish();
+        let pairs = serde_urlencoded::Deserializer::new(form_urlencoded::parse(text.as_bytes()));
         serde_path_to_error::deserialize(pairs)
             .map(Self)
             .map_err(|error| locate("query", error.path(), &error.inner().to_string()).into())
@@ -170,15 +207,17 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Json<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
-        let body: Body = request.into_body();
-        let too_large = |_| {
-            ApiError::TooLarge(format!(
-                "the request body must have at most {MAX_BODY_BYTES} bytes"
-            ))
-        };
-        let bytes = to_bytes(body, MAX_BODY_BYTES).await.map_err(too_large)?;
-        Ok(Self(parse_body(&bytes)?))
+        Ok(Self(parse_body(&read_body(request.into_body()).await?)?))
     }
+}
+
+/// The bytes of a request body.
+pub(crate) async fn read_body(body: Body) -> Result<axum::body::Bytes, ApiError> {
+    to_bytes(body, MAX_BODY_BYTES).await.map_err(|_| {
+        ApiError::TooLarge(format!(
+            "the request body must have at most {MAX_BODY_BYTES} bytes"
+        ))
+    })
 }
 
 impl<T: Serialize> IntoResponse for Json<T> {

@@ -2,92 +2,110 @@
 //!
 //! [`handle`] takes what Lambda passes: an HTTP request from API Gateway, or `{"mint": …}` from an
 //! operator with IAM permission to invoke the function. Each resource has a file with its routes,
-//! its request and response bodies, and its handlers.
+//! its request and response bodies, and its handlers; `openapi` describes them all.
 
 mod applications;
+mod attempt_out;
 mod attempts;
+mod auth;
+mod background_tasks;
+mod destinations;
+mod endpoint_bodies;
+mod endpoint_headers;
+mod endpoint_secret;
 mod endpoints;
 mod event_types;
 mod extract;
 mod handle;
 mod health;
+mod idempotency;
 mod list;
 mod messages;
 mod mint;
+mod openapi;
+mod query;
 mod refusal;
+mod send_again;
+mod stats;
+mod status;
+mod tell;
 
 use std::sync::Arc;
 
-use axum::{
-    Router,
-    routing::{get, post},
-};
-use posthorn_domain::{address::Policy, token::TokenKey};
+use axum::{middleware, routing::get};
+use posthorn_domain::{address::Policy, error::ApiError, token::TokenKey};
+use posthorn_publish::Publisher;
+use posthorn_queue::DeliveriesQueue;
 use posthorn_store::{ConfigTable, DeliveriesTable, MessagesTable};
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
 
 pub use handle::{Service, handle};
+
+use crate::{extract::Json, refusal::Refusal};
 
 /// What the function works with; built once per process.
 #[derive(Debug)]
 pub struct Api {
     /// Signs and verifies bearer tokens.
     pub key: TokenKey,
-    /// Applications, endpoints, event types.
-    pub config: ConfigTable,
-    /// Messages.
-    pub messages: MessagesTable,
+    /// Applications, endpoints, event types, messages and tasks.
+    pub publisher: Publisher,
     /// Deliveries.
     pub deliveries: DeliveriesTable,
     /// Where endpoints may be.
     pub addresses: Policy,
+    /// Where customers see their application portal; tokens are added as a fragment.
+    pub portal_url: String,
+}
+
+impl Api {
+    fn config(&self) -> &ConfigTable {
+        &self.publisher.config
+    }
+
+    fn messages(&self) -> &MessagesTable {
+        &self.publisher.messages
+    }
+
+    fn queue(&self) -> &DeliveriesQueue {
+        &self.publisher.queue
+    }
 }
 
 /// The function's state, shared by requests.
 type State = axum::extract::State<Arc<Api>>;
 
-/// All routes. The template names the same ones; a test compares them.
+/// Routes with their descriptions.
+type Routes = OpenApiRouter<Arc<Api>>;
+
+/// All routes.
 pub fn router(api: Arc<Api>) -> Service {
-    let application = get(applications::get)
-        .put(applications::update)
-        .delete(applications::delete);
-    let endpoint = get(endpoints::get)
-        .put(endpoints::update)
-        .delete(endpoints::delete);
-    let router = Router::new()
+    let (router, document) = Routes::with_openapi(openapi::Description::openapi())
+        .merge(applications::routes())
+        .merge(endpoints::routes())
+        .merge(endpoint_headers::routes())
+        .merge(endpoint_secret::routes())
+        .merge(stats::routes())
+        .merge(event_types::routes())
+        .merge(messages::routes())
+        .merge(attempts::routes())
+        .merge(destinations::routes())
+        .merge(send_again::routes())
+        .merge(background_tasks::routes())
+        .merge(auth::routes())
+        .merge(health::routes())
+        .split_for_parts();
+    let document = openapi::complete(document);
+    let remember = middleware::from_fn_with_state(Arc::clone(&api), idempotency::remember);
+    let router = router
         .route(
-            "/api/v1/app",
-            get(applications::list).post(applications::create),
+            "/api/v1/openapi.json",
+            get(async move || Json(document.clone())),
         )
-        .route("/api/v1/app/{app_id}", application)
-        .route(
-            "/api/v1/app/{app_id}/endpoint",
-            get(endpoints::list).post(endpoints::create),
-        )
-        .route("/api/v1/app/{app_id}/endpoint/{endpoint_id}", endpoint)
-        .route(
-            "/api/v1/app/{app_id}/endpoint/{endpoint_id}/secret",
-            get(endpoints::secret),
-        )
-        .route("/api/v1/app/{app_id}/msg", get(messages::list))
-        .route("/api/v1/app/{app_id}/msg/{msg_id}", get(messages::get))
-        .route(
-            "/api/v1/app/{app_id}/attempt/msg/{msg_id}",
-            get(attempts::by_message),
-        )
-        .route(
-            "/api/v1/app/{app_id}/attempt/endpoint/{endpoint_id}",
-            get(attempts::by_endpoint),
-        )
-        .route(
-            "/api/v1/event-type",
-            get(event_types::list).merge(post(event_types::create)),
-        )
-        .route(
-            "/api/v1/event-type/{event_type_name}",
-            get(event_types::get),
-        )
-        .route("/api/v1/health", get(health::get))
-        .route("/api/v1/health/ping", get(health::ping))
+        .layer(remember)
+        .fallback(async || Refusal::from(ApiError::NotFound("path")))
+        .method_not_allowed_fallback(async || Refusal::from(ApiError::Method))
         .with_state(Arc::clone(&api));
     Service { router, api }
 }

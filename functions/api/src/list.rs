@@ -1,27 +1,44 @@
 //! Paged lists: `limit`, `iterator`, `order` in, `data`, `iterator`, `prevIterator`, `done` out.
 //!
-//! An iterator is the key of the last item of a page; with a leading `-` it reads backwards from
-//! the first one. Items that arrive while a caller pages through do not shift later pages.
+//! An iterator is the key of the last item that was looked at; with a leading `-` it reads
+//! backwards from the first one. Keys never change, so items that arrive while a caller pages
+//! through do not shift later pages.
+//!
+//! **What a page costs is bounded**: at most [`MAX_ROUNDS`] rounds, each one Query of at most 1 MB
+//! per shard. A filter that admits little may therefore leave a page short although more follows;
+//! `done` tells, and the iterator goes on where the search ended.
 
 use posthorn_domain::error::FieldError;
-use posthorn_store::Page;
+use posthorn_store::{Page, Slice};
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::refusal::Refusal;
 
 const DEFAULT_LIMIT: usize = 50;
 
 /// The most items of a page, as Svix's.
-const MAX_LIMIT: usize = 250;
+pub(crate) const MAX_LIMIT: usize = 250;
+
+/// How often a page that filters left short is read on.
+pub(crate) const MAX_ROUNDS: usize = 4;
 
 /// The query parameters of every list.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Paging {
+    /// Items of the page.
+    #[param(minimum = 1, maximum = 250)]
     pub(crate) limit: Option<usize>,
+    /// Where to go on: `iterator` or `prevIterator` of another page.
     pub(crate) iterator: Option<String>,
+    /// The direction of the list.
+    #[param(inline)]
     pub(crate) order: Option<Order>,
 }
 
 /// The direction of a list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Order {
     /// Oldest, or first by name, first.
@@ -33,15 +50,12 @@ pub(crate) enum Order {
 /// What to read for a page.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    /// One item more than the page has, to know whether there are more.
     pub(crate) page: Page,
-    limit: usize,
     backwards: bool,
-    is_first: bool,
 }
 
 /// A page of a list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ListOut<T> {
     data: Vec<T>,
@@ -57,11 +71,8 @@ impl Paging {
             None => DEFAULT_LIMIT,
             Some(limit @ 1..=MAX_LIMIT) => limit,
             Some(_) => {
-                return Err(FieldError::at(
-                    "query",
-                    "limit",
-                    format!("must be from 1 to {MAX_LIMIT}"),
-                ));
+                let msg = format!("must be from 1 to {MAX_LIMIT}");
+                return Err(FieldError::at("query", "limit", msg));
             }
         };
         let ascending = self.order.unwrap_or(default) == Order::Ascending;
@@ -73,72 +84,85 @@ impl Paging {
             },
         };
         if after.clone().is_some_and(|key| K::try_from(key).is_err()) {
-            return Err(FieldError::at(
-                "query",
-                "iterator",
-                "must be one that a list returned",
-            ));
+            let msg = "must be one that a list returned";
+            return Err(FieldError::at("query", "iterator", msg));
         }
-        let is_first = after.is_none();
+        let ascending = ascending != backwards;
         let page = Page {
-            limit: limit + 1,
-            ascending: ascending != backwards,
+            limit,
+            ascending,
             after,
         };
-        Ok(Plan {
-            page,
-            limit,
-            backwards,
-            is_first,
-        })
+        Ok(Plan { page, backwards })
     }
 }
 
 impl Plan {
-    /// The response for the items that were read.
-    pub(crate) fn respond<T>(&self, mut items: Vec<T>, key: impl Fn(&T) -> String) -> ListOut<T> {
-        let has_more = items.len() > self.limit;
-        items.truncate(self.limit);
-        if self.backwards {
-            items.reverse();
+    /// Reads slices until the page is full, the list ends or the bound is reached. `read` gives the
+    /// items of one slice that the filters admit, with their keys.
+    pub(crate) async fn fill<T, F: Future<Output = Result<Slice<T>, Refusal>>>(
+        &self,
+        mut read: impl FnMut(Page) -> F,
+    ) -> Result<ListOut<T>, Refusal> {
+        let mut page = self.page.clone();
+        let mut found = Slice {
+            items: Vec::new(),
+            next: None,
+        };
+        for _ in 0..MAX_ROUNDS {
+            let slice = read(page.clone()).await?;
+            found.items.extend(slice.items);
+            found.next = slice.next;
+            if found.items.len() >= page.limit || found.next.is_none() {
+                break;
+            }
+            page.after.clone_from(&found.next);
         }
+        Ok(self.respond(found))
+    }
+
+    /// The response for what was read.
+    pub(crate) fn respond<T>(&self, found: Slice<T>) -> ListOut<T> {
+        let Slice {
+            mut items,
+            mut next,
+        } = found;
+        if items.len() > self.page.limit {
+            items.truncate(self.page.limit);
+            next = items.last().map(|(key, _)| key.clone());
+        }
+        let first = items.first().map(|(key, _)| key.clone());
+        let last = items.last().map(|(key, _)| key.clone());
+        let done = next.is_none();
+        let onward = next.or(last);
+        let mut data: Vec<T> = items.into_iter().map(|(_, item)| item).collect();
+        let backward = |key: String| format!("-{key}");
+        let (iterator, prev_iterator) = if self.backwards {
+            data.reverse();
+            (first, onward.map(backward))
+        } else {
+            let is_first_page = self.page.after.is_none();
+            // A list without an end stays open: its last key finds what arrives later.
+            let iterator = onward.or_else(|| self.page.after.clone());
+            (iterator, first.filter(|_| !is_first_page).map(backward))
+        };
         ListOut {
-            iterator: items.last().map(&key),
-            prev_iterator: items
-                .first()
-                .map(&key)
-                .filter(|_| !self.is_first)
-                .map(|key| format!("-{key}")),
-            data: items,
-            // Backwards, the page that the caller came from lies ahead.
-            done: !has_more,
-        }
-    }
-}
-
-impl<T> ListOut<T> {
-    /// The same page with each item shown another way.
-    pub(crate) fn map<U>(self, show: impl Fn(T) -> U) -> ListOut<U> {
-        self.flat_map(|item| [show(item)])
-    }
-
-    /// The same page with each item shown as several, or none.
-    pub(crate) fn flat_map<U, I: IntoIterator<Item = U>>(
-        self,
-        show: impl FnMut(T) -> I,
-    ) -> ListOut<U> {
-        let Self {
             data,
             iterator,
             prev_iterator,
             done,
-        } = self;
-        ListOut {
-            data: data.into_iter().flat_map(show).collect(),
-            iterator,
-            prev_iterator,
-            done,
         }
+    }
+}
+
+/// The same slice with each item shown another way, or left out.
+pub(crate) fn filter_map<T, U>(slice: Slice<T>, mut show: impl FnMut(T) -> Option<U>) -> Slice<U> {
+    let items = slice.items.into_iter();
+    Slice {
+        items: items
+            .filter_map(|(key, item)| Some((key, show(item)?)))
+            .collect(),
+        next: slice.next,
     }
 }
 
@@ -146,7 +170,7 @@ impl<T> ListOut<T> {
 mod tests {
     use super::*;
 
-    fn paging(iterator: Option<&str>) -> Plan {
+    fn plan(iterator: Option<&str>) -> Plan {
         let paging = Paging {
             limit: Some(2),
             iterator: iterator.map(str::to_owned),
@@ -155,25 +179,55 @@ mod tests {
         paging.plan::<String>(Order::Ascending).unwrap()
     }
 
+    fn slice(keys: &[&str], next: Option<&str>) -> Slice<String> {
+        let item = |key: &&str| ((*key).to_owned(), (*key).to_owned());
+        Slice {
+            items: keys.iter().map(item).collect(),
+            next: next.map(str::to_owned),
+        }
+    }
+
     #[test]
     fn a_page_knows_whether_more_follow() {
-        let list = paging(None).respond(vec![1, 2, 3], ToString::to_string);
-        assert_eq!(
-            (list.data, list.iterator.as_deref(), list.done),
-            (vec![1, 2], Some("2"), false)
-        );
+        let list = plan(None).respond(slice(&["a", "b"], Some("b")));
+        assert_eq!((list.iterator.as_deref(), list.done), (Some("b"), false));
         assert_eq!(list.prev_iterator, None);
-        assert!(paging(None).respond(vec![1, 2], ToString::to_string).done);
+        let list = plan(Some("b")).respond(slice(&["c"], None));
+        assert_eq!((list.iterator.as_deref(), list.done), (Some("c"), true));
+        assert_eq!(list.prev_iterator.as_deref(), Some("-c"));
+        let list = plan(Some("c")).respond(slice(&[], None));
+        assert_eq!(
+            list.iterator.as_deref(),
+            Some("c"),
+            "what arrives later is found"
+        );
     }
 
     #[test]
     fn a_page_backwards_has_the_lists_order() {
-        let plan = paging(Some("-5"));
+        let plan = plan(Some("-e"));
         assert!(!plan.page.ascending);
-        let list = plan.respond(vec![4, 3, 2], ToString::to_string);
+        let list = plan.respond(slice(&["d", "c"], Some("c")));
+        assert_eq!(list.data, ["c", "d"]);
+        assert_eq!(list.prev_iterator.as_deref(), Some("-c"));
+        assert_eq!(list.iterator.as_deref(), Some("d"));
+    }
+
+    #[tokio::test]
+    async fn a_page_that_filters_left_short_is_read_on_within_the_bound() {
+        let mut reads = 0;
+        let plan = plan(None);
+        let list = plan.fill(|page| {
+            reads += 1;
+            assert_eq!(page.after.is_none(), reads == 1);
+            std::future::ready(Ok(slice(&[], Some("x"))))
+        });
+        let list: ListOut<String> = list.await.unwrap();
+        assert_eq!((reads, list.done), (MAX_ROUNDS, false));
         assert_eq!(
-            (list.data, list.prev_iterator.as_deref()),
-            (vec![3, 4], Some("-3"))
+            list.iterator.as_deref(),
+            Some("x"),
+            "where the search ended"
         );
     }
 

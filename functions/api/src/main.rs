@@ -2,6 +2,8 @@
 
 use lambda_runtime::{LambdaEvent, run, service_fn};
 use posthorn_api::{Api, handle};
+use posthorn_publish::Publisher;
+use posthorn_queue::DeliveriesQueue;
 use posthorn_runtime::{StartError, aws, env, init_logs};
 use posthorn_store::{ConfigTable, DeliveriesTable, MessagesTable};
 use serde_json::Value;
@@ -11,12 +13,17 @@ async fn main() -> Result<(), StartError> {
     init_logs();
     let config = aws::config().await;
     let dynamodb = aws_sdk_dynamodb::Client::new(&config);
+    let sqs = aws_sdk_sqs::Client::new(&config);
     let api = Api {
         key: aws::token_key(&config).await?,
-        config: ConfigTable::new(dynamodb.clone(), env::required("CONFIG_TABLE")?),
-        messages: MessagesTable::new(dynamodb.clone(), env::required("MESSAGES_TABLE")?),
+        publisher: Publisher {
+            config: ConfigTable::new(dynamodb.clone(), env::required("CONFIG_TABLE")?),
+            messages: MessagesTable::new(dynamodb.clone(), env::required("MESSAGES_TABLE")?),
+            queue: DeliveriesQueue::new(sqs, env::required("DELIVERIES_QUEUE_URL")?),
+        },
         deliveries: DeliveriesTable::new(dynamodb, env::required("DELIVERIES_TABLE")?),
         addresses: env::address_policy()?,
+        portal_url: env::required("PORTAL_URL")?,
     };
     let router = &posthorn_api::router(api.into());
     run(service_fn(|event: LambdaEvent<Value>| {

@@ -1,137 +1,207 @@
-//! Messages: reading what ingest stored.
+//! Messages: reading and expunging what ingest stored.
 
-use axum::response::{IntoResponse, Response};
+use std::sync::Arc;
+
+use axum::{extract::FromRequestParts, http::StatusCode, http::request::Parts};
 use posthorn_domain::{
-    error::ApiError, id::MessageId, message::Message, name::Channel, timestamp::Timestamp,
+    error::ApiError,
+    id::MessageId,
+    message::{Message, MessageIn, MessageOut},
+    name::{Channel, EventId},
+    timestamp::Timestamp,
 };
-use posthorn_store::Consistency;
+use posthorn_runtime::now;
+use posthorn_store::{Consistency, Page, Range, Slice, Written};
 use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa_axum::routes;
 
 use crate::{
-    Api, State,
+    Api, Routes, State,
     extract::{Json, Query, TheApplication, path_parameter},
-    list::{Order, Paging},
+    list::{ListOut, Order, Paging, filter_map},
+    query::{EventTypes, Time, yes},
     refusal::Refusal,
 };
 
-#[derive(Debug, Deserialize)]
+pub(crate) fn routes() -> Routes {
+    Routes::new()
+        .routes(routes!(list))
+        .routes(routes!(get))
+        .routes(routes!(expunge))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct ListQuery {
+    /// Items of the page.
+    #[param(minimum = 1, maximum = 250)]
     limit: Option<usize>,
+    /// Where to go on: `iterator` or `prevIterator` of another page.
     iterator: Option<String>,
+    /// Only messages with this channel.
     channel: Option<Channel>,
-    #[serde(default, with = "optional_time")]
-    before: Option<Timestamp>,
-    #[serde(default, with = "optional_time")]
-    after: Option<Timestamp>,
-    /// One name, or several separated by commas.
-    event_types: Option<String>,
+    /// Only messages that were created before then.
+    #[param(value_type = Option<String>, format = DateTime)]
+    before: Option<Time>,
+    /// Only messages that were created after then.
+    #[param(value_type = Option<String>, format = DateTime)]
+    after: Option<Time>,
+    /// Only these event types, separated by commas.
+    #[param(value_type = Option<Vec<posthorn_domain::name::EventTypeName>>, explode = false)]
+    event_types: Option<EventTypes>,
+    /// Whether to show payloads.
     #[serde(default = "yes")]
+    #[param(default = true)]
     with_content: bool,
 }
 
-#[derive(Debug, Deserialize)]
-pub(crate) struct GetQuery {
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ContentQuery {
+    /// Whether to show the payload.
     #[serde(default = "yes")]
+    #[param(default = true)]
     with_content: bool,
 }
 
-fn yes() -> bool {
-    true
-}
-
-/// An RFC 3339 time that may be absent.
-pub(crate) mod optional_time {
-    use posthorn_domain::timestamp::{Timestamp, rfc3339};
-    use serde::Deserializer;
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<Option<Timestamp>, D::Error> {
-        rfc3339::deserialize(from).map(Some)
-    }
-}
-
-/// The message that the path names.
+/// The message that the path names, by its id or its `eventId`.
 pub(crate) struct TheMessage {
     pub(crate) owner: TheApplication,
     pub(crate) message: Message,
 }
 
-impl axum::extract::FromRequestParts<std::sync::Arc<Api>> for TheMessage {
+const NOT_FOUND: ApiError = ApiError::NotFound("message");
+
+impl FromRequestParts<Arc<Api>> for TheMessage {
     type Rejection = Refusal;
 
-    async fn from_request_parts(
-        parts: &mut axum::http::request::Parts,
-        api: &std::sync::Arc<Api>,
-    ) -> Result<Self, Refusal> {
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Refusal> {
         let owner = TheApplication::from_request_parts(parts, api).await?;
         let text: String = path_parameter(parts, "msg_id").await?;
-        let message = match text.parse::<MessageId>() {
-            Ok(id) => {
-                let application = &owner.application;
-                api.messages
-                    .get(
-                        &application.id,
-                        application.shards,
-                        &id,
-                        Consistency::Strong,
-                    )
-                    .await?
-            }
-            Err(_) => None,
+        let application = &owner.application;
+        let id = match (text.parse::<MessageId>(), EventId::try_from(text)) {
+            (Ok(id), _) => Some(id),
+            (_, Ok(event)) => api.messages().id_by_event(&application.id, &event).await?,
+            _ => None,
         };
-        let message = message.ok_or(ApiError::NotFound("message"))?;
+        let id = id.ok_or(NOT_FOUND)?;
+        let strong = Consistency::Strong;
+        let found = api
+            .messages()
+            .get(&application.id, application.shards, &id, strong)
+            .await?;
+        let message = found
+            .filter(|message| !message.is_expired(now()))
+            .ok_or(NOT_FOUND)?;
         Ok(Self { owner, message })
     }
 }
 
-pub(crate) async fn get(found: TheMessage, Query(query): Query<GetQuery>) -> Response {
-    Json(found.message.to_out(query.with_content)).into_response()
+/// Reads a message.
+#[utoipa::path(get, path = "/api/v1/app/{app_id}/msg/{msg_id}", operation_id = "v1.message.get", tag = "Message",
+    params(("app_id" = String, Path), ("msg_id" = String, Path), ContentQuery), responses((status = 200, body = MessageOut)))]
+pub(crate) async fn get(found: TheMessage, Query(query): Query<ContentQuery>) -> Json<MessageOut> {
+    Json(found.message.to_out(query.with_content))
 }
 
-/// Newest first. Filters are applied to the messages that were read, so a page may hold fewer than
-/// `limit` and not be the last: `done` tells.
+/// Lists an application's messages, newest first.
+#[utoipa::path(get, path = "/api/v1/app/{app_id}/msg", operation_id = "v1.message.list", tag = "Message",
+    params(("app_id" = String, Path), ListQuery), responses((status = 200, body = ListOut<MessageOut>)))]
 pub(crate) async fn list(
     api: State,
     owner: TheApplication,
     Query(query): Query<ListQuery>,
-) -> Result<Response, Refusal> {
-    let paging = Paging {
-        limit: query.limit,
-        iterator: query.iterator.clone(),
+) -> Result<Json<ListOut<MessageOut>>, Refusal> {
+    let (limit, iterator) = (query.limit, query.iterator.clone());
+    let plan = Paging {
+        limit,
+        iterator,
         order: None,
-    };
-    let plan = paging.plan::<MessageId>(Order::Descending)?;
-    let application = &owner.application;
-    let found = api
-        .messages
-        .list(&application.id, application.shards, &plan.page)
-        .await?;
-    let list = plan.respond(found.iter().collect(), |message| message.id.to_string());
-    let list = list.flat_map(|message: &Message| {
+    }
+    .plan::<MessageId>(Order::Descending)?;
+    Ok(Json(
+        plan.fill(|page| slice(&api, &owner, &query, page)).await?,
+    ))
+}
+
+async fn slice(
+    api: &Api,
+    owner: &TheApplication,
+    query: &ListQuery,
+    page: Page,
+) -> Result<Slice<MessageOut>, Refusal> {
+    let (id, shards) = (&owner.application.id, owner.application.shards);
+    let range = range(
+        query.after.map(|time| time.0),
+        query.before.map(|time| time.0),
+    );
+    let slice = api.messages().list(id, shards, range, &page).await?;
+    Ok(filter_map(slice, |message| {
         query
-            .admits(message)
+            .admits(&message)
             .then(|| message.to_out(query.with_content))
-    });
-    Ok(Json(list).into_response())
+    }))
+}
+
+/// Removes a message's payload for good; attempts that are still to come are not made.
+#[utoipa::path(delete, path = "/api/v1/app/{app_id}/msg/{msg_id}/content", operation_id = "v1.message.expunge-content", tag = "Message",
+    params(("app_id" = String, Path), ("msg_id" = String, Path)), responses((status = 204)))]
+pub(crate) async fn expunge(api: State, found: TheMessage) -> Result<StatusCode, Refusal> {
+    found.owner.scope.require_producer()?;
+    let application = &found.owner.application;
+    let (id, shards) = (&application.id, application.shards);
+    match api
+        .messages()
+        .expunge(id, shards, &found.message.id)
+        .await?
+    {
+        Written::Yes => Ok(StatusCode::NO_CONTENT),
+        Written::Conflict => Err(NOT_FOUND.into()),
+    }
+}
+
+/// Creates a message and sends it to all endpoints of the application that match. The ingest function
+/// answers this; it is described here with everything else.
+#[utoipa::path(post, path = "/api/v1/app/{app_id}/msg", operation_id = "v1.message.create", tag = "Message",
+    params(("app_id" = String, Path), ContentQuery), request_body = MessageIn, responses((status = 202, body = MessageOut)))]
+#[expect(dead_code, reason = "only its description is used")]
+pub(crate) async fn create() {}
+
+/// The ids of messages that were created in a span of time: ids sort by time. Bounds are wider by the
+/// resolution of ids; [`ListQuery::admits`] is exact.
+pub(crate) fn range(after: Option<Timestamp>, before: Option<Timestamp>) -> Range {
+    let Range { low, high } = Range::prefix(MessageId::PREFIX);
+    let margin = std::time::Duration::from_millis(4);
+    Range {
+        low: after.map_or(low, |after| MessageId::lower_bound(after).to_string()),
+        high: before.map_or(high, |before| {
+            MessageId::lower_bound(before.plus(margin)).to_string()
+        }),
+    }
 }
 
 impl ListQuery {
     fn admits(&self, message: &Message) -> bool {
-        let is_type = |types: &str| {
-            types
-                .split(',')
-                .any(|name| name == message.event_type.as_str())
-        };
-        let has_channel = |channel: &Channel| {
-            message
-                .channels
+        let created_at = message.created_at;
+        !message.is_expired(now())
+            && self
+                .event_types
                 .as_ref()
-                .is_some_and(|channels| channels.contains(channel))
-        };
-        self.event_types.as_deref().is_none_or(is_type)
-            && self.channel.as_ref().is_none_or(has_channel)
-            && self.before.is_none_or(|before| message.created_at < before)
-            && self.after.is_none_or(|after| message.created_at > after)
+                .is_none_or(|types| types.admits(&message.event_type))
+            && self
+                .channel
+                .as_ref()
+                .is_none_or(|channel| has_channel(message, channel))
+            && self.before.is_none_or(|before| created_at < before.0)
+            && self.after.is_none_or(|after| created_at > after.0)
     }
+}
+
+/// Whether a message was sent with a channel.
+pub(crate) fn has_channel(message: &Message, channel: &Channel) -> bool {
+    message
+        .channels
+        .as_ref()
+        .is_some_and(|channels| channels.contains(channel))
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use posthorn_domain::{
     id::{ApplicationId, OrganizationId},
+    name::FeatureFlag,
     timestamp::Timestamp,
     token::{Scope, TokenKey},
 };
@@ -15,12 +16,14 @@ use serde_json::Value;
 const LIFETIME_SECONDS: u64 = 10 * 365 * 86_400;
 
 /// `{"mint": {}}` makes a new organization; name the `organization` for another token of it, and an
-/// `application` for a token that reaches that one only.
+/// `application` for a token that reaches that one only, with the `feature_flags` that it sees.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct MintIn {
     organization: Option<OrganizationId>,
     application: Option<ApplicationId>,
+    #[serde(default)]
+    feature_flags: Vec<FeatureFlag>,
     #[serde(default = "lifetime")]
     expires_in_seconds: u64,
 }
@@ -43,6 +46,7 @@ pub(crate) fn mint(key: &TokenKey, request: &Value, now: Timestamp) -> Result<Mi
     let MintIn {
         organization,
         application,
+        feature_flags,
         expires_in_seconds,
     } = request;
     if application.is_some() && organization.is_none() {
@@ -52,6 +56,8 @@ pub(crate) fn mint(key: &TokenKey, request: &Value, now: Timestamp) -> Result<Mi
     let scope = Scope {
         organization,
         application,
+        feature_flags,
+        session: None,
     };
     let token = key.mint(&scope, now, Duration::from_secs(expires_in_seconds))?;
     Ok(MintOut {

@@ -2,6 +2,8 @@
 
 use axum::response::{IntoResponse, Response};
 use posthorn_domain::error::{ApiError, FieldError};
+use posthorn_publish::PublishError;
+use posthorn_queue::QueueError;
 use posthorn_store::StoreError;
 
 /// Why a request was not carried out.
@@ -10,7 +12,7 @@ pub(crate) enum Refusal {
     /// The caller's fault; the answer says what to change.
     Caller(ApiError),
     /// Ours: logged, answered with 503.
-    Fault(StoreError),
+    Fault(PublishError),
 }
 
 impl From<ApiError> for Refusal {
@@ -27,6 +29,18 @@ impl From<FieldError> for Refusal {
 
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
+        Self::Fault(error.into())
+    }
+}
+
+impl From<QueueError> for Refusal {
+    fn from(error: QueueError) -> Self {
+        Self::Fault(error.into())
+    }
+}
+
+impl From<PublishError> for Refusal {
+    fn from(error: PublishError) -> Self {
         Self::Fault(error)
     }
 }

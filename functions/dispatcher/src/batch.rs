@@ -2,7 +2,7 @@
 
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use futures_util::future::join_all;
-use posthorn_queue::Task;
+use posthorn_queue::Work;
 
 use crate::Dispatcher;
 
@@ -23,22 +23,30 @@ impl Dispatcher {
     /// The record's id when it failed.
     async fn handle_record(&self, record: &SqsMessage) -> Option<String> {
         let record_id = record.message_id.clone().unwrap_or_default();
-        let task = match Task::from_body(record.body.as_deref().unwrap_or_default()) {
-            Ok(task) => task,
+        let done = match Work::from_body(record.body.as_deref().unwrap_or_default()) {
+            Ok(Work::Attempt(task)) => self.deliver(*task).await,
+            Ok(Work::Job(task)) => self.work_on(task).await,
             Err(error) => {
                 tracing::error!(record = record_id, %error, "a record is not a task");
                 return Some(record_id);
             }
         };
-        let (message, endpoint) = (task.message.clone(), task.endpoint.clone());
-        match self.deliver(task).await {
+        match done {
             Ok(()) => None,
             Err(error) => {
-                tracing::error!(record = record_id, msg_id = %message, endpoint_id = %endpoint, %error, "a task failed and is received again");
+                tracing::error!(record = record_id, group = record_group(record), %error, "a task failed and is received again");
                 Some(record_id)
             }
         }
     }
+}
+
+/// The endpoint: the message group that the task was sent with.
+fn record_group(record: &SqsMessage) -> &str {
+    record
+        .attributes
+        .get("MessageGroupId")
+        .map_or("", String::as_str)
 }
 
 fn failure(record_id: String) -> BatchItemFailure {

@@ -2,13 +2,15 @@
 
 use posthorn_domain::{
     attempt::{Attempt, Outcome},
-    delivery::{Delivery, NextStep, Plan, plan, record, skip},
+    delivery::{Delivery, NextStep, Notice, Plan, Retry, Status, plan, record, skip},
     endpoint::Endpoint,
-    id::AttemptId,
+    id::{ApplicationId, AttemptId},
     message::Payload,
+    operational::OperationalEvent,
     retry::{Wait, wait_until},
     shard::shard_of,
 };
+use posthorn_publish::PublishError;
 use posthorn_queue::{QueueError, Task};
 use posthorn_runtime::{entropy, jitter, now};
 use posthorn_store::{Consistency, Scheduled, StoreError, Written};
@@ -26,6 +28,8 @@ pub(crate) enum Fault {
     Store(#[from] StoreError),
     #[error(transparent)]
     Queue(#[from] QueueError),
+    #[error(transparent)]
+    Publish(#[from] PublishError),
     #[error("the delivery changed {MAX_MERGES} times while its attempt was recorded")]
     Contention,
     #[error("a task could not be written: {0}")]
@@ -40,10 +44,12 @@ impl Dispatcher {
             tracing::info!(msg_id = %task.message, endpoint_id = %task.endpoint, "dropped: the endpoint was deleted");
             return Ok(());
         };
-        match plan(delivery.as_ref(), task.attempt) {
-            Plan::Resume(step) => self.follow(task, step).await,
-            Plan::Attempt if endpoint.disabled => self.skip(&task, delivery).await,
-            Plan::Attempt => self.attempt(task, &endpoint, delivery).await,
+        match (plan(delivery.as_ref(), task.ask()), delivery) {
+            (Plan::Resume(step), Some(delivery)) => self.follow(task, &delivery, step).await,
+            (_, delivery) if endpoint.disabled => {
+                self.skip(&task, delivery, "the endpoint is disabled").await
+            }
+            (_, delivery) => self.attempt(task, &endpoint, delivery).await,
         }
     }
 
@@ -54,8 +60,7 @@ impl Dispatcher {
         delivery: Option<Delivery>,
     ) -> Result<(), Fault> {
         let Some(payload) = self.payload(&task).await? else {
-            tracing::warn!(msg_id = %task.message, endpoint_id = %task.endpoint, "dropped: the message is gone");
-            return Ok(());
+            return self.skip(&task, delivery, "the payload is gone").await;
         };
         let started_at = now();
         let outcome = self
@@ -65,40 +70,39 @@ impl Dispatcher {
         let id = AttemptId::new(started_at, entropy());
         let attempt = Attempt::record(id, endpoint.url.clone(), started_at, now(), &outcome);
         log(&task, &attempt, &outcome);
-        let step = self.record(&task, delivery, attempt).await?;
-        self.follow(task, step).await
+        let (delivery, step) = self.record(&task, delivery, attempt).await?;
+        self.follow(task, &delivery, step).await
     }
 
-    /// Writes the attempt into the delivery's record and says what follows.
+    /// Writes the attempt into the delivery's record; gives the record and what follows.
     async fn record(
         &self,
         task: &Task,
         mut before: Option<Delivery>,
         attempt: Attempt,
-    ) -> Result<NextStep, Fault> {
+    ) -> Result<(Delivery, NextStep), Fault> {
         for _ in 0..MAX_MERGES {
-            if let Some(delivery) = before
-                .as_ref()
-                .filter(|delivery| delivery.holds(&attempt.id))
-            {
+            if let Some(delivery) = before.as_ref().filter(|before| before.holds(&attempt.id)) {
                 // The write before went through although its answer was lost.
-                return Ok(match plan(Some(delivery), task.attempt) {
+                let step = match plan(Some(delivery), task.ask()) {
                     Plan::Resume(step) => step,
-                    Plan::Attempt => NextStep::Nothing,
-                });
+                    Plan::Attempt => NextStep::default(),
+                };
+                return Ok((delivery.clone(), step));
             }
-            let (number, copy) = (task.attempt, attempt.clone());
+            let (event_type, copy) = (&task.event_type, attempt.clone());
+            let schedule = &self.retries;
             let (after, step) = record(
                 before,
-                &task.event_type,
-                number,
+                event_type,
+                task.ask(),
                 copy,
-                &self.retries,
+                schedule,
                 now(),
                 jitter(),
             );
             if self.put(task, &after).await? == Written::Yes {
-                return Ok(step);
+                return Ok((after, step));
             }
             before = self.read_delivery(task, Consistency::Strong).await?;
         }
@@ -106,13 +110,20 @@ impl Dispatcher {
     }
 
     /// Takes the next step; repeating it is harmless.
-    async fn follow(&self, task: Task, step: NextStep) -> Result<(), Fault> {
-        let NextStep::Retry { attempt, due } = step else {
-            return Ok(());
-        };
+    async fn follow(&self, task: Task, delivery: &Delivery, step: NextStep) -> Result<(), Fault> {
+        if let Some(notice) = step.notice {
+            self.tell(&task, delivery, notice).await?;
+        }
+        match step.retry {
+            Some(retry) => self.retry(task, retry).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn retry(&self, task: Task, Retry { attempt, due }: Retry) -> Result<(), Fault> {
         let task = task.retry(attempt);
         match wait_until(due, now()) {
-            Wait::Queue { seconds } => self.queue.send_after(&task, seconds).await?,
+            Wait::Queue { seconds } => self.queue().send_after(&task, seconds).await?,
             Wait::Schedule { due } => {
                 let body = task
                     .to_body()
@@ -120,21 +131,63 @@ impl Dispatcher {
                 let Task {
                     endpoint, message, ..
                 } = task;
-                self.schedule
-                    .put(&Scheduled {
-                        due,
-                        endpoint,
-                        message,
-                        body,
-                    })
-                    .await?;
+                let scheduled = Scheduled {
+                    due,
+                    endpoint,
+                    message,
+                    body,
+                };
+                self.schedule.put(&scheduled).await?;
             }
         }
         Ok(())
     }
 
-    async fn skip(&self, task: &Task, delivery: Option<Delivery>) -> Result<(), Fault> {
-        tracing::info!(msg_id = %task.message, endpoint_id = %task.endpoint, "skipped: the endpoint is disabled");
+    /// Tells operators what became of a message. Failures are rare, so the reads are as well.
+    async fn tell(&self, task: &Task, delivery: &Delivery, notice: Notice) -> Result<(), Fault> {
+        let Task {
+            organization,
+            application,
+            shards,
+            message,
+            endpoint,
+            ..
+        } = task;
+        if *application == ApplicationId::operational(organization) {
+            return Ok(());
+        }
+        let (application, message) = try_join!(
+            self.config().application(organization, application),
+            self.messages()
+                .get(application, *shards, message, Consistency::Strong),
+        )?;
+        let (Some(application), Some(message), Some(last)) =
+            (application, message, delivery.attempts.last())
+        else {
+            return Ok(());
+        };
+        let event = OperationalEvent::of_delivery(notice, &application, endpoint, &message, last);
+        let cause = last.id.as_str();
+        self.publisher
+            .tell(organization, &event, last.started_at, cause)
+            .await?;
+        Ok(())
+    }
+
+    /// Ends a delivery of which nothing can be sent now; one that ended already stays as it is.
+    async fn skip(
+        &self,
+        task: &Task,
+        delivery: Option<Delivery>,
+        reason: &str,
+    ) -> Result<(), Fault> {
+        tracing::info!(msg_id = %task.message, endpoint_id = %task.endpoint, reason, "skipped");
+        if delivery
+            .as_ref()
+            .is_some_and(|delivery| delivery.status != Status::Sending)
+        {
+            return Ok(());
+        }
         match self.put(task, &skip(delivery, &task.event_type)).await? {
             Written::Yes => Ok(()),
             Written::Conflict => Err(Fault::Contention),
@@ -150,7 +203,7 @@ impl Dispatcher {
             ..
         } = task;
         let read = |consistency| {
-            self.config
+            self.config()
                 .endpoint(organization, application, endpoint, consistency)
         };
         let found = read(Consistency::Eventual).await?;
@@ -164,8 +217,12 @@ impl Dispatcher {
         })
     }
 
-    /// The delivery's record. A retry follows a record, so one that lacks it is read again strongly.
+    /// The delivery's record. A retry follows a record, so one that lacks it is read again strongly,
+    /// and so is that of an extra attempt.
     async fn delivery(&self, task: &Task) -> Result<Option<Delivery>, Fault> {
+        if task.manual.is_some() {
+            return self.read_delivery(task, Consistency::Strong).await;
+        }
         let found = self.read_delivery(task, Consistency::Eventual).await?;
         let made = found.as_ref().map_or(0, |delivery| delivery.made);
         Ok(if made >= task.attempt {
@@ -207,14 +264,14 @@ impl Dispatcher {
             return Ok(Some(payload.clone()));
         }
         let read = |consistency| {
-            self.messages
+            self.messages()
                 .get(&task.application, task.shards, &task.message, consistency)
         };
         let found = match read(Consistency::Eventual).await? {
             None => read(Consistency::Strong).await?,
             found => found,
         };
-        Ok(found.map(|message| message.payload))
+        Ok(found.and_then(|message| message.payload))
     }
 }
 

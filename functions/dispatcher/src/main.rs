@@ -5,6 +5,7 @@ use std::time::Duration;
 use aws_lambda_events::event::sqs::SqsEvent;
 use lambda_runtime::{LambdaEvent, run, service_fn};
 use posthorn_dispatcher::{Dispatcher, Sender, Settings};
+use posthorn_publish::Publisher;
 use posthorn_queue::DeliveriesQueue;
 use posthorn_runtime::{StartError, aws, env, init_logs};
 use posthorn_store::{ConfigTable, DeliveriesTable, MessagesTable, ScheduleTable};
@@ -21,11 +22,13 @@ async fn main() -> Result<(), StartError> {
         addresses: env::address_policy()?,
     };
     let dispatcher = &Dispatcher {
-        config: ConfigTable::new(dynamodb.clone(), env::required("CONFIG_TABLE")?),
-        messages: MessagesTable::new(dynamodb.clone(), env::required("MESSAGES_TABLE")?),
+        publisher: Publisher {
+            config: ConfigTable::new(dynamodb.clone(), env::required("CONFIG_TABLE")?),
+            messages: MessagesTable::new(dynamodb.clone(), env::required("MESSAGES_TABLE")?),
+            queue: DeliveriesQueue::new(sqs, env::required("DELIVERIES_QUEUE_URL")?),
+        },
         deliveries: DeliveriesTable::new(dynamodb.clone(), env::required("DELIVERIES_TABLE")?),
         schedule: ScheduleTable::new(dynamodb, env::required("SCHEDULE_TABLE")?),
-        queue: DeliveriesQueue::new(sqs, env::required("DELIVERIES_QUEUE_URL")?),
         retries: env::parsed("RETRY_SCHEDULE")?,
         sender: Sender::new(settings)?,
     };

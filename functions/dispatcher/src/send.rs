@@ -56,7 +56,8 @@ impl Sender {
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(settings.request_timeout)
             .pool_idle_timeout(IDLE_TIMEOUT)
-            .user_agent(USER_AGENT)
+            .http1_title_case_headers()
+            .default_headers(default_headers())
             .build()?;
         Ok(Self { client, settings })
     }
@@ -74,11 +75,13 @@ impl Sender {
             return Outcome::Failure(FailureClass::Blocked);
         };
         let body = payload.as_str().as_bytes();
-        let signature = endpoint.secret.sign(id, at, body);
-        let request = self
-            .client
-            .post(url)
-            .header(header::CONTENT_TYPE, "application/json");
+        let signature = endpoint.sign(id, at, body);
+        // The customer's headers first: they cannot be any of ours.
+        let custom = endpoint.headers.iter();
+        let request = custom.fold(self.client.post(url), |request, (name, value)| {
+            request.header(name, value)
+        });
+        let request = request.header(header::CONTENT_TYPE, "application/json");
         let request = self.signed(request, id, at, &signature).body(body.to_vec());
         match read(request).await {
             Ok(outcome) => outcome,
@@ -109,6 +112,12 @@ impl Sender {
             })
         })
     }
+}
+
+/// A customer's header of this name takes its place.
+fn default_headers() -> header::HeaderMap {
+    let agent = header::HeaderValue::from_static(USER_AGENT);
+    header::HeaderMap::from_iter([(header::USER_AGENT, agent)])
 }
 
 /// Sends and reads at most [`MAX_RESPONSE_BYTES`] of the answer: a longer body, or an endless one, is

@@ -10,20 +10,20 @@ use std::{
 };
 
 use posthorn_domain::{
-    application::Application,
+    application::{Application, ApplicationIn},
     endpoint::Endpoint,
     error::ApiError,
     id::{ApplicationId, OrganizationId, Reference},
     name::Uid,
+    timestamp::Timestamp,
 };
-use posthorn_store::ConfigTable;
+use posthorn_runtime::entropy;
+use posthorn_store::{ConfigTable, Written};
 
 use crate::Refusal;
 
 /// Uids that a process remembers; about 2 MB.
 const MAX_REMEMBERED: usize = 10_000;
-
-const NOT_FOUND: ApiError = ApiError::NotFound("application");
 
 type Found = (Application, Vec<Endpoint>);
 
@@ -47,25 +47,45 @@ impl Directory {
         &self,
         organization: &OrganizationId,
         reference: &Reference<ApplicationId>,
-    ) -> Result<Found, Refusal> {
+    ) -> Result<Option<Found>, Refusal> {
         let uid = match reference {
-            Reference::Id(id) => return self.load(organization, id).await?.ok_or(NOT_FOUND.into()),
+            Reference::Id(id) => return self.load(organization, id).await,
             Reference::Uid(uid) => uid,
         };
         if let Some(id) = self.remembered(organization, uid)
             && let Some(found) = self.load(organization, &id).await?
             && found.0.uid.as_ref() == Some(uid)
         {
-            return Ok(found);
+            return Ok(Some(found));
         }
-        let id = self
-            .config
-            .application_by_uid(organization, uid)
-            .await?
-            .ok_or(NOT_FOUND)?;
-        let found = self.load(organization, &id).await?.ok_or(NOT_FOUND)?;
+        let Some(id) = self.config.application_by_uid(organization, uid).await? else {
+            return Ok(None);
+        };
+        let found = self.load(organization, &id).await?;
         self.remember(organization, uid, id);
         Ok(found)
+    }
+
+    /// Creates the application that a message brings along, under the uid that the path names.
+    pub(crate) async fn create(
+        &self,
+        organization: &OrganizationId,
+        reference: Reference<ApplicationId>,
+        body: ApplicationIn,
+        now: Timestamp,
+    ) -> Result<Found, Refusal> {
+        let not_found = ApiError::NotFound("application");
+        let Reference::Uid(uid) = reference else {
+            return Err(not_found.into());
+        };
+        let new = body.under(uid.clone(), ApplicationId::new(now, entropy()), now);
+        let new = new.map_err(|error| ApiError::from(error.within("application")))?;
+        if self.config.create_application(organization, &new).await? == Written::Yes {
+            return Ok((new, Vec::new()));
+        }
+        // Another message was faster.
+        let found = self.find(organization, &Reference::Uid(uid)).await?;
+        found.ok_or(not_found.into())
     }
 
     async fn load(

@@ -52,11 +52,22 @@ async fn accept(ingest: &Ingest, request: &Request) -> Result<Message, Refusal> 
     let reference = reference
         .parse()
         .map_err(|error| ApiError::from(FieldError::at("path", "app_id", format!("{error}"))))?;
-    let (application, endpoints) = ingest
+    let found = ingest
         .directory
         .find(&scope.organization, &reference)
         .await?;
+    let (application, endpoints) = match (found, &message.application) {
+        (Some(found), _) => found,
+        (None, Some(body)) if scope.application.is_none() => {
+            ingest
+                .directory
+                .create(&scope.organization, reference, body.clone(), now)
+                .await?
+        }
+        (None, _) => return Err(ApiError::NotFound("application").into()),
+    };
     scope.require_application(&application.id)?;
+    scope.require_producer()?;
     let request_hash = hash(body);
     let publication = Publication {
         scope,

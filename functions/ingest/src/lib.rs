@@ -8,8 +8,8 @@ mod handle;
 mod publish;
 
 use posthorn_domain::{error::ApiError, token::TokenKey};
-use posthorn_queue::{DeliveriesQueue, QueueError};
-use posthorn_store::{ConfigTable, MessagesTable, StoreError};
+use posthorn_publish::{PublishError, Publisher};
+use posthorn_store::StoreError;
 
 pub use handle::handle;
 
@@ -20,23 +20,17 @@ use crate::directory::Directory;
 pub struct Ingest {
     key: TokenKey,
     directory: Directory,
-    messages: MessagesTable,
-    queue: DeliveriesQueue,
+    publisher: Publisher,
 }
 
 impl Ingest {
-    /// Takes the token key, the tables and the queue.
-    pub fn new(
-        key: TokenKey,
-        config: ConfigTable,
-        messages: MessagesTable,
-        queue: DeliveriesQueue,
-    ) -> Self {
+    /// Takes the token key, and the tables and the queue as a publisher.
+    pub fn new(key: TokenKey, publisher: Publisher) -> Self {
+        let directory = Directory::new(publisher.config.clone());
         Self {
             key,
-            directory: Directory::new(config),
-            messages,
-            queue,
+            directory,
+            publisher,
         }
     }
 }
@@ -62,8 +56,8 @@ impl From<StoreError> for Refusal {
     }
 }
 
-impl From<QueueError> for Refusal {
-    fn from(error: QueueError) -> Self {
+impl From<PublishError> for Refusal {
+    fn from(error: PublishError) -> Self {
         Self::Fault(error.to_string())
     }
 }

@@ -2,6 +2,7 @@
 
 use lambda_http::{Request, run, service_fn};
 use posthorn_ingest::{Ingest, handle};
+use posthorn_publish::Publisher;
 use posthorn_queue::DeliveriesQueue;
 use posthorn_runtime::{StartError, aws, env, init_logs};
 use posthorn_store::{ConfigTable, MessagesTable};
@@ -12,12 +13,12 @@ async fn main() -> Result<(), StartError> {
     let config = aws::config().await;
     let dynamodb = aws_sdk_dynamodb::Client::new(&config);
     let sqs = aws_sdk_sqs::Client::new(&config);
-    let ingest = &Ingest::new(
-        aws::token_key(&config).await?,
-        ConfigTable::new(dynamodb.clone(), env::required("CONFIG_TABLE")?),
-        MessagesTable::new(dynamodb, env::required("MESSAGES_TABLE")?),
-        DeliveriesQueue::new(sqs, env::required("DELIVERIES_QUEUE_URL")?),
-    );
+    let publisher = Publisher {
+        config: ConfigTable::new(dynamodb.clone(), env::required("CONFIG_TABLE")?),
+        messages: MessagesTable::new(dynamodb, env::required("MESSAGES_TABLE")?),
+        queue: DeliveriesQueue::new(sqs, env::required("DELIVERIES_QUEUE_URL")?),
+    };
+    let ingest = &Ingest::new(aws::token_key(&config).await?, publisher);
     run(service_fn(|request: Request| async move {
         Ok::<_, StartError>(handle(ingest, request).await)
     }))

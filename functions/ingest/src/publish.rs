@@ -1,20 +1,19 @@
 //! The use case: remember a message, queue its tasks, and make a repeated request find its first.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use posthorn_domain::{
     application::Application,
     endpoint::Endpoint,
     error::{ApiError, FieldError},
     filter::destinations,
-    id::{EndpointId, MessageId},
+    id::MessageId,
     message::{Message, MessageIn},
     timestamp::Timestamp,
     token::Scope,
 };
-use posthorn_queue::Task;
 use posthorn_runtime::{entropy, http::IDEMPOTENCY_KEY};
-use posthorn_store::{Guard, Put, Reservation};
+use posthorn_store::{Guard, Reservation};
 
 use crate::{Ingest, Refusal};
 
@@ -48,11 +47,21 @@ impl Ingest {
             Turn::Accepted(earlier) => return Ok(publication.message(&earlier)),
             Turn::Continue(reservation) => reservation,
         };
-        let message = self.remember(&publication, &reservation).await?;
-        self.queue.send_all(&publication.tasks(&message)).await?;
+        let Publication {
+            scope,
+            application,
+            endpoints,
+            ..
+        } = &publication;
+        let message = publication.message(&reservation);
+        let published =
+            self.publisher
+                .publish(&scope.organization, application, endpoints, message);
+        let message = published.await?;
         for (guard, expires_at) in &guards {
             let application = &publication.application.id;
-            self.messages
+            self.publisher
+                .messages
                 .finish(application, guard, &reservation, *expires_at)
                 .await?;
         }
@@ -69,6 +78,7 @@ impl Ingest {
         for (guard, expires_at) in guards {
             let application = &publication.application.id;
             let earlier = self
+                .publisher
                 .messages
                 .reserve(application, guard, &reservation, *expires_at)
                 .await?;
@@ -82,20 +92,6 @@ impl Ingest {
             }
         }
         Ok(Turn::Continue(reservation))
-    }
-
-    /// Stores the message. When an earlier try stored it, that try's destinations hold.
-    async fn remember(
-        &self,
-        publication: &Publication,
-        reservation: &Reservation,
-    ) -> Result<Message, Refusal> {
-        let message = publication.message(reservation);
-        let Application { id, shards, .. } = &publication.application;
-        Ok(match self.messages.put(id, *shards, &message).await? {
-            Put::New => message,
-            Put::Existed(stored) => *stored,
-        })
     }
 }
 
@@ -159,38 +155,10 @@ impl Publication {
             event_id: event_id.clone(),
             channels: channels.clone(),
             tags: tags.clone(),
-            payload: payload.clone(),
+            payload: Some(payload.clone()),
             destinations: destinations(&self.endpoints, event_type, channels.as_ref()),
             created_at: reservation.created_at,
             expires_at: self.expires_at(reservation.created_at),
         }
-    }
-
-    /// One task for each destination that is not skipped.
-    fn tasks(&self, message: &Message) -> Vec<Task> {
-        let revisions: HashMap<&EndpointId, u64> = self
-            .endpoints
-            .iter()
-            .map(|endpoint| (&endpoint.id, endpoint.revision))
-            .collect();
-        let wanted = message
-            .destinations
-            .iter()
-            .filter(|destination| destination.skipped.is_none());
-        wanted
-            .map(|destination| Task {
-                organization: self.scope.organization.clone(),
-                application: self.application.id.clone(),
-                endpoint: destination.endpoint.clone(),
-                revision: revisions.get(&destination.endpoint).copied().unwrap_or(0),
-                message: message.id.clone(),
-                event_type: message.event_type.clone(),
-                shards: self.application.shards,
-                attempt: 0,
-                expires_at: message.expires_at,
-                payload: None,
-            })
-            .map(|task| task.with_payload(&message.payload))
-            .collect()
     }
 }

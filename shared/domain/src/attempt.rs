@@ -3,7 +3,10 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 
-use crate::{id::AttemptId, timestamp::Timestamp};
+use crate::{
+    id::{AttemptId, JobId},
+    timestamp::Timestamp,
+};
 
 /// Bytes of a response body that are read and kept.
 pub const MAX_RESPONSE_BYTES: usize = 4096;
@@ -100,6 +103,9 @@ pub struct Attempt {
         skip_serializing_if = "TriggerType::is_scheduled"
     )]
     pub trigger: TriggerType,
+    /// Which request of an operator asked for it.
+    #[serde(rename = "j", default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobId>,
     /// Where it was posted.
     #[serde(rename = "u")]
     pub url: String,
@@ -159,6 +165,7 @@ impl Attempt {
             failure,
             response,
             trigger: TriggerType::Scheduled,
+            job: None,
             url,
         }
     }

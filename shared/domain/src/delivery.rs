@@ -1,8 +1,9 @@
 //! The state of a delivery (one message × one endpoint) and what is to be done next.
 //!
-//! A task says "make attempt N of this delivery". SQS delivers a task at least once, so the
-//! delivery's record decides ([`plan`]): an attempt that is recorded is not made again, only its
-//! next step is repeated. After an attempt, [`record`] gives the new record and the next step.
+//! A task asks for one attempt ([`Ask`]): number N of the schedule, or an extra one that an operator
+//! wants. SQS delivers a task at least once, so the delivery's record decides ([`plan`]): an attempt
+//! that is recorded is not made again, only its next step is repeated. After an attempt, [`record`]
+//! gives the new record and the next step.
 //!
 //! The at-least-once window: an attempt is made twice only when two copies of its task are at work
 //! at the same time, or when a dispatcher ends between the response and the record.
@@ -10,12 +11,19 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    attempt::Attempt, id::AttemptId, name::EventTypeName, retry::RetrySchedule,
+    attempt::{Attempt, TriggerType},
+    id::{AttemptId, JobId},
+    name::EventTypeName,
+    retry::RetrySchedule,
     timestamp::Timestamp,
 };
 
 /// Attempts that a record keeps; older ones are dropped first.
 pub const MAX_ATTEMPTS_KEPT: usize = 50;
+
+/// Failed attempts after which operators are told that a message is failing (the contract's
+/// `message.attempt.failing`: on the fourth failure).
+pub const FAILING_AFTER: usize = 4;
 
 /// Where a delivery stands. One that has no record yet is pending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +35,7 @@ pub enum Status {
     Success,
     /// The last attempt of the schedule failed.
     Fail,
-    /// Nothing more is sent: the endpoint was disabled when an attempt was due.
+    /// Nothing more is sent: when an attempt was due, the endpoint was disabled or the payload gone.
     Skipped,
 }
 
@@ -49,23 +57,55 @@ pub struct Delivery {
     /// When the next attempt is due, while there is one.
     #[serde(rename = "x", default, skip_serializing_if = "Option::is_none")]
     pub next_attempt_at: Option<Timestamp>,
+    /// What operators are to be told of the last attempt.
+    #[serde(rename = "o", default, skip_serializing_if = "Option::is_none")]
+    pub notice: Option<Notice>,
+    /// Whether operators know that it fails.
+    #[serde(rename = "w", default, skip_serializing_if = "std::ops::Not::not")]
+    pub warned: bool,
     /// The attempts, oldest first.
     #[serde(rename = "a")]
     pub attempts: Vec<Attempt>,
 }
 
-/// What follows a recorded attempt.
+/// News of a delivery for operators.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Notice {
+    /// It failed [`FAILING_AFTER`] times and goes on.
+    Failing,
+    /// The last attempt of the schedule failed.
+    Exhausted,
+    /// It succeeded after one of the above.
+    Recovered,
+}
+
+/// The attempt that a task asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NextStep {
-    /// Nothing: the delivery ended, or another task continues it.
-    Nothing,
-    /// Queue the attempt of this number for this time.
-    Retry {
-        /// The number of the attempt, from 1 (0 is the first).
-        attempt: u32,
-        /// When it is due.
-        due: Timestamp,
-    },
+pub enum Ask<'a> {
+    /// The one of this number on the schedule, from 0.
+    Scheduled(u32),
+    /// One that an operator's request wants, beside the schedule: one request, one attempt. When
+    /// nothing was attempted yet, or the delivery was skipped, it takes the schedule's next place.
+    Manual(&'a JobId),
+}
+
+/// What follows a recorded attempt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NextStep {
+    /// Queue another attempt.
+    pub retry: Option<Retry>,
+    /// Tell operators.
+    pub notice: Option<Notice>,
+}
+
+/// The attempt to queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// Its number, from 1 (0 is the first).
+    pub attempt: u32,
+    /// When it is due.
+    pub due: Timestamp,
 }
 
 /// What a task that was received calls for.
@@ -77,23 +117,32 @@ pub enum Plan {
     Resume(NextStep),
 }
 
-/// Decides what a task for attempt number `attempt` calls for, given the delivery's record.
-pub fn plan(delivery: Option<&Delivery>, attempt: u32) -> Plan {
+/// Decides what a task calls for, given the delivery's record.
+pub fn plan(delivery: Option<&Delivery>, ask: Ask<'_>) -> Plan {
     let Some(delivery) = delivery else {
         return Plan::Attempt;
     };
-    match delivery.next_attempt_at {
-        _ if delivery.status != Status::Sending => Plan::Resume(NextStep::Nothing),
-        _ if delivery.made <= attempt => Plan::Attempt,
-        Some(due) if delivery.made == attempt + 1 => Plan::Resume(NextStep::Retry {
-            attempt: delivery.made,
-            due,
-        }),
-        _ => Plan::Resume(NextStep::Nothing),
-    }
+    let is_last = match ask {
+        Ask::Scheduled(number) if delivery.made <= number => {
+            let goes_on = delivery.status == Status::Sending;
+            let ended = Plan::Resume(NextStep::default());
+            return if goes_on { Plan::Attempt } else { ended };
+        }
+        Ask::Scheduled(number) => delivery.made == number + 1,
+        Ask::Manual(job) if !delivery.was_made_for(job) => return Plan::Attempt,
+        Ask::Manual(job) => delivery
+            .attempts
+            .last()
+            .is_some_and(|last| last.job.as_ref() == Some(job)),
+    };
+    Plan::Resume(if is_last {
+        delivery.next_step()
+    } else {
+        NextStep::default()
+    })
 }
 
-/// The record of a delivery that ends because its endpoint is disabled.
+/// The record of a delivery of which nothing more is sent for now.
 pub fn skip(before: Option<Delivery>, event_type: &EventTypeName) -> Delivery {
     let mut delivery = before.unwrap_or_else(|| Delivery::pending(event_type));
     delivery.status = Status::Skipped;
@@ -102,42 +151,54 @@ pub fn skip(before: Option<Delivery>, event_type: &EventTypeName) -> Delivery {
     delivery
 }
 
-/// Adds the attempt of number `number` to a delivery's record and decides the next step.
+/// Adds an attempt to a delivery's record and decides the next step.
 ///
 /// `jitter` is from 0 to 1, see [`RetrySchedule::next_after`]. An attempt that a concurrent
 /// dispatcher recorded first is added for the eye only: that dispatcher takes the next step.
 pub fn record(
     before: Option<Delivery>,
     event_type: &EventTypeName,
-    number: u32,
-    attempt: Attempt,
+    ask: Ask<'_>,
+    mut attempt: Attempt,
     schedule: &RetrySchedule,
     now: Timestamp,
     jitter: f64,
 ) -> (Delivery, NextStep) {
+    let is_fresh = before.as_ref().is_none_or(|d| d.status == Status::Skipped);
     let mut delivery = before.unwrap_or_else(|| Delivery::pending(event_type));
-    let is_duplicate = delivery.made > number || delivery.status != Status::Sending;
+    // Its place on the schedule; an extra attempt has none, and neither has a duplicate.
+    let place = match ask {
+        Ask::Scheduled(number) => {
+            let is_next = delivery.made <= number && delivery.status == Status::Sending;
+            is_next.then_some(number)
+        }
+        Ask::Manual(job) => {
+            (attempt.trigger, attempt.job) = (TriggerType::Manual, Some(job.clone()));
+            is_fresh.then_some(delivery.made)
+        }
+    };
     let is_success = attempt.is_success();
     delivery.push(attempt);
-    if is_duplicate && !is_success {
-        return (delivery, NextStep::Nothing);
+    if let Some(number) = place {
+        delivery.made = number + 1;
+        delivery.next_attempt_at = schedule.next_after(number, now, jitter);
+        let goes_on = delivery.next_attempt_at.is_some();
+        delivery.status = if goes_on {
+            Status::Sending
+        } else {
+            Status::Fail
+        };
     }
-    delivery.made = delivery.made.max(number + 1);
-    let next = if is_success {
-        None
-    } else {
-        schedule.next_after(number, now, jitter)
-    };
-    delivery.next_attempt_at = next;
-    delivery.status = match next {
-        _ if is_success => Status::Success,
-        Some(_) => Status::Sending,
-        None => Status::Fail,
-    };
-    let step = next.map_or(NextStep::Nothing, |due| NextStep::Retry {
-        attempt: number + 1,
-        due,
-    });
+    if is_success {
+        delivery.status = Status::Success;
+        delivery.next_attempt_at = None;
+    }
+    if !is_success && place.is_none() {
+        return (delivery, NextStep::default());
+    }
+    delivery.notice = delivery.news(is_success);
+    delivery.warned = !is_success && (delivery.warned || delivery.notice.is_some());
+    let step = delivery.next_step();
     (delivery, step)
 }
 
@@ -150,13 +211,53 @@ impl Delivery {
             made: 0,
             version: 0,
             next_attempt_at: None,
+            notice: None,
+            warned: false,
             attempts: Vec::new(),
         }
+    }
+
+    /// What follows the last attempt.
+    fn next_step(&self) -> NextStep {
+        let due = self
+            .next_attempt_at
+            .filter(|_| self.status == Status::Sending);
+        let attempt = self.made;
+        NextStep {
+            retry: due.map(|due| Retry { attempt, due }),
+            notice: self.notice,
+        }
+    }
+
+    /// What operators are to be told after an attempt.
+    fn news(&self, is_success: bool) -> Option<Notice> {
+        let failures = self.attempts.iter().filter(|attempt| !attempt.is_success());
+        match self.status {
+            _ if is_success => self.warned.then_some(Notice::Recovered),
+            Status::Fail => Some(Notice::Exhausted),
+            _ => (failures.count() == FAILING_AFTER).then_some(Notice::Failing),
+        }
+    }
+
+    fn was_made_for(&self, job: &JobId) -> bool {
+        self.attempts
+            .iter()
+            .any(|attempt| attempt.job.as_ref() == Some(job))
     }
 
     /// Whether it holds this attempt.
     pub fn holds(&self, attempt: &AttemptId) -> bool {
         self.attempts.iter().any(|held| held.id == *attempt)
+    }
+
+    /// The record without the response body of an attempt.
+    pub fn without_response(&self, index: usize) -> Self {
+        let mut delivery = self.clone();
+        if let Some(attempt) = delivery.attempts.get_mut(index) {
+            attempt.response.clear();
+        }
+        delivery.version += 1;
+        delivery
     }
 
     fn push(&mut self, attempt: Attempt) {
@@ -190,13 +291,13 @@ mod tests {
         )
     }
 
-    fn add(before: Option<Delivery>, number: u32, status: u16) -> (Delivery, NextStep) {
+    fn add(before: Option<Delivery>, ask: Ask<'_>, status: u16) -> (Delivery, NextStep) {
         let event_type = "a".to_owned().try_into().unwrap();
         let schedule = "5,300".parse().unwrap();
         record(
             before,
             &event_type,
-            number,
+            ask,
             attempt(status),
             &schedule,
             NOW,
@@ -204,51 +305,139 @@ mod tests {
         )
     }
 
+    fn add_n(before: Option<Delivery>, number: u32, status: u16) -> (Delivery, NextStep) {
+        add(before, Ask::Scheduled(number), status)
+    }
+
+    fn job(n: u8) -> JobId {
+        JobId::new(NOW, [n; 15])
+    }
+
+    const NOTHING: NextStep = NextStep {
+        retry: None,
+        notice: None,
+    };
+
     #[test]
     fn a_success_ends_the_delivery() {
-        let (delivery, step) = add(None, 0, 200);
-        assert_eq!(
-            (delivery.status, step),
-            (Status::Success, NextStep::Nothing)
-        );
-        assert_eq!(plan(Some(&delivery), 0), Plan::Resume(NextStep::Nothing));
+        let (delivery, step) = add_n(None, 0, 200);
+        assert_eq!((delivery.status, step), (Status::Success, NOTHING));
+        let plan = plan(Some(&delivery), Ask::Scheduled(0));
+        assert_eq!(plan, Plan::Resume(NOTHING));
     }
 
     #[test]
     fn a_failure_is_followed_until_the_schedule_ends() {
-        let (first, step) = add(None, 0, 500);
-        assert!(matches!(step, NextStep::Retry { attempt: 1, .. }));
+        let (first, step) = add_n(None, 0, 500);
+        assert_eq!(step.retry.unwrap().attempt, 1);
+        let planned = |delivery: &Delivery, number| plan(Some(delivery), Ask::Scheduled(number));
         assert_eq!(
-            plan(Some(&first), 0),
+            planned(&first, 0),
             Plan::Resume(step),
             "a second copy of the task"
         );
-        assert_eq!(plan(Some(&first), 1), Plan::Attempt);
-        let (second, _) = add(Some(first), 1, 302);
-        assert_eq!(
-            plan(Some(&second), 0),
-            Plan::Resume(NextStep::Nothing),
-            "an old copy"
-        );
-        let (third, step) = add(Some(second), 2, 500);
-        assert_eq!((third.status, step), (Status::Fail, NextStep::Nothing));
+        assert_eq!(planned(&first, 1), Plan::Attempt);
+        let (second, _) = add_n(Some(first), 1, 302);
+        assert_eq!(planned(&second, 0), Plan::Resume(NOTHING), "an old copy");
+        let (third, step) = add_n(Some(second), 2, 500);
+        assert_eq!((third.status, step.retry), (Status::Fail, None));
         assert_eq!(third.attempts.len(), 3);
     }
 
     #[test]
     fn a_duplicate_failure_does_not_undo_a_success() {
-        let (done, _) = add(None, 0, 200);
-        let (after, step) = add(Some(done), 0, 500);
-        assert_eq!((after.status, step), (Status::Success, NextStep::Nothing));
+        let (done, _) = add_n(None, 0, 200);
+        let (after, step) = add_n(Some(done), 0, 500);
+        assert_eq!((after.status, step), (Status::Success, NOTHING));
         assert_eq!(after.attempts.len(), 2);
     }
 
     #[test]
     fn a_duplicate_success_ends_a_failing_delivery() {
-        let (failing, _) = add(None, 0, 500);
-        let (after, step) = add(Some(failing), 0, 200);
-        assert_eq!((after.status, step), (Status::Success, NextStep::Nothing));
+        let (failing, _) = add_n(None, 0, 500);
+        let (after, step) = add_n(Some(failing), 0, 200);
+        assert_eq!((after.status, step), (Status::Success, NOTHING));
         assert_eq!(after.next_attempt_at, None);
+    }
+
+    #[test]
+    fn a_manual_attempt_is_made_once_and_leaves_the_schedule_alone() {
+        let (first, scheduled) = add_n(None, 0, 500);
+        let (one, two) = (job(1), job(2));
+        assert_eq!(plan(Some(&first), Ask::Manual(&one)), Plan::Attempt);
+        let (after, step) = add(Some(first.clone()), Ask::Manual(&one), 500);
+        assert_eq!(step, NOTHING);
+        assert_eq!((after.status, after.made), (Status::Sending, 1));
+        assert_eq!(after.next_attempt_at, first.next_attempt_at);
+        assert_eq!(after.attempts[1].trigger, TriggerType::Manual);
+        let again = plan(Some(&after), Ask::Manual(&one));
+        assert!(
+            matches!(again, Plan::Resume(_)),
+            "a second copy of its task"
+        );
+        assert_eq!(plan(Some(&after), Ask::Manual(&two)), Plan::Attempt);
+        assert_eq!(plan(Some(&after), Ask::Scheduled(1)), Plan::Attempt);
+        assert_eq!(scheduled.retry.unwrap().attempt, 1);
+        let (done, _) = add(Some(after), Ask::Manual(&two), 200);
+        assert_eq!((done.status, done.next_attempt_at), (Status::Success, None));
+        assert_eq!(plan(Some(&done), Ask::Scheduled(1)), Plan::Resume(NOTHING));
+    }
+
+    #[test]
+    fn a_manual_failure_does_not_undo_a_success() {
+        let (done, _) = add_n(None, 0, 200);
+        let (after, step) = add(Some(done), Ask::Manual(&job(1)), 500);
+        assert_eq!((after.status, step), (Status::Success, NOTHING));
+    }
+
+    #[test]
+    fn a_skipped_delivery_that_is_recovered_goes_on_with_its_schedule() {
+        let (first, _) = add_n(None, 0, 500);
+        let event_type = first.event_type.clone();
+        let skipped = skip(Some(first), &event_type);
+        assert_eq!(
+            plan(Some(&skipped), Ask::Scheduled(1)),
+            Plan::Resume(NOTHING)
+        );
+        let (after, step) = add(Some(skipped), Ask::Manual(&job(1)), 500);
+        assert_eq!((after.status, after.made), (Status::Sending, 2));
+        assert_eq!(step.retry.unwrap().attempt, 2);
+        assert_eq!(plan(Some(&after), Ask::Manual(&job(1))), Plan::Resume(step));
+    }
+
+    #[test]
+    fn operators_hear_of_the_fourth_failure_the_last_and_the_recovery() {
+        let event_type: EventTypeName = "a".to_owned().try_into().unwrap();
+        let schedule = "1,1,1,1".parse().unwrap();
+        let mut delivery = None;
+        let mut news = Vec::new();
+        for number in 0..5 {
+            let ask = Ask::Scheduled(number);
+            let (after, step) = record(
+                delivery,
+                &event_type,
+                ask,
+                attempt(500),
+                &schedule,
+                NOW,
+                0.5,
+            );
+            assert_eq!(
+                plan(Some(&after), ask),
+                Plan::Resume(step),
+                "the news is repeated, too"
+            );
+            news.push(step.notice);
+            delivery = Some(after);
+        }
+        let (failing, exhausted) = (Some(Notice::Failing), Some(Notice::Exhausted));
+        assert_eq!(news, [None, None, None, failing, exhausted]);
+        let (delivery, step) = add(delivery, Ask::Manual(&job(1)), 500);
+        assert_eq!(step.notice, None, "no news");
+        let (delivery, step) = add(Some(delivery), Ask::Manual(&job(2)), 200);
+        assert_eq!(step.notice, Some(Notice::Recovered));
+        let (_, step) = add(Some(delivery), Ask::Manual(&job(3)), 200);
+        assert_eq!(step.notice, None, "told once");
     }
 
     proptest! {
@@ -259,19 +448,17 @@ mod tests {
             let mut delivery: Option<Delivery> = None;
             let mut queue = vec![0_u32; copies];
             while let Some(number) = queue.pop() {
-                let step = match plan(delivery.as_ref(), number) {
+                let step = match plan(delivery.as_ref(), Ask::Scheduled(number)) {
                     Plan::Resume(step) => step,
                     Plan::Attempt => {
                         let ended = delivery.as_ref().is_some_and(|d| d.status != Status::Sending);
                         prop_assert!(!ended, "a finished delivery was attempted again");
-                        let (after, step) = add(delivery.take(), number, statuses[number as usize]);
+                        let (after, step) = add_n(delivery.take(), number, statuses[number as usize]);
                         delivery = Some(after);
                         step
                     }
                 };
-                if let NextStep::Retry { attempt, .. } = step {
-                    queue.push(attempt);
-                }
+                queue.extend(step.retry.map(|retry| retry.attempt));
             }
             let delivery = delivery.unwrap();
             let success = statuses.iter().position(|status| *status < 300);

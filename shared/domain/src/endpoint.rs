@@ -1,11 +1,12 @@
 //! Endpoints: where an application's messages go.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    id::EndpointId,
+    headers::CustomHeaders,
+    id::{EndpointId, MessageId},
     list::UniqueList,
     name::{Channel, EventTypeName, Uid},
     signing::EndpointSecret,
@@ -18,6 +19,14 @@ pub type EndpointChannels = UniqueList<Channel, 1, 10>;
 /// The event types that an endpoint wants: 1 to 500. The contract has no upper bound; each is looked
 /// up when it is set, so there must be one.
 pub type EndpointEventTypes = UniqueList<EventTypeName, 1, 500>;
+
+/// Secrets of earlier rotations that may be valid at the same time.
+pub const MAX_OLD_SECRETS: usize = 10;
+
+/// How long a rotated secret stays valid by default, and at most.
+pub const DEFAULT_GRACE: Duration = Duration::from_secs(86_400);
+/// See [`DEFAULT_GRACE`].
+pub const MAX_GRACE: Duration = Duration::from_secs(7 * 86_400);
 
 /// An endpoint, as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,8 +56,14 @@ pub struct Endpoint {
     /// The customer's own notes.
     #[serde(default)]
     pub metadata: BTreeMap<String, String>,
+    /// Headers that every attempt carries besides its own.
+    #[serde(default, skip_serializing_if = "CustomHeaders::is_empty")]
+    pub headers: CustomHeaders,
     /// The key that signs its attempts.
     pub secret: EndpointSecret,
+    /// Keys of earlier rotations that sign as well until they expire, newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub old_secrets: Vec<OldSecret>,
     /// Counts changes, from 1. A task carries the revision that ingest saw, so that a dispatcher
     /// notices an eventually consistent read that is older.
     pub revision: u64,
@@ -56,4 +71,142 @@ pub struct Endpoint {
     pub created_at: Timestamp,
     /// When it last changed.
     pub updated_at: Timestamp,
+}
+
+/// A secret that was rotated out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OldSecret {
+    /// The key.
+    pub secret: EndpointSecret,
+    /// Until when attempts are signed with it, too.
+    pub expires_at: Timestamp,
+}
+
+/// Too many secrets of earlier rotations are still valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("at most {MAX_OLD_SECRETS} earlier secrets may be valid at the same time")]
+pub struct TooManySecrets;
+
+impl Endpoint {
+    /// The value of `webhook-signature`: one signature for each valid key, with a space in between
+    /// (Standard Webhooks, "Multiple signatures").
+    pub fn sign(&self, id: &MessageId, at: Timestamp, body: &[u8]) -> String {
+        let old = self.old_secrets.iter();
+        let valid = old.filter(|old| old.expires_at > at).map(|old| &old.secret);
+        let secrets = std::iter::once(&self.secret).chain(valid);
+        let signatures: Vec<_> = secrets.map(|secret| secret.sign(id, at, body)).collect();
+        signatures.join(" ")
+    }
+
+    /// The endpoint after its secret was replaced; the one before stays valid for `grace`.
+    ///
+    /// # Errors
+    /// [`TooManySecrets`].
+    pub fn rotate(
+        self,
+        secret: EndpointSecret,
+        grace: Duration,
+        now: Timestamp,
+    ) -> Result<Self, TooManySecrets> {
+        let mut old_secrets = self.old_secrets;
+        old_secrets.retain(|old| old.expires_at > now);
+        let expires_at = now.plus(grace);
+        if expires_at > now {
+            old_secrets.insert(
+                0,
+                OldSecret {
+                    secret: self.secret,
+                    expires_at,
+                },
+            );
+        }
+        if old_secrets.len() > MAX_OLD_SECRETS {
+            return Err(TooManySecrets);
+        }
+        Ok(Self {
+            secret,
+            old_secrets,
+            revision: self.revision + 1,
+            updated_at: now,
+            ..self
+        })
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+    pub(crate) fn endpoint() -> Endpoint {
+        Endpoint {
+            id: EndpointId::new(NOW, [1; 15]),
+            uid: None,
+            url: "https://example.com/".to_owned(),
+            description: String::new(),
+            event_types: None,
+            channels: None,
+            disabled: false,
+            throttle_rate: None,
+            metadata: BTreeMap::new(),
+            headers: CustomHeaders::default(),
+            secret: EndpointSecret::generate([1; 32]),
+            old_secrets: Vec::new(),
+            revision: 1,
+            created_at: NOW,
+            updated_at: NOW,
+        }
+    }
+
+    fn signatures(endpoint: &Endpoint, at: Timestamp) -> Vec<String> {
+        let id = MessageId::new(NOW, [1; 15]);
+        let header = endpoint.sign(&id, at, b"{}");
+        header.split(' ').map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn both_secrets_sign_until_the_old_one_expires() {
+        let (first, before) = (endpoint(), signatures(&endpoint(), NOW));
+        let second = EndpointSecret::generate([2; 32]);
+        let rotated = first.rotate(second.clone(), DEFAULT_GRACE, NOW).unwrap();
+        assert_eq!(rotated.secret, second);
+        let during = signatures(&rotated, NOW);
+        assert_eq!((during.len(), &during[1]), (2, &before[0]));
+        assert_eq!(signatures(&rotated, NOW.plus(DEFAULT_GRACE)).len(), 1);
+    }
+
+    #[test]
+    fn without_grace_only_the_new_secret_signs() {
+        let rotated = endpoint().rotate(EndpointSecret::generate([2; 32]), Duration::ZERO, NOW);
+        assert_eq!(rotated.unwrap().old_secrets, []);
+    }
+
+    #[test]
+    fn ten_old_secrets_are_the_most() {
+        let rotate = |endpoint: Endpoint, n: u8, now| {
+            endpoint.rotate(EndpointSecret::generate([n; 32]), DEFAULT_GRACE, now)
+        };
+        let full = (0..10)
+            .try_fold(endpoint(), |endpoint, n| rotate(endpoint, n, NOW))
+            .unwrap();
+        assert_eq!(rotate(full.clone(), 11, NOW), Err(TooManySecrets));
+        assert!(
+            rotate(full, 11, NOW.plus(DEFAULT_GRACE)).is_ok(),
+            "they expired"
+        );
+    }
+
+    #[test]
+    fn schemes_mix() {
+        let key = EndpointSecret::try_from(
+            "whsk_TM0Imyj/ltqdtsNG7BFOD1uKMZ81q6Yk2oz27U+4pvs=".to_owned(),
+        );
+        let rotated = endpoint().rotate(key.unwrap(), DEFAULT_GRACE, NOW).unwrap();
+        let both = signatures(&rotated, NOW);
+        assert!(
+            both[0].starts_with("v1a,") && both[1].starts_with("v1,"),
+            "{both:?}"
+        );
+    }
 }

@@ -3,10 +3,14 @@
 //! Status codes and bodies are those of the contract (`HttpErrorOut`, `HTTPValidationError`).
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// A request that the API refuses, with what the caller may know of the reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ApiError {
+    /// 400: the request as a whole cannot be carried out.
+    #[error("{0}")]
+    BadRequest(String),
     /// 422: a field of the request breaks a rule.
     #[error("invalid request: {0:?}")]
     Invalid(FieldError),
@@ -25,13 +29,16 @@ pub enum ApiError {
     /// 413: the payload is larger than [`crate::message::MAX_PAYLOAD_BYTES`].
     #[error("{0}")]
     TooLarge(String),
+    /// 405: the path exists, the method does not.
+    #[error("this path does not take that method")]
+    Method,
     /// 503: a service behind the API failed or was throttled; nothing was acknowledged.
     #[error("temporarily unavailable")]
     Unavailable,
 }
 
 /// One broken rule and where it was broken.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FieldError {
     /// The way to the field, as `["body", "channels", "0"]`.
     pub loc: Vec<String>,
@@ -56,6 +63,12 @@ impl FieldError {
             kind: "value_error",
         }
     }
+
+    /// The same rule, where the field is part of another one.
+    pub fn within(mut self, field: &str) -> Self {
+        self.loc.insert(1, field.to_owned());
+        self
+    }
 }
 
 impl From<FieldError> for ApiError {
@@ -75,12 +88,14 @@ impl ApiError {
     /// The HTTP status code.
     pub fn status(&self) -> u16 {
         match self {
+            Self::BadRequest(_) => 400,
             Self::Invalid(_) => 422,
             Self::Unauthorized(_) => 401,
             Self::Forbidden => 403,
             Self::NotFound(_) => 404,
             Self::Conflict(_) => 409,
             Self::TooLarge(_) => 413,
+            Self::Method => 405,
             Self::Unavailable => 503,
         }
     }
@@ -89,11 +104,13 @@ impl ApiError {
     pub fn body(&self) -> String {
         let code = match self {
             Self::Invalid(error) => return json(&Body::Fields { detail: [error] }),
+            Self::BadRequest(_) => "bad_request",
             Self::Unauthorized(_) => "authentication_failed",
             Self::Forbidden => "insufficient_permissions",
             Self::NotFound(_) => "not_found",
             Self::Conflict(_) => "conflict",
             Self::TooLarge(_) => "payload_too_large",
+            Self::Method => "method_not_allowed",
             Self::Unavailable => "unavailable",
         };
         let detail = self.to_string();

@@ -61,25 +61,13 @@ pub fn destinations(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{signing::EndpointSecret, timestamp::Timestamp};
 
     fn endpoint(event_types: &[&str], channels: &[&str]) -> Endpoint {
-        let now = Timestamp::from_millis(1_700_000_000_000);
         let list = |items: &[&str]| (!items.is_empty()).then(|| serde_json::json!(items));
         Endpoint {
-            id: EndpointId::new(now, [1; 15]),
-            uid: None,
-            url: "https://example.com/".to_owned(),
-            description: String::new(),
             event_types: list(event_types).map(|v| serde_json::from_value(v).unwrap()),
             channels: list(channels).map(|v| serde_json::from_value(v).unwrap()),
-            disabled: false,
-            throttle_rate: None,
-            metadata: Default::default(),
-            secret: EndpointSecret::generate([1; 32]),
-            revision: 1,
-            created_at: now,
-            updated_at: now,
+            ..crate::endpoint::tests::endpoint()
         }
     }
 

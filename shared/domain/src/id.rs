@@ -1,9 +1,13 @@
 //! Ids that Posthorn gives: a prefix and a KSUID, so that they sort by time.
 
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 use svix_ksuid::{KsuidLike, KsuidMs};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{ObjectBuilder, RefOr, Schema, schema::Type},
+};
 
 use crate::{
     name::{NameError, Uid},
@@ -74,6 +78,20 @@ macro_rules! prefixed_id {
                 id.0
             }
         }
+
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                let id = ObjectBuilder::new().schema_type(Type::String);
+                let pattern = concat!("^", $prefix, "[a-zA-Z0-9]{27}$");
+                id.pattern(Some(pattern)).build().into()
+            }
+        }
+
+        impl ToSchema for $name {
+            fn name() -> Cow<'static, str> {
+                Cow::Borrowed(stringify!($name))
+            }
+        }
     };
 }
 
@@ -102,6 +120,36 @@ prefixed_id!(
     AttemptId,
     "atmpt_"
 );
+prefixed_id!(
+    /// An operator's request to send messages again: a resend, or a job over many messages.
+    JobId,
+    "qtask_"
+);
+prefixed_id!(
+    /// A stay in the application portal: its token can be revoked by this id.
+    SessionId,
+    "sess_"
+);
+
+impl ApplicationId {
+    /// The id of an organization's built-in application, see
+    /// [`crate::application::Application::operational`].
+    pub fn operational(organization: &OrganizationId) -> Self {
+        let ksuid = organization.as_str().strip_prefix(OrganizationId::PREFIX);
+        Self(format!("{}{}", Self::PREFIX, ksuid.unwrap_or_default()))
+    }
+}
+
+impl MessageId {
+    /// An id for a time that sorts before all ids of messages that were made then or later.
+    pub fn lower_bound(at: Timestamp) -> Self {
+        Self::new(at.max(KSUID_FIRST).min(KSUID_LAST), [0; 15])
+    }
+}
+
+/// KSUIDs count 32 bits of seconds from here: 2014-05-13T16:53:20Z.
+const KSUID_FIRST: Timestamp = Timestamp::from_millis(1_400_000_000_000);
+const KSUID_LAST: Timestamp = Timestamp::from_millis(1_400_000_000_000 + 0xffff_ffff * 1000);
 
 /// How a caller names an application or an endpoint: by its id, or by the uid that it chose.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,6 +181,19 @@ mod tests {
         let late = MessageId::new(Timestamp::from_millis(1_700_000_000_004), [0; 15]);
         assert!(early < late);
         assert_eq!(early.as_str().parse(), Ok(early.clone()));
+    }
+
+    #[test]
+    fn a_lower_bound_sorts_before_the_ids_of_its_time() {
+        let at = Timestamp::from_millis(1_700_000_000_002);
+        let bound = MessageId::lower_bound(at);
+        assert!(bound < MessageId::new(at, [1; 15]));
+        assert!(bound > MessageId::new(Timestamp::from_millis(1_699_999_999_999), [255; 15]));
+        let (first, last) = (
+            Timestamp::from_millis(i64::MIN),
+            Timestamp::from_millis(i64::MAX),
+        );
+        assert!(MessageId::lower_bound(first) < bound && bound < MessageId::lower_bound(last));
     }
 
     #[test]

@@ -8,24 +8,31 @@
 //! |---|---|
 //! | [`id`], [`name`], [`list`] | ids, validated identifiers, bounded lists |
 //! | [`application`], [`endpoint`], [`event_type`], [`message`] | what customers configure and send |
+//! | [`headers`], [`rate`], [`change`] | parts of those, and fields of a PATCH |
 //! | [`filter`] | which endpoints a message reaches |
 //! | [`delivery`], [`attempt`], [`retry`] | the state of a delivery and its next step |
+//! | [`job`], [`operational`] | sending many messages again; what operators are told |
 //! | [`signing`], [`token`], [`address`] | signatures, bearer tokens, which addresses may be reached |
 //! | [`form`], [`error`] | request bodies and the API's error shape |
 
 pub mod address;
 pub mod application;
 pub mod attempt;
+pub mod change;
 pub mod delivery;
 pub mod endpoint;
 pub mod error;
 pub mod event_type;
 pub mod filter;
 pub mod form;
+pub mod headers;
 pub mod id;
+pub mod job;
 pub mod list;
 pub mod message;
 pub mod name;
+pub mod operational;
+pub mod rate;
 pub mod retry;
 pub mod shard;
 pub mod signing;

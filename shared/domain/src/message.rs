@@ -2,10 +2,12 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use crate::{
+    application::ApplicationIn,
     filter::Destination,
-    id::MessageId,
+    id::{EndpointId, MessageId},
     list::UniqueList,
     name::{Channel, EventId, EventTypeName, Tag},
     timestamp::Timestamp,
@@ -21,20 +23,26 @@ pub type MessageChannels = UniqueList<Channel, 1, 5>;
 pub type MessageTags = UniqueList<Tag, 1, 5>;
 
 /// The body of `POST /api/v1/app/{app_id}/msg`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MessageIn {
+    /// Creates the application that the path names, if there is none; its uid must be the path's.
+    pub application: Option<ApplicationIn>,
     /// The kind of event.
     pub event_type: EventTypeName,
-    /// What is delivered.
+    /// What is delivered: a JSON object.
+    #[schema(value_type = Object)]
     pub payload: Payload,
     /// The caller's own id: a second message with it is refused.
     pub event_id: Option<EventId>,
     /// Topics that endpoints may filter on.
+    #[schema(value_type = Option<Vec<Channel>>, min_items = 1, max_items = 5)]
     pub channels: Option<MessageChannels>,
     /// Free labels. Not in the contract's version; newer official clients send them.
+    #[schema(value_type = Option<Vec<Tag>>, min_items = 1, max_items = 5)]
     pub tags: Option<MessageTags>,
-    /// Days to keep the payload.
+    /// Days to keep the message: 90 when absent.
+    #[schema(value_type = Option<i64>, minimum = 5, maximum = 90)]
     pub payload_retention_period: Option<RetentionDays>,
 }
 
@@ -119,8 +127,8 @@ pub struct Message {
     pub channels: Option<MessageChannels>,
     /// Free labels.
     pub tags: Option<MessageTags>,
-    /// What is delivered.
-    pub payload: Payload,
+    /// What is delivered; `None` when it was expunged.
+    pub payload: Option<Payload>,
     /// The endpoints considered when it was accepted, and why any was skipped.
     pub destinations: Vec<Destination>,
     /// When it was accepted.
@@ -130,44 +138,62 @@ pub struct Message {
 }
 
 /// A message as the API shows it (`MessageOut`).
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct MessageOut<'a> {
-    channels: Option<&'a MessageChannels>,
-    event_id: Option<&'a EventId>,
-    event_type: &'a EventTypeName,
-    id: &'a MessageId,
-    payload: Shown<'a>,
+pub struct MessageOut {
+    #[schema(value_type = Option<Vec<Channel>>)]
+    channels: Option<MessageChannels>,
+    event_id: Option<EventId>,
+    event_type: EventTypeName,
+    id: MessageId,
+    /// Empty when it was not asked for, `{"expired":true}` when it was expunged.
+    #[schema(value_type = Object)]
+    payload: Shown,
     #[serde(skip_serializing_if = "Option::is_none")]
-    tags: Option<&'a MessageTags>,
+    #[schema(value_type = Option<Vec<Tag>>)]
+    tags: Option<MessageTags>,
     #[serde(with = "crate::timestamp::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     timestamp: Timestamp,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
-enum Shown<'a> {
-    Payload(&'a Payload),
+enum Shown {
+    Payload(Payload),
+    Expunged { expired: bool },
     Hidden {},
 }
 
 impl Message {
     /// How the API shows it; `with_content` false leaves an empty object for the payload.
-    pub fn to_out(&self, with_content: bool) -> MessageOut<'_> {
-        let payload = if with_content {
-            Shown::Payload(&self.payload)
-        } else {
-            Shown::Hidden {}
+    pub fn to_out(&self, with_content: bool) -> MessageOut {
+        let payload = match &self.payload {
+            _ if !with_content => Shown::Hidden {},
+            Some(payload) => Shown::Payload(payload.clone()),
+            None => Shown::Expunged { expired: true },
         };
         MessageOut {
-            channels: self.channels.as_ref(),
-            event_id: self.event_id.as_ref(),
-            event_type: &self.event_type,
-            id: &self.id,
+            channels: self.channels.clone(),
+            event_id: self.event_id.clone(),
+            event_type: self.event_type.clone(),
+            id: self.id.clone(),
             payload,
-            tags: self.tags.as_ref(),
+            tags: self.tags.clone(),
             timestamp: self.created_at,
         }
+    }
+
+    /// Whether its retention is over: tables remove it some time later.
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        self.expires_at <= now
+    }
+
+    /// Whether it was meant for an endpoint, and if so, why it was left out.
+    pub fn destination(&self, endpoint: &EndpointId) -> Option<&Destination> {
+        self.destinations
+            .iter()
+            .find(|destination| destination.endpoint == *endpoint)
     }
 }
 

@@ -1,8 +1,12 @@
 //! Identifiers that customers choose: letters, digits, `-`, `_` and `.`, up to a length.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde::{Deserialize, Serialize};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{Object, ObjectBuilder, RefOr, Schema, schema::Type},
+};
 
 /// A text breaks a rule for identifiers.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,6 +33,16 @@ fn check(text: &str, max: usize) -> Result<(), NameError> {
         _ if !text.bytes().all(allowed) => Err(NameError::Character),
         _ => Ok(()),
     }
+}
+
+/// The contract's pattern of an identifier.
+fn schema(max: usize) -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .min_length(Some(1))
+        .max_length(Some(max))
+        .pattern(Some("^[a-zA-Z0-9\\-_.]+$"))
+        .build()
 }
 
 macro_rules! name {
@@ -64,6 +78,18 @@ macro_rules! name {
                 name.0
             }
         }
+
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                schema($max).into()
+            }
+        }
+
+        impl ToSchema for $name {
+            fn name() -> Cow<'static, str> {
+                Cow::Borrowed(stringify!($name))
+            }
+        }
     };
 }
 
@@ -97,6 +123,37 @@ name!(
     FeatureFlag,
     256
 );
+
+/// A name for people: any text that is not blank.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(try_from = "String")]
+#[schema(value_type = String, min_length = 1, pattern = r"\S")]
+pub struct DisplayName(String);
+
+impl DisplayName {
+    /// A name that was checked when it was stored.
+    pub(crate) fn stored(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl TryFrom<String> for DisplayName {
+    type Error = NameError;
+
+    fn try_from(text: String) -> Result<Self, NameError> {
+        if text.trim().is_empty() {
+            Err(NameError::Empty)
+        } else {
+            Ok(Self(text))
+        }
+    }
+}
+
+impl From<DisplayName> for String {
+    fn from(name: DisplayName) -> Self {
+        name.0
+    }
+}
 
 #[cfg(test)]
 mod tests {

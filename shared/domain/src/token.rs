@@ -1,7 +1,8 @@
 //! Bearer tokens: HS256 JWTs as Svix makes them.
 //!
 //! `sub` is an `org_…` id (everything in that organization) or an `app_…` id (that application
-//! only; the claim `organization` then says where it lives). The algorithm is fixed: a token that
+//! only; the claim `organization` then says where it lives, `feature_flags` what it may see, and
+//! `jti` names the session of the application portal that it can be revoked by). The algorithm is fixed: a token that
 //! names another one is refused, whatever its signature.
 
 use std::{fmt, sync::Once, time::Duration};
@@ -18,7 +19,8 @@ use signature::{Signer, Verifier};
 
 use crate::{
     error::ApiError,
-    id::{ApplicationId, OrganizationId},
+    id::{ApplicationId, OrganizationId, SessionId},
+    name::FeatureFlag,
     timestamp::Timestamp,
 };
 
@@ -45,6 +47,20 @@ pub struct Scope {
     pub organization: OrganizationId,
     /// The only application that it reaches; `None` means all.
     pub application: Option<ApplicationId>,
+    /// Event types with one of these flags are visible besides those without a flag. An
+    /// organization's token sees all.
+    pub feature_flags: Vec<FeatureFlag>,
+    /// The session of the application portal that the token belongs to.
+    pub session: Option<Session>,
+}
+
+/// A stay in the application portal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// Its id.
+    pub id: SessionId,
+    /// When it ends by itself.
+    pub expires_at: Timestamp,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -56,6 +72,10 @@ struct Claims {
     sub: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     organization: Option<OrganizationId>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    feature_flags: Vec<FeatureFlag>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    jti: Option<SessionId>,
 }
 
 impl TokenKey {
@@ -90,6 +110,8 @@ impl TokenKey {
             exp: now.plus(lifetime).as_seconds(),
             sub,
             organization,
+            feature_flags: scope.feature_flags.clone(),
+            jti: scope.session.as_ref().map(|session| session.id.clone()),
         };
         jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding)
     }
@@ -140,26 +162,55 @@ const MAX_CLOCK_SKEW_SECONDS: i64 = 60;
 impl Claims {
     fn scope(self) -> Option<Scope> {
         if let Ok(organization) = self.sub.parse() {
-            return Some(Scope {
-                organization,
-                application: None,
-            });
+            return Some(Scope::organization(organization));
         }
         let application = self.sub.parse().ok()?;
+        let expires_at = Timestamp::from_millis(self.exp.saturating_mul(1000));
+        let session = self.jti.map(|id| Session { id, expires_at });
         Some(Scope {
             organization: self.organization?,
             application: Some(application),
+            feature_flags: self.feature_flags,
+            session,
         })
     }
 }
 
 impl Scope {
+    /// Everything of an organization.
+    pub fn organization(organization: OrganizationId) -> Self {
+        Self {
+            organization,
+            application: None,
+            feature_flags: Vec::new(),
+            session: None,
+        }
+    }
+
+    /// Whether an event type with this flag is visible.
+    pub fn sees(&self, flag: Option<&FeatureFlag>) -> bool {
+        self.application.is_none() || flag.is_none_or(|flag| self.feature_flags.contains(flag))
+    }
+
     /// Lets pass what only an organization's token may do.
     ///
     /// # Errors
     /// [`ApiError::Forbidden`] for an application's token.
     pub fn require_organization(&self) -> Result<(), ApiError> {
         if self.application.is_none() {
+            Ok(())
+        } else {
+            Err(ApiError::Forbidden)
+        }
+    }
+
+    /// Lets pass what makes or removes content. Customers hold tokens of the portal: what they could
+    /// post would look like ours.
+    ///
+    /// # Errors
+    /// [`ApiError::Forbidden`] for a token of the portal.
+    pub fn require_producer(&self) -> Result<(), ApiError> {
+        if self.session.is_none() {
             Ok(())
         } else {
             Err(ApiError::Forbidden)
@@ -262,10 +313,7 @@ mod tests {
     }
 
     fn organization() -> Scope {
-        Scope {
-            organization: OrganizationId::new(NOW, [1; 15]),
-            application: None,
-        }
+        Scope::organization(OrganizationId::new(NOW, [1; 15]))
     }
 
     fn reason(key: &TokenKey, header: Option<&str>, now: Timestamp) -> String {
@@ -276,6 +324,11 @@ mod tests {
     fn a_token_carries_its_scope() {
         let application = Scope {
             application: Some(ApplicationId::new(NOW, [2; 15])),
+            feature_flags: vec!["beta".to_owned().try_into().unwrap()],
+            session: Some(Session {
+                id: SessionId::new(NOW, [3; 15]),
+                expires_at: NOW.plus(HOUR),
+            }),
             ..organization()
         };
         for scope in [organization(), application] {
@@ -285,6 +338,19 @@ mod tests {
                 Ok(scope)
             );
         }
+    }
+
+    #[test]
+    fn an_application_token_sees_its_features_only() {
+        let flag = |name: &str| FeatureFlag::try_from(name.to_owned()).unwrap();
+        let application = Scope {
+            application: Some(ApplicationId::new(NOW, [2; 15])),
+            feature_flags: vec![flag("beta")],
+            ..organization()
+        };
+        assert!(application.sees(None) && application.sees(Some(&flag("beta"))));
+        assert!(!application.sees(Some(&flag("alpha"))));
+        assert!(organization().sees(Some(&flag("alpha"))));
     }
 
     #[test]

@@ -7,4 +7,4 @@ mod send;
 mod task;
 
 pub use send::{DeliveriesQueue, QueueError};
-pub use task::{INLINE_PAYLOAD_BYTES, Task};
+pub use task::{INLINE_PAYLOAD_BYTES, JobTask, Task, Work};

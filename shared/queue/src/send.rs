@@ -7,7 +7,7 @@ use aws_sdk_sqs::{
 };
 use posthorn_domain::id::EndpointId;
 
-use crate::Task;
+use crate::{JobTask, Task};
 
 /// Entries of one SendMessageBatch (Amazon SQS: SendMessageBatch).
 const MAX_ENTRIES: usize = 10;
@@ -87,11 +87,30 @@ impl DeliveriesQueue {
     /// # Errors
     /// [`QueueError`].
     pub async fn send_after(&self, task: &Task, delay_seconds: u16) -> Result<(), QueueError> {
+        self.send(&task.endpoint, task.to_body()?, delay_seconds)
+            .await
+    }
+
+    /// Queues a step of a job for now.
+    ///
+    /// # Errors
+    /// [`QueueError`].
+    pub async fn send_job(&self, task: &JobTask) -> Result<(), QueueError> {
+        self.send(&task.endpoint, serde_json::to_string(task)?, 0)
+            .await
+    }
+
+    async fn send(
+        &self,
+        endpoint: &EndpointId,
+        body: String,
+        delay_seconds: u16,
+    ) -> Result<(), QueueError> {
         self.client
             .send_message()
             .queue_url(&self.url)
-            .message_group_id(task.endpoint.as_str())
-            .message_body(task.to_body()?)
+            .message_group_id(endpoint.as_str())
+            .message_body(body)
             .delay_seconds(i32::from(delay_seconds))
             .send()
             .await

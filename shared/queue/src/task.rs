@@ -4,7 +4,8 @@
 //! tasks that are queued while a new version is deployed, so the fixtures below are tested.
 
 use posthorn_domain::{
-    id::{ApplicationId, EndpointId, MessageId, OrganizationId},
+    delivery::Ask,
+    id::{ApplicationId, EndpointId, JobId, MessageId, OrganizationId},
     message::Payload,
     name::EventTypeName,
     timestamp::Timestamp,
@@ -37,6 +38,9 @@ pub struct Task {
     pub attempt: u32,
     /// When the message, and so the delivery's record, may be removed.
     pub expires_at: Timestamp,
+    /// The request of an operator that asks for an extra attempt; `attempt` then means nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manual: Option<JobId>,
     /// The payload, if it travels along.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payload: Option<Payload>,
@@ -64,9 +68,51 @@ impl Task {
     pub fn retry(self, attempt: u32) -> Self {
         Self {
             attempt,
+            manual: None,
             payload: None,
             ..self
         }
+    }
+
+    /// Which attempt it asks for.
+    pub fn ask(&self) -> Ask<'_> {
+        match &self.manual {
+            Some(job) => Ask::Manual(job),
+            None => Ask::Scheduled(self.attempt),
+        }
+    }
+}
+
+/// "Go on with this job": the other kind of work on the queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobTask {
+    /// Where the job lives.
+    pub organization: OrganizationId,
+    /// The endpoint that it sends to.
+    pub endpoint: EndpointId,
+    /// The job.
+    pub job: JobId,
+}
+
+/// What a queue message asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// One attempt.
+    Attempt(Box<Task>),
+    /// A step of a job.
+    Job(JobTask),
+}
+
+impl Work {
+    /// Reads the body of a queue message.
+    ///
+    /// # Errors
+    /// When the body is neither: the record is poison.
+    pub fn from_body(body: &str) -> Result<Self, serde_json::Error> {
+        if let Ok(job) = serde_json::from_str(body) {
+            return Ok(Self::Job(job));
+        }
+        Task::from_body(body).map(|task| Self::Attempt(Box::new(task)))
     }
 }
 
@@ -133,6 +179,30 @@ mod tests {
             .is_none()
         );
         assert!(inline(&payload("{\"a\":\"\u{ffff}\"}".to_owned())).is_none());
+    }
+
+    #[test]
+    fn manual_attempts_and_jobs_have_a_shape_of_their_own() {
+        let id = "qtask_2KWPBgLlAfxdpx2AI54pPJ85f4W";
+        let manual = format!(r#""manual":"{id}","payload""#);
+        let manual = FIRST.replace(r#""payload""#, &manual);
+        let task = Task::from_body(&manual).unwrap();
+        assert!(matches!(task.ask(), Ask::Manual(job) if job.as_str() == id));
+        assert_eq!(task.to_body().unwrap(), manual);
+        assert_eq!(
+            task.retry(2).ask(),
+            Ask::Scheduled(2),
+            "its retry is on the schedule"
+        );
+        let job = format!(
+            r#"{{"organization":"org_2KWPBgLlAfxdpx2AI54pPJ85f4W","endpoint":"ep_2KWPBgLlAfxdpx2AI54pPJ85f4W","job":"{id}"}}"#
+        );
+        let Ok(Work::Job(task)) = Work::from_body(&job) else {
+            panic!("a job is not an attempt");
+        };
+        assert_eq!(serde_json::to_string(&task).unwrap(), job);
+        assert!(matches!(Work::from_body(FIRST), Ok(Work::Attempt(_))));
+        assert!(Work::from_body("{}").is_err());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use posthorn_domain::{
 };
 
 use crate::{
-    ConfigTable, Consistency, Page, Range, StoreError, Written,
+    ConfigTable, Consistency, Page, Range, Slice, StoreError, Written,
     config::application_pk,
     item::{Item, Key, entity, s},
 };
@@ -41,10 +41,8 @@ impl ConfigTable {
             low: "app".to_owned(),
             high: "ep$".to_owned(),
         };
-        let mut pages = self
-            .query(application_pk(organization, id), range)
-            .into_paginator()
-            .send();
+        let query = self.query(application_pk(organization, id), range);
+        let mut pages = query.into_paginator().send();
         let mut items = Vec::new();
         while let Some(page) = pages.next().await {
             items.extend(
@@ -100,15 +98,9 @@ impl ConfigTable {
         &self,
         organization: &OrganizationId,
         page: &Page,
-    ) -> Result<Vec<Application>, StoreError> {
-        let range = Range {
-            low: "app_".to_owned(),
-            high: "app_~".to_owned(),
-        };
-        let items = self
-            .page(format!("{organization}#apps"), range, page)
-            .await?;
-        items.into_iter().map(entity).collect()
+    ) -> Result<Slice<Application>, StoreError> {
+        let pk = format!("{organization}#apps");
+        self.slice(pk, Range::prefix("app_"), page).await
     }
 
     /// Stores a new application; a conflict means that its uid is taken.
@@ -128,6 +120,25 @@ impl ConfigTable {
             writes.push(self.put_new(pointer(uid_key(organization, uid), new.id.as_str()))?);
         }
         self.transact(writes).await
+    }
+
+    /// Stores the organization's built-in application unless it is there. It has no row in the list
+    /// and none for its uid: its id follows from the organization's.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn ensure_operational_application(
+        &self,
+        organization: &OrganizationId,
+    ) -> Result<Application, StoreError> {
+        let new = Application::operational(organization);
+        if let Some(stored) = self.application(organization, &new.id).await? {
+            return Ok(stored);
+        }
+        let item = application_key(organization, &new.id).with(&new)?;
+        // A conflict means that another request was faster, with the same.
+        self.transact(vec![self.put_new(item)?]).await?;
+        Ok(new)
     }
 
     /// Replaces an application that was read as `before`.

@@ -8,6 +8,9 @@
 //! | `{org}#apps` | `{app}` | a copy of the application, for lists |
 //! | `{org}#appuid` | `{uid}` | which application has that uid |
 //! | `{org}#types` | `type#{name}` | an event type |
+//! | `{org}#jobs` | `{job}` | a job over many messages; TTL |
+//! | `{org}#sessions` | `{session}` | a session of the portal that was ended; TTL |
+//! | `{org}#key#{hash}` | `key` | what a request with this `idempotency-key` was answered; TTL |
 
 use aws_sdk_dynamodb::{
     Client,
@@ -18,11 +21,12 @@ use aws_sdk_dynamodb::{
     types::{ConditionCheck, Delete, Put, TransactWriteItem},
 };
 use posthorn_domain::id::{ApplicationId, OrganizationId};
+use serde::de::DeserializeOwned;
 
 use crate::{
-    Consistency, Page, Range, StoreError,
-    item::{Item, Key, n, s},
-    read::get,
+    Consistency, Page, Range, Slice, StoreError,
+    item::{Item, Key, entity, n},
+    read::{get, query, query_part},
 };
 
 /// The table that holds what customers configure.
@@ -62,45 +66,32 @@ impl ConfigTable {
         get(&self.client, &self.name, key, consistency).await
     }
 
-    /// Items of one partition between two sort keys, strongly consistent: a list right after a
-    /// write shows it.
     pub(crate) fn query(&self, pk: String, range: Range) -> QueryFluentBuilder {
-        self.client
-            .query()
-            .table_name(&self.name)
-            .consistent_read(true)
-            .key_condition_expression("pk = :pk AND sk BETWEEN :low AND :high")
-            .expression_attribute_values(":pk", s(pk))
-            .expression_attribute_values(":low", s(range.low))
-            .expression_attribute_values(":high", s(range.high))
+        query(&self.client, &self.name, pk, range)
     }
 
-    pub(crate) async fn page(
+    /// A slice of one partition's list.
+    pub(crate) async fn slice<T: DeserializeOwned>(
         &self,
         pk: String,
         range: Range,
         page: &Page,
-    ) -> Result<Vec<Item>, StoreError> {
-        let mut items = Vec::new();
-        let mut pages = self
-            .query(pk, page.narrow(range))
-            .scan_index_forward(page.ascending)
-            .into_paginator()
-            .page_size(page.query_limit())
-            .send();
-        while items.len() < page.limit {
-            let Some(output) = pages.next().await else {
-                break;
-            };
-            let output = output.map_err(StoreError::aws("Query"))?;
-            let admitted = output.items.unwrap_or_default().into_iter();
-            items.extend(admitted.filter(|item| {
-                let sk = item.get("sk").and_then(|sk| sk.as_s().ok());
-                sk.is_some_and(|sk| page.admits(sk))
-            }));
-        }
-        items.truncate(page.limit);
-        Ok(items)
+    ) -> Result<Slice<T>, StoreError> {
+        let part = query_part(&self.client, &self.name, pk, range, page).await?;
+        let slice = page.merge(vec![part]);
+        let items = slice.items.into_iter();
+        Ok(Slice {
+            items: items
+                .map(|(key, item)| Ok((key, entity(item)?)))
+                .collect::<Result<_, StoreError>>()?,
+            next: slice.next,
+        })
+    }
+
+    pub(crate) async fn put(&self, item: Item) -> Result<(), StoreError> {
+        let put = self.client.put_item().table_name(&self.name);
+        let put = put.set_item(Some(item)).send().await;
+        put.map(|_| ()).map_err(StoreError::aws("PutItem"))
     }
 
     /// Writes all or nothing.

@@ -6,18 +6,23 @@
 //!
 //! A delivery that has no item yet is pending.
 
+use std::collections::HashMap;
+
 use aws_sdk_dynamodb::{Client, operation::put_item::PutItemError};
 use futures_util::future::try_join_all;
 use posthorn_domain::{
-    delivery::Delivery,
+    delivery::{Delivery, Status},
     id::{EndpointId, MessageId},
+    shard::shard_of,
     timestamp::Timestamp,
 };
+use serde::Deserialize;
 
 use crate::{
-    Consistency, Page, Range, StoreError, Written,
+    Consistency, Page, Range, Slice, StoreError, Written,
     item::{Item, Key, entity, n, ttl},
-    read::{get, query_shard},
+    page::Part,
+    read::{get, get_many, query, query_part, sort_key},
 };
 
 /// The table that holds deliveries.
@@ -91,9 +96,28 @@ impl DeliveriesTable {
         }
     }
 
-    /// Deliveries of an endpoint by message id, which is by time. The page's `after` is a message's id.
+    /// Deliveries by endpoint and message, strongly consistent; those without a record are left out.
+    /// One BatchGetItem for every 100.
     ///
-    /// Reads at most `limit + 1` deliveries of each shard.
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn get_many(
+        &self,
+        deliveries: impl IntoIterator<Item = (&EndpointId, &MessageId)>,
+        shards: u16,
+    ) -> Result<HashMap<(EndpointId, MessageId), Delivery>, StoreError> {
+        let key = |(endpoint, message): (&EndpointId, &MessageId)| {
+            Key::new(pk(endpoint, shard_of(message, shards)), message.as_str())
+        };
+        let keys: Vec<_> = deliveries.into_iter().map(key).collect();
+        let items = get_many(&self.client, &self.name, keys).await?;
+        items
+            .into_iter()
+            .map(|item| Ok(((endpoint_of(&item)?, message_of(&item)?), entity(item)?)))
+            .collect()
+    }
+
+    /// Deliveries of an endpoint by message id, which is by time. The page's `after` is a message's id.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -102,10 +126,9 @@ impl DeliveriesTable {
         endpoint: &EndpointId,
         shards: u16,
         page: &Page,
-    ) -> Result<Vec<(MessageId, Delivery)>, StoreError> {
-        let pages =
-            try_join_all((0..shards).map(|shard| self.list_shard(endpoint, shard, page))).await?;
-        Ok(page.merge(pages))
+    ) -> Result<Slice<Delivery>, StoreError> {
+        let parts = (0..shards).map(|shard| self.list_shard(endpoint, shard, page));
+        Ok(page.merge(try_join_all(parts).await?))
     }
 
     async fn list_shard(
@@ -113,29 +136,60 @@ impl DeliveriesTable {
         endpoint: &EndpointId,
         shard: u16,
         page: &Page,
-    ) -> Result<Vec<(String, (MessageId, Delivery))>, StoreError> {
-        let range = Range {
-            low: "msg_".to_owned(),
-            high: "msg_~".to_owned(),
-        };
-        let items = query_shard(
-            &self.client,
-            &self.name,
-            pk(endpoint, shard),
-            range,
-            page,
-            true,
-        )
-        .await?;
-        items.into_iter().map(with_message).collect()
+    ) -> Result<Part<Delivery>, StoreError> {
+        let range = Range::prefix(MessageId::PREFIX);
+        let pk = pk(endpoint, shard);
+        let part = query_part(&self.client, &self.name, pk, range, page).await?;
+        let items = part
+            .items
+            .into_iter()
+            .map(|(key, item)| Ok((key, entity(item)?)));
+        Ok(Part {
+            items: items.collect::<Result<_, StoreError>>()?,
+            frontier: part.frontier,
+        })
+    }
+
+    /// The statuses of an endpoint's deliveries in one shard, for messages of a range of ids. Reads
+    /// all of them.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn statuses(
+        &self,
+        endpoint: &EndpointId,
+        shard: u16,
+        range: Range,
+    ) -> Result<HashMap<String, Status>, StoreError> {
+        let query = query(&self.client, &self.name, pk(endpoint, shard), range);
+        let query = query.projection_expression("sk, s");
+        let mut pages = query.into_paginator().send();
+        let mut statuses = HashMap::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(StoreError::aws("Query"))?;
+            for item in page.items.unwrap_or_default() {
+                let key = sort_key(&item)?.to_owned();
+                statuses.insert(key, entity::<StatusOnly>(item)?.status);
+            }
+        }
+        Ok(statuses)
     }
 }
 
-fn with_message(item: Item) -> Result<(String, (MessageId, Delivery)), StoreError> {
-    let id = item
-        .get("sk")
-        .and_then(|sk| sk.as_s().ok())
-        .and_then(|sk| sk.parse::<MessageId>().ok());
-    let id = id.ok_or(StoreError::Attribute("sk"))?;
-    Ok((id.to_string(), (id, entity(item)?)))
+#[derive(Deserialize)]
+struct StatusOnly {
+    #[serde(rename = "s")]
+    status: Status,
+}
+
+fn message_of(item: &Item) -> Result<MessageId, StoreError> {
+    sort_key(item)?
+        .parse()
+        .map_err(|_| StoreError::Attribute("sk"))
+}
+
+fn endpoint_of(item: &Item) -> Result<EndpointId, StoreError> {
+    let pk = item.get("pk").and_then(|pk| pk.as_s().ok());
+    let endpoint = pk.and_then(|pk| pk.split('#').next()?.parse().ok());
+    endpoint.ok_or(StoreError::Attribute("pk"))
 }

@@ -7,7 +7,7 @@ use posthorn_domain::{
 };
 
 use crate::{
-    ConfigTable, Consistency, Page, Range, StoreError, Written,
+    ConfigTable, Consistency, Page, Range, Slice, StoreError, Written,
     applications::{endpoint_key, pointed_id, pointer},
     config::application_pk,
     item::{Key, entity},
@@ -63,19 +63,14 @@ impl ConfigTable {
         organization: &OrganizationId,
         application: &ApplicationId,
         page: &Page,
-    ) -> Result<Vec<Endpoint>, StoreError> {
-        let range = Range {
-            low: "ep#".to_owned(),
-            high: "ep$".to_owned(),
-        };
+    ) -> Result<Slice<Endpoint>, StoreError> {
+        let range = Range::prefix("ep#ep_");
         let page = Page {
             after: page.after.as_ref().map(|id| format!("ep#{id}")),
             ..page.clone()
         };
-        let items = self
-            .page(application_pk(organization, application), range, &page)
-            .await?;
-        items.into_iter().map(entity).collect()
+        let pk = application_pk(organization, application);
+        Ok(self.slice(pk, range, &page).await?.without_prefix("ep#"))
     }
 
     /// Stores a new endpoint; a conflict means that its uid is taken or the application is gone.

@@ -3,8 +3,9 @@
 use posthorn_domain::{event_type::EventType, id::OrganizationId, name::EventTypeName};
 
 use crate::{
-    ConfigTable, Consistency, Page, Range, StoreError, Written,
+    ConfigTable, Consistency, Page, Range, Slice, StoreError, Written,
     item::{Key, entity},
+    read::get_many,
 };
 
 fn pk(organization: &OrganizationId) -> String {
@@ -31,6 +32,21 @@ impl ConfigTable {
         item.map(entity).transpose()
     }
 
+    /// Event types of these names; those that do not exist are left out. One BatchGetItem for every
+    /// 100.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn event_types_named(
+        &self,
+        organization: &OrganizationId,
+        names: impl IntoIterator<Item = &EventTypeName>,
+    ) -> Result<Vec<EventType>, StoreError> {
+        let keys = names.into_iter().map(|name| key(organization, name));
+        let items = get_many(&self.client, &self.name, keys.collect()).await?;
+        items.into_iter().map(entity).collect()
+    }
+
     /// Event types by name. The page's `after` is a name.
     ///
     /// # Errors
@@ -39,17 +55,14 @@ impl ConfigTable {
         &self,
         organization: &OrganizationId,
         page: &Page,
-    ) -> Result<Vec<EventType>, StoreError> {
-        let range = Range {
-            low: "type#".to_owned(),
-            high: "type$".to_owned(),
-        };
+    ) -> Result<Slice<EventType>, StoreError> {
+        let range = Range::prefix("type#");
         let page = Page {
             after: page.after.as_ref().map(|name| format!("type#{name}")),
             ..page.clone()
         };
-        let items = self.page(pk(organization), range, &page).await?;
-        items.into_iter().map(entity).collect()
+        let slice = self.slice(pk(organization), range, &page).await?;
+        Ok(slice.without_prefix("type#"))
     }
 
     /// Stores a new event type; a conflict means that the name is taken.
@@ -65,7 +78,20 @@ impl ConfigTable {
         self.transact(vec![self.put_new(item)?]).await
     }
 
-    /// Replaces an event type that was read as `before`: creating an archived one again brings it back.
+    /// Removes an event type; one that is not there is removed already.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn delete_event_type(
+        &self,
+        organization: &OrganizationId,
+        name: &EventTypeName,
+    ) -> Result<(), StoreError> {
+        let delete = self.delete(key(organization, name))?;
+        self.transact(vec![delete]).await.map(|_| ())
+    }
+
+    /// Replaces an event type that was read as `before`.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -45,7 +45,7 @@ pub struct Reservation {
     pub finished: bool,
 }
 
-fn key(application: &ApplicationId, guard: &Guard) -> Key {
+pub(crate) fn guard_key(application: &ApplicationId, guard: &Guard) -> Key {
     let pk = match guard {
         Guard::EventId(id) => format!("{application}#event#{id}"),
         Guard::IdempotencyKey(hash) => format!("{application}#key#{hash}"),
@@ -120,7 +120,7 @@ fn item(
     reservation: &Reservation,
     expires_at: Timestamp,
 ) -> Result<Item, StoreError> {
-    let mut item = key(application, guard).with(reservation)?;
+    let mut item = guard_key(application, guard).with(reservation)?;
     item.extend([ttl(expires_at)]);
     Ok(item)
 }

@@ -12,7 +12,11 @@
 //! | record an attempt (dispatcher) | [`DeliveriesTable::put`]: PutItem on the version that was read | 1 WRU per KB |
 //! | a retry later than 15 min (dispatcher) | [`ScheduleTable::put`] | 1 WRU |
 //! | due retries (scheduler) | [`ScheduleTable::due_in`]: one Query per minute and shard; [`ScheduleTable::cursor`] | 0.5 RRU per 4 KB |
-//! | lists (api) | a Query per shard, merged | 0.5–1 RRU per 4 KB |
+//! | lists (api) | one Query of at most 1 MB per shard and page, merged ([`Slice`]) | 1 RRU per 4 KB |
+//! | the deliveries of a message, of a page of messages (api, jobs) | [`DeliveriesTable::get_many`]: one BatchGetItem per 100 | 1 RRU per 4 KB each |
+//! | a job's step (dispatcher) | [`ConfigTable::job`], a page of messages and their deliveries, [`ConfigTable::step_job`] | 1 RRU, lists as above, 2 WRU |
+//! | `idempotency-key` of other requests (api) | [`ConfigTable::reserve_answer`], [`ConfigTable::keep_answer`] | 1 WRU per KB each |
+//! | statistics of an endpoint (api) | [`DeliveriesTable::statuses`], [`MessagesTable::meant_for`]: all of the range | 1 RRU per 4 KB |
 //!
 //! A first-try delivery of a small message to one endpoint costs 2 WRU and 2 RRU.
 //!
@@ -20,6 +24,7 @@
 //! attribute `ttl` (seconds). DynamoDB removes expired items late, so expiry that matters is also
 //! checked when reading.
 
+mod answers;
 mod applications;
 mod config;
 mod deliveries;
@@ -28,17 +33,20 @@ mod error;
 mod event_types;
 mod guards;
 mod item;
+mod jobs;
 mod messages;
 mod page;
 mod read;
 mod schedule;
+mod sessions;
 
+pub use answers::Answer;
 pub use config::{ConfigTable, Written};
 pub use deliveries::DeliveriesTable;
 pub use error::StoreError;
 pub use guards::{Guard, Reservation};
 pub use messages::{MessagesTable, Put};
-pub use page::{Page, Range};
+pub use page::{Page, Range, Slice};
 pub use schedule::{ScheduleTable, Scheduled, minute_of};
 
 /// Whether a read sees every write that was acknowledged before it. Strong reads cost double.

@@ -9,13 +9,14 @@
 
 use aws_sdk_dynamodb::{
     Client,
+    operation::update_item::UpdateItemError,
     primitives::Blob,
     types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
 };
 use futures_util::future::try_join_all;
 use posthorn_domain::{
     filter::Destination,
-    id::{ApplicationId, MessageId},
+    id::{ApplicationId, EndpointId, MessageId},
     message::{MAX_PAYLOAD_BYTES, Message, MessageChannels, MessageTags, Payload},
     name::{EventId, EventTypeName},
     shard::shard_of,
@@ -24,10 +25,11 @@ use posthorn_domain::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Consistency, Page, Range, StoreError,
-    guards::take_existing,
+    Consistency, Guard, Page, Range, Reservation, Slice, StoreError, Written,
+    guards::{guard_key, take_existing},
     item::{Item, Key, entity, s, ttl},
-    read::{get, query_shard},
+    page::Part,
+    read::{get, get_many, query, query_part, sort_key},
 };
 
 /// The table that holds messages.
@@ -126,9 +128,63 @@ impl MessagesTable {
         item.map(to_message).transpose()
     }
 
-    /// Messages by id, which is by time. The page's `after` is a message's id. Strongly consistent.
+    /// Messages by id, strongly consistent; those that are gone are left out. One BatchGetItem for
+    /// every 100.
     ///
-    /// Reads at most `limit + 1` messages of each shard.
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn get_many(
+        &self,
+        application: &ApplicationId,
+        shards: u16,
+        ids: impl IntoIterator<Item = &MessageId>,
+    ) -> Result<Vec<Message>, StoreError> {
+        let keys = ids.into_iter().map(|id| key(application, shards, id));
+        let items = get_many(&self.client, &self.name, keys.collect()).await?;
+        items.into_iter().map(to_message).collect()
+    }
+
+    /// The id of the message with this `eventId`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn id_by_event(
+        &self,
+        application: &ApplicationId,
+        event: &EventId,
+    ) -> Result<Option<MessageId>, StoreError> {
+        let key = guard_key(application, &Guard::EventId(event.clone()));
+        let item = get(&self.client, &self.name, key, Consistency::Strong).await?;
+        let reservation: Option<Reservation> = item.map(entity).transpose()?;
+        Ok(reservation.map(|reservation| reservation.message))
+    }
+
+    /// Removes a message's payload for good.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn expunge(
+        &self,
+        application: &ApplicationId,
+        shards: u16,
+        id: &MessageId,
+    ) -> Result<Written, StoreError> {
+        let update = self.client.update_item().table_name(&self.name);
+        let update = update
+            .set_key(Some(key(application, shards, id).item()))
+            .update_expression("REMOVE z, p SET k = :gone")
+            .condition_expression("attribute_exists(pk)")
+            .expression_attribute_values(":gone", AttributeValue::Bool(true));
+        match update.send().await {
+            Ok(_) => Ok(Written::Yes),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(Written::Conflict),
+                _ => Err(StoreError::aws("UpdateItem")(error)),
+            },
+        }
+    }
+
+    /// Messages by id, which is by time. The page's `after` is a message's id. Strongly consistent.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -136,38 +192,66 @@ impl MessagesTable {
         &self,
         application: &ApplicationId,
         shards: u16,
+        range: Range,
         page: &Page,
-    ) -> Result<Vec<Message>, StoreError> {
-        let pages =
-            try_join_all((0..shards).map(|shard| self.list_shard(application, shard, page)))
-                .await?;
-        Ok(page.merge(pages))
+    ) -> Result<Slice<Message>, StoreError> {
+        let parts = (0..shards).map(|shard| self.list_shard(application, shard, &range, page));
+        Ok(page.merge(try_join_all(parts).await?))
     }
 
     async fn list_shard(
         &self,
         application: &ApplicationId,
         shard: u16,
+        range: &Range,
         page: &Page,
-    ) -> Result<Vec<(String, Message)>, StoreError> {
-        let range = Range {
-            low: "msg_".to_owned(),
-            high: "msg_~".to_owned(),
-        };
-        let items = query_shard(
-            &self.client,
-            &self.name,
-            pk(application, shard),
-            range,
-            page,
-            true,
-        )
-        .await?;
-        let messages = items.into_iter().map(to_message);
-        messages
-            .map(|message| message.map(|m| (m.id.to_string(), m)))
-            .collect()
+    ) -> Result<Part<Message>, StoreError> {
+        let pk = pk(application, shard);
+        let part = query_part(&self.client, &self.name, pk, range.clone(), page).await?;
+        let items = part
+            .items
+            .into_iter()
+            .map(|(key, item)| Ok((key, to_message(item)?)));
+        Ok(Part {
+            items: items.collect::<Result<_, StoreError>>()?,
+            frontier: part.frontier,
+        })
     }
+
+    /// The ids of messages that are meant for an endpoint, in one shard and a range of ids, and
+    /// whether each was skipped. Reads all of the range.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn meant_for(
+        &self,
+        application: &ApplicationId,
+        shard: u16,
+        range: Range,
+        endpoint: &EndpointId,
+    ) -> Result<Vec<(String, bool)>, StoreError> {
+        let query = query(&self.client, &self.name, pk(application, shard), range);
+        let mut pages = query.projection_expression("sk, d").into_paginator().send();
+        let mut found = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(StoreError::aws("Query"))?;
+            for item in page.items.unwrap_or_default() {
+                let key = sort_key(&item)?.to_owned();
+                let Meant { destinations } = entity(item)?;
+                let own = destinations
+                    .iter()
+                    .find(|destination| destination.endpoint == *endpoint);
+                found.extend(own.map(|own| (key, own.skipped.is_some())));
+            }
+        }
+        Ok(found)
+    }
+}
+
+#[derive(Deserialize)]
+struct Meant {
+    #[serde(rename = "d")]
+    destinations: Vec<Destination>,
 }
 
 fn to_item(
@@ -185,10 +269,11 @@ fn to_item(
         expires_at: message.expires_at,
     };
     let mut item = key(application, shards, &message.id).with(&attributes)?;
-    item.extend([
-        ttl(message.expires_at),
-        payload_attribute(&message.payload)?,
-    ]);
+    item.extend([ttl(message.expires_at)]);
+    item.extend([match &message.payload {
+        Some(payload) => payload_attribute(payload)?,
+        None => ("k".to_owned(), AttributeValue::Bool(true)),
+    }]);
     Ok(item)
 }
 
@@ -203,16 +288,19 @@ fn payload_attribute(payload: &Payload) -> Result<(String, AttributeValue), Stor
     })
 }
 
-fn read_payload(item: &Item) -> Result<Payload, StoreError> {
+/// `None` when it was expunged.
+fn read_payload(item: &Item) -> Result<Option<Payload>, StoreError> {
     let text = match (item.get("z"), item.get("p")) {
         (Some(AttributeValue::B(packed)), _) => {
             let bytes = zstd::bulk::decompress(packed.as_ref(), MAX_PAYLOAD_BYTES)?;
             String::from_utf8(bytes).map_err(|_| StoreError::Attribute("z"))?
         }
         (_, Some(AttributeValue::S(text))) => text.clone(),
+        _ if item.contains_key("k") => return Ok(None),
         _ => return Err(StoreError::Attribute("z")),
     };
-    Payload::from_text(text).map_err(|_| StoreError::Attribute("z"))
+    let payload = Payload::from_text(text).map_err(|_| StoreError::Attribute("z"))?;
+    Ok(Some(payload))
 }
 
 fn to_message(item: Item) -> Result<Message, StoreError> {

@@ -1,10 +1,13 @@
 //! Reads that several tables make.
 
-use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::{
+    Client, operation::query::builders::QueryFluentBuilder, types::KeysAndAttributes,
+};
 
 use crate::{
     Consistency, Page, Range, StoreError,
     item::{Item, Key, s},
+    page::Part,
 };
 
 /// One item.
@@ -25,40 +28,99 @@ pub(crate) async fn get(
     Ok(output.item)
 }
 
-/// One shard's part of a page: reads until the page is full or the shard ends.
-pub(crate) async fn query_shard(
+/// One shard's part of a page: one Query.
+pub(crate) async fn query_part(
     client: &Client,
     table: &str,
     pk: String,
     range: Range,
     page: &Page,
-    consistent: bool,
-) -> Result<Vec<Item>, StoreError> {
+) -> Result<Part<Item>, StoreError> {
     let range = page.narrow(range);
-    let limit = page.query_limit();
-    let mut pages = client
+    let output = query(client, table, pk, range)
+        .scan_index_forward(page.ascending)
+        .limit(page.query_limit())
+        .send()
+        .await
+        .map_err(StoreError::aws("Query"))?;
+    let mut items = Vec::new();
+    for item in output.items.unwrap_or_default() {
+        items.push((sort_key(&item)?.to_owned(), item));
+    }
+    let has_more = output.last_evaluated_key.is_some();
+    let frontier = items.last().map(|(key, _)| key.clone());
+    items.retain(|(key, _)| page.admits(key));
+    Ok(Part {
+        frontier: frontier.filter(|_| has_more),
+        items,
+    })
+}
+
+/// Items of one partition between two sort keys, strongly consistent: a list right after a write
+/// shows it.
+pub(crate) fn query(client: &Client, table: &str, pk: String, range: Range) -> QueryFluentBuilder {
+    client
         .query()
         .table_name(table)
-        .consistent_read(consistent)
-        .scan_index_forward(page.ascending)
+        .consistent_read(true)
         .key_condition_expression("pk = :pk AND sk BETWEEN :low AND :high")
         .expression_attribute_values(":pk", s(pk))
         .expression_attribute_values(":low", s(range.low))
         .expression_attribute_values(":high", s(range.high))
-        .into_paginator()
-        .page_size(limit)
-        .send();
-    let mut items = Vec::new();
-    while items.len() < page.limit + 1 {
-        let Some(output) = pages.next().await else {
-            break;
-        };
-        items.extend(
-            output
-                .map_err(StoreError::aws("Query"))?
-                .items
-                .unwrap_or_default(),
-        );
+}
+
+/// The most keys of one BatchGetItem (Amazon DynamoDB: BatchGetItem).
+const MAX_BATCH: usize = 100;
+
+/// How often keys that DynamoDB did not process are asked for again.
+const MAX_ROUNDS: u32 = 8;
+
+/// Items by key, strongly consistent; those that do not exist are left out.
+pub(crate) async fn get_many(
+    client: &Client,
+    table: &str,
+    keys: Vec<Key>,
+) -> Result<Vec<Item>, StoreError> {
+    let mut keys: Vec<Item> = keys.into_iter().map(Key::item).collect();
+    let mut found = Vec::new();
+    let mut rounds = 0;
+    while !keys.is_empty() {
+        let batch = keys.split_off(keys.len().saturating_sub(MAX_BATCH));
+        let request = KeysAndAttributes::builder()
+            .set_keys(Some(batch))
+            .consistent_read(true)
+            .build()
+            .map_err(|error| StoreError::Aws {
+                operation: "BatchGetItem",
+                reason: error.to_string(),
+            })?;
+        let output = client
+            .batch_get_item()
+            .request_items(table, request)
+            .send()
+            .await;
+        let output = output.map_err(StoreError::aws("BatchGetItem"))?;
+        let tables = output.responses.unwrap_or_default();
+        found.extend(tables.into_values().flatten());
+        let unprocessed = output.unprocessed_keys.unwrap_or_default();
+        let unprocessed: Vec<_> = unprocessed
+            .into_values()
+            .flat_map(|keys| keys.keys)
+            .collect();
+        rounds += u32::from(!unprocessed.is_empty());
+        if rounds > MAX_ROUNDS {
+            return Err(StoreError::Aws {
+                operation: "BatchGetItem",
+                reason: format!("keys were left unprocessed {MAX_ROUNDS} times"),
+            });
+        }
+        keys.extend(unprocessed);
     }
-    Ok(items)
+    Ok(found)
+}
+
+/// An item's sort key.
+pub(crate) fn sort_key(item: &Item) -> Result<&str, StoreError> {
+    let sk = item.get("sk").and_then(|sk| sk.as_s().ok());
+    sk.map(String::as_str).ok_or(StoreError::Attribute("sk"))
 }

@@ -1,0 +1,268 @@
+//! Messages and where they went: the messages of an endpoint, the endpoints of a message.
+
+use posthorn_domain::{
+    endpoint::{Endpoint, EndpointChannels, EndpointEventTypes},
+    id::{EndpointId, MessageId},
+    message::{Message, MessageOut},
+    name::{Channel, EventTypeName, Uid},
+    timestamp::{Timestamp, rfc3339},
+};
+use posthorn_runtime::now;
+use posthorn_store::{Page, Slice};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::routes;
+
+use crate::{
+    Api, Routes, State,
+    attempts::part,
+    extract::{Json, Query, TheEndpoint},
+    list::{ListOut, Order, Paging},
+    messages::{TheMessage, has_channel, range},
+    query::{EventTypes, StatusFilter, Time, yes},
+    refusal::Refusal,
+    status::{MessageStatus, Standing},
+};
+
+pub(crate) fn routes() -> Routes {
+    Routes::new()
+        .routes(routes!(attempted_messages))
+        .routes(routes!(attempted_destinations))
+}
+
+/// A time that may be absent.
+fn shown(time: Option<Timestamp>) -> Option<String> {
+    time.map(Timestamp::to_rfc3339)
+}
+
+/// `EndpointMessageOut` of the contract, and whether the message was left out.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct EndpointMessageOut {
+    #[serde(flatten)]
+    message: MessageOut,
+    /// 0 success, 1 pending, 2 fail, 3 sending.
+    #[schema(maximum = 3)]
+    status: u8,
+    status_text: MessageStatus,
+    /// Nothing was sent because the endpoint was disabled, or the payload gone.
+    skipped: bool,
+    #[schema(format = DateTime)]
+    next_attempt: Option<String>,
+}
+
+/// `MessageEndpointOut` of the contract, and whether the message was left out.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct MessageEndpointOut {
+    id: EndpointId,
+    uid: Option<Uid>,
+    url: String,
+    description: String,
+    #[schema(value_type = Option<Vec<EventTypeName>>)]
+    filter_types: Option<EndpointEventTypes>,
+    #[schema(value_type = Option<Vec<EventTypeName>>)]
+    event_types: Option<EndpointEventTypes>,
+    #[schema(value_type = Option<Vec<Channel>>)]
+    channels: Option<EndpointChannels>,
+    disabled: bool,
+    rate_limit: Option<u16>,
+    throttle_rate: Option<u16>,
+    version: u64,
+    #[serde(with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    #[serde(with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    updated_at: Timestamp,
+    /// 0 success, 1 pending, 2 fail, 3 sending.
+    #[schema(maximum = 3)]
+    status: u8,
+    status_text: MessageStatus,
+    /// Nothing was sent because the endpoint was disabled, or the payload gone.
+    skipped: bool,
+    #[schema(format = DateTime)]
+    next_attempt: Option<String>,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct MessagesQuery {
+    /// Items of the page.
+    #[param(minimum = 1, maximum = 250)]
+    limit: Option<usize>,
+    /// Where to go on: `iterator` or `prevIterator` of another page.
+    iterator: Option<String>,
+    /// Only messages with this channel.
+    channel: Option<Channel>,
+    /// 0 success, 1 pending, 2 fail, 3 sending.
+    #[param(value_type = Option<u8>, maximum = 3)]
+    status: Option<StatusFilter>,
+    /// Only messages that were created before then.
+    #[param(value_type = Option<String>, format = DateTime)]
+    before: Option<Time>,
+    /// Only messages that were created after then.
+    #[param(value_type = Option<String>, format = DateTime)]
+    after: Option<Time>,
+    /// Only these event types, separated by commas.
+    #[param(value_type = Option<Vec<EventTypeName>>, explode = false)]
+    event_types: Option<EventTypes>,
+    /// Whether to show payloads.
+    #[serde(default = "yes")]
+    #[param(default = true)]
+    with_content: bool,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct DestinationsQuery {
+    /// Items of the page.
+    #[param(minimum = 1, maximum = 250)]
+    limit: Option<usize>,
+    /// Where to go on: `iterator` or `prevIterator` of another page.
+    iterator: Option<String>,
+}
+
+/// Lists the messages that were meant for or sent to an endpoint, newest first, and how each stands
+/// there: pending, sending, success or fail, and when it is tried next.
+#[utoipa::path(get, path = "/api/v1/app/{app_id}/endpoint/{endpoint_id}/msg", operation_id = "v1.message-attempt.list-attempted-messages", tag = "Message Attempt",
+    params(("app_id" = String, Path), ("endpoint_id" = String, Path), MessagesQuery), responses((status = 200, body = ListOut<EndpointMessageOut>)))]
+pub(crate) async fn attempted_messages(
+    api: State,
+    found: TheEndpoint,
+    Query(query): Query<MessagesQuery>,
+) -> Result<Json<ListOut<EndpointMessageOut>>, Refusal> {
+    let (limit, iterator) = (query.limit, query.iterator.clone());
+    let plan = Paging {
+        limit,
+        iterator,
+        order: None,
+    }
+    .plan::<MessageId>(Order::Descending)?;
+    Ok(Json(
+        plan.fill(|page| slice(&api, &found, &query, page)).await?,
+    ))
+}
+
+async fn slice(
+    api: &Api,
+    found: &TheEndpoint,
+    query: &MessagesQuery,
+    page: Page,
+) -> Result<Slice<EndpointMessageOut>, Refusal> {
+    let (application, endpoint) = (&found.owner.application, &found.endpoint.id);
+    let range = range(
+        query.after.map(|time| time.0),
+        query.before.map(|time| time.0),
+    );
+    let slice = api
+        .messages()
+        .list(&application.id, application.shards, range, &page)
+        .await?;
+    let messages = slice.items.iter().map(|(_, message)| message);
+    let admitted: Vec<_> = messages.filter(|message| query.admits(message)).collect();
+    let keys: Vec<_> = admitted
+        .iter()
+        .map(|message| (endpoint, &message.id))
+        .collect();
+    let deliveries = api.deliveries.get_many(keys, application.shards).await?;
+    let shown = admitted.iter().filter_map(|message| {
+        let delivery = deliveries.get(&(endpoint.clone(), message.id.clone()));
+        let standing = Standing::of(message, endpoint, delivery)?;
+        Some((message.id.to_string(), query.show(message, standing)?))
+    });
+    Ok(Slice {
+        items: shown.collect(),
+        next: slice.next.clone(),
+    })
+}
+
+impl MessagesQuery {
+    fn admits(&self, message: &Message) -> bool {
+        !message.is_expired(now())
+            && self
+                .channel
+                .as_ref()
+                .is_none_or(|channel| has_channel(message, channel))
+            && self
+                .event_types
+                .as_ref()
+                .is_none_or(|types| types.admits(&message.event_type))
+            && self
+                .before
+                .is_none_or(|before| message.created_at < before.0)
+            && self.after.is_none_or(|after| message.created_at > after.0)
+    }
+
+    fn show(&self, message: &Message, standing: Standing) -> Option<EndpointMessageOut> {
+        let Standing {
+            status,
+            skipped,
+            next_attempt,
+        } = standing;
+        let wanted = self.status.is_none_or(|wanted| wanted.0 == status.number());
+        wanted.then(|| EndpointMessageOut {
+            message: message.to_out(self.with_content),
+            status: status.number(),
+            status_text: status,
+            skipped,
+            next_attempt: shown(next_attempt),
+        })
+    }
+}
+
+/// Lists the endpoints that a message was meant for or sent to, by id, and how it stands at each.
+#[utoipa::path(get, path = "/api/v1/app/{app_id}/msg/{msg_id}/endpoint", operation_id = "v1.message-attempt.list-attempted-destinations", tag = "Message Attempt",
+    params(("app_id" = String, Path), ("msg_id" = String, Path), DestinationsQuery), responses((status = 200, body = ListOut<MessageEndpointOut>)))]
+pub(crate) async fn attempted_destinations(
+    api: State,
+    found: TheMessage,
+    Query(query): Query<DestinationsQuery>,
+) -> Result<Json<ListOut<MessageEndpointOut>>, Refusal> {
+    let DestinationsQuery { limit, iterator } = query;
+    let plan = Paging {
+        limit,
+        iterator,
+        order: None,
+    }
+    .plan::<EndpointId>(Order::Ascending)?;
+    let TheMessage { owner, message } = &found;
+    let application = &owner.application;
+    let all = api
+        .config()
+        .application_with_endpoints(owner.organization(), &application.id);
+    let endpoints = all
+        .await?
+        .map(|(_, endpoints)| endpoints)
+        .unwrap_or_default();
+    let keys = endpoints.iter().map(|endpoint| (&endpoint.id, &message.id));
+    let deliveries = api.deliveries.get_many(keys, application.shards).await?;
+    let shown = endpoints.into_iter().filter_map(|endpoint| {
+        let delivery = deliveries.get(&(endpoint.id.clone(), message.id.clone()));
+        let standing = Standing::of(message, &endpoint.id, delivery)?;
+        Some((endpoint.id.to_string(), destination(endpoint, standing)))
+    });
+    Ok(Json(plan.respond(part(&plan.page, shown.collect()))))
+}
+
+fn destination(endpoint: Endpoint, standing: Standing) -> MessageEndpointOut {
+    MessageEndpointOut {
+        id: endpoint.id,
+        uid: endpoint.uid,
+        url: endpoint.url,
+        description: endpoint.description,
+        filter_types: endpoint.event_types.clone(),
+        event_types: endpoint.event_types,
+        channels: endpoint.channels,
+        disabled: endpoint.disabled,
+        rate_limit: endpoint.throttle_rate,
+        throttle_rate: endpoint.throttle_rate,
+        version: endpoint.revision,
+        created_at: endpoint.created_at,
+        updated_at: endpoint.updated_at,
+        status: standing.status.number(),
+        status_text: standing.status,
+        skipped: standing.skipped,
+        next_attempt: shown(standing.next_attempt),
+    }
+}

@@ -1,0 +1,105 @@
+//! Headers that an endpoint's attempts carry besides their own.
+
+use std::collections::BTreeMap;
+
+use axum::http::StatusCode;
+use posthorn_domain::{
+    endpoint::Endpoint,
+    error::FieldError,
+    headers::{CustomHeaders, HeaderChanges},
+};
+use posthorn_runtime::now;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::routes;
+
+use crate::{
+    Api, Routes, State,
+    endpoints::store,
+    extract::{Json, TheEndpoint},
+    refusal::Refusal,
+};
+
+pub(crate) fn routes() -> Routes {
+    Routes::new().routes(routes!(get, update, patch))
+}
+
+/// `EndpointHeadersIn` of the contract.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(crate) struct EndpointHeadersIn {
+    headers: CustomHeaders,
+}
+
+/// `EndpointHeadersPatchIn` of the contract, and the list of names that newer clients send instead
+/// of nulls.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct EndpointHeadersPatchIn {
+    headers: HeaderChanges,
+    #[serde(default)]
+    delete_headers: Vec<String>,
+}
+
+/// `EndpointHeadersOut` of the contract.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct EndpointHeadersOut {
+    headers: BTreeMap<String, String>,
+    /// Names of headers whose values are not shown.
+    sensitive: Vec<String>,
+}
+
+/// Reads an endpoint's headers; values that may be credentials are left out.
+#[utoipa::path(get, path = "/api/v1/app/{app_id}/endpoint/{endpoint_id}/headers", operation_id = "v1.endpoint.get-headers", tag = "Endpoint",
+    params(("app_id" = String, Path), ("endpoint_id" = String, Path)), responses((status = 200, body = EndpointHeadersOut)))]
+pub(crate) async fn get(found: TheEndpoint) -> Json<EndpointHeadersOut> {
+    let (shown, sensitive) = found.endpoint.headers.redacted();
+    let shown = shown
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    Json(EndpointHeadersOut {
+        headers: shown.collect(),
+        sensitive: sensitive.into_iter().map(str::to_owned).collect(),
+    })
+}
+
+/// Sets an endpoint's headers, all of them.
+#[utoipa::path(put, path = "/api/v1/app/{app_id}/endpoint/{endpoint_id}/headers", operation_id = "v1.endpoint.update-headers", tag = "Endpoint",
+    params(("app_id" = String, Path), ("endpoint_id" = String, Path)), request_body = EndpointHeadersIn, responses((status = 204)))]
+pub(crate) async fn update(
+    api: State,
+    found: TheEndpoint,
+    Json(body): Json<EndpointHeadersIn>,
+) -> Result<StatusCode, Refusal> {
+    set(&api, &found, body.headers).await
+}
+
+/// Sets single headers; null removes one.
+#[utoipa::path(patch, path = "/api/v1/app/{app_id}/endpoint/{endpoint_id}/headers", operation_id = "v1.endpoint.patch-headers", tag = "Endpoint",
+    params(("app_id" = String, Path), ("endpoint_id" = String, Path)), request_body = EndpointHeadersPatchIn, responses((status = 204)))]
+pub(crate) async fn patch(
+    api: State,
+    found: TheEndpoint,
+    Json(body): Json<EndpointHeadersPatchIn>,
+) -> Result<StatusCode, Refusal> {
+    let mut changes = body.headers;
+    changes.extend(body.delete_headers.into_iter().map(|name| (name, None)));
+    let headers = found.endpoint.headers.change(changes);
+    let headers = headers.map_err(|error| FieldError::body("headers", error.to_string()))?;
+    set(&api, &found, headers).await
+}
+
+async fn set(
+    api: &Api,
+    found: &TheEndpoint,
+    headers: CustomHeaders,
+) -> Result<StatusCode, Refusal> {
+    let before = &found.endpoint;
+    let after = Endpoint {
+        headers,
+        revision: before.revision + 1,
+        updated_at: now(),
+        ..before.clone()
+    };
+    store(api, &found.owner, before, after).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,216 @@
+//! Sending again: one message, all that failed, all that were never sent; and an example.
+
+use std::collections::HashMap;
+
+use axum::http::StatusCode;
+use posthorn_domain::{
+    error::{ApiError, FieldError},
+    filter::Destination,
+    id::{JobId, MessageId},
+    job::{Job, JobKind, JobStatus, MAX_LOOK_BACK},
+    message::{Message, MessageOut, Payload, RetentionDays},
+    name::EventTypeName,
+    timestamp::Timestamp,
+};
+use posthorn_publish::task;
+use posthorn_queue::{JobTask, Task};
+use posthorn_runtime::{entropy, now};
+use serde::Deserialize;
+use utoipa::ToSchema;
+use utoipa_axum::routes;
+
+use crate::{
+    Api, Routes, State,
+    background_tasks::RecoverOut,
+    extract::{Json, TheEndpoint},
+    messages::TheMessage,
+    query::Time,
+    refusal::Refusal,
+};
+
+pub(crate) fn routes() -> Routes {
+    Routes::new()
+        .routes(routes!(recover))
+        .routes(routes!(replay_missing))
+        .routes(routes!(resend))
+        .routes(routes!(send_example))
+}
+
+/// `RecoverIn` of the contract.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(crate) struct RecoverIn {
+    /// Only messages that were created from then on; at most 14 days ago.
+    #[schema(value_type = String, format = DateTime)]
+    since: Time,
+    /// Only messages that were created before then; now when absent.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    until: Option<Time>,
+}
+
+/// `EventExampleIn` of the contract.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct EventExampleIn {
+    /// The event type whose schema has the example.
+    event_type: EventTypeName,
+}
+
+/// `EmptyResponse` of the contract.
+type Empty = HashMap<String, String>;
+
+/// Sends all messages again that failed or were skipped since a point in time, once each.
+#[utoipa::path(post, path = "/api/v1/app/{app_id}/endpoint/{endpoint_id}/recover", operation_id = "v1.endpoint.recover", tag = "Endpoint",
+    params(("app_id" = String, Path), ("endpoint_id" = String, Path)), request_body = RecoverIn, responses((status = 202, body = RecoverOut)))]
+pub(crate) async fn recover(
+    api: State,
+    found: TheEndpoint,
+    Json(body): Json<RecoverIn>,
+) -> Result<(StatusCode, Json<RecoverOut>), Refusal> {
+    start(&api, &found, JobKind::Recover, body).await
+}
+
+/// Sends all messages since a point in time that match the endpoint and were never sent to it.
+#[utoipa::path(post, path = "/api/v1/app/{app_id}/endpoint/{endpoint_id}/replay-missing", operation_id = "v1.endpoint.replay-missing", tag = "Endpoint",
+    params(("app_id" = String, Path), ("endpoint_id" = String, Path)), request_body = RecoverIn, responses((status = 202, body = RecoverOut)))]
+pub(crate) async fn replay_missing(
+    api: State,
+    found: TheEndpoint,
+    Json(body): Json<RecoverIn>,
+) -> Result<(StatusCode, Json<RecoverOut>), Refusal> {
+    start(&api, &found, JobKind::ReplayMissing, body).await
+}
+
+/// Stores a job and queues its first step. A job whose step was not queued does nothing, and its
+/// caller got no answer.
+async fn start(
+    api: &Api,
+    found: &TheEndpoint,
+    kind: JobKind,
+    body: RecoverIn,
+) -> Result<(StatusCode, Json<RecoverOut>), Refusal> {
+    let now = now();
+    let (since, until) = body.check(now)?;
+    found.require_enabled()?;
+    let job = Job {
+        id: JobId::new(now, entropy()),
+        kind,
+        application: found.owner.application.id.clone(),
+        endpoint: found.endpoint.id.clone(),
+        since,
+        until,
+        status: JobStatus::Running,
+        cursor: None,
+        steps: 0,
+        seen: 0,
+        queued: 0,
+        updated_at: now,
+    };
+    let organization = found.owner.organization();
+    api.config().create_job(organization, &job).await?;
+    let task = JobTask {
+        organization: organization.clone(),
+        endpoint: job.endpoint.clone(),
+        job: job.id.clone(),
+    };
+    api.queue().send_job(&task).await?;
+    Ok((StatusCode::ACCEPTED, Json(job.into())))
+}
+
+impl RecoverIn {
+    fn check(&self, now: Timestamp) -> Result<(Timestamp, Timestamp), FieldError> {
+        let since = self.since.0;
+        let until = self.until.map_or(now, |until| until.0).min(now);
+        if now.since(since) > MAX_LOOK_BACK {
+            return Err(FieldError::body("since", "must be at most 14 days ago"));
+        }
+        if until < since {
+            let field = if since > now { "since" } else { "until" };
+            return Err(FieldError::body(
+                field,
+                "`since` must lie before `until` and now",
+            ));
+        }
+        Ok((since, until))
+    }
+}
+
+/// Sends a message to an endpoint again, once, whatever became of it before.
+#[utoipa::path(post, path = "/api/v1/app/{app_id}/msg/{msg_id}/endpoint/{endpoint_id}/resend", operation_id = "v1.message-attempt.resend", tag = "Message Attempt",
+    params(("app_id" = String, Path), ("msg_id" = String, Path), ("endpoint_id" = String, Path)), responses((status = 202, body = HashMap<String, String>)))]
+pub(crate) async fn resend(
+    api: State,
+    found: TheMessage,
+    to: TheEndpoint,
+) -> Result<(StatusCode, Json<Empty>), Refusal> {
+    to.require_enabled()?;
+    let TheMessage { owner, message } = found;
+    if message.payload.is_none() {
+        return Err(ApiError::Conflict("the message's payload was expunged".to_owned()).into());
+    }
+    let endpoint = &to.endpoint;
+    let first = task(
+        owner.organization(),
+        &owner.application,
+        &endpoint.id,
+        endpoint.revision,
+        &message,
+    );
+    let job = JobId::new(now(), entropy());
+    let manual = Task {
+        manual: Some(job),
+        payload: None,
+        ..first
+    };
+    api.queue().send_all([&manual]).await?;
+    Ok((StatusCode::ACCEPTED, Json(Empty::new())))
+}
+
+/// Sends the example of an event type's schema to an endpoint, whatever it filters on.
+#[utoipa::path(post, path = "/api/v1/app/{app_id}/endpoint/{endpoint_id}/send-example", operation_id = "v1.endpoint.send-example", tag = "Endpoint",
+    params(("app_id" = String, Path), ("endpoint_id" = String, Path)), request_body = EventExampleIn, responses((status = 200, body = MessageOut)))]
+pub(crate) async fn send_example(
+    api: State,
+    to: TheEndpoint,
+    Json(body): Json<EventExampleIn>,
+) -> Result<Json<MessageOut>, Refusal> {
+    to.require_enabled()?;
+    let TheEndpoint { owner, endpoint } = to;
+    let found = api
+        .config()
+        .event_type(owner.organization(), &body.event_type)
+        .await?;
+    let found = found.filter(|found| owner.scope.sees(found.feature_flag.as_ref()));
+    let event_type = found.ok_or(ApiError::NotFound("event type"))?;
+    let example = event_type
+        .example()
+        .and_then(|text| Payload::from_text(text).ok());
+    let without = || {
+        FieldError::body(
+            "eventType",
+            "has no schema with an example that is an object",
+        )
+    };
+    let payload = example.ok_or_else(without)?;
+    let now = now();
+    let message = Message {
+        id: MessageId::new(now, entropy()),
+        event_type: event_type.name,
+        event_id: None,
+        channels: None,
+        tags: None,
+        payload: Some(payload),
+        destinations: vec![Destination {
+            endpoint: endpoint.id.clone(),
+            skipped: None,
+        }],
+        created_at: now,
+        expires_at: RetentionDays::default().end(now),
+    };
+    let endpoints = [endpoint];
+    let organization = owner.organization();
+    let sent = api
+        .publisher
+        .publish(organization, &owner.application, &endpoints, message)
+        .await?;
+    Ok(Json(sent.to_out(true)))
+}

@@ -1,0 +1,55 @@
+//! Fields of a PATCH body: absent, null and a value are three different things.
+
+use serde::{Deserialize, Deserializer};
+
+/// What a PATCH does to a field. For a field that may be empty, `Change<Option<T>>` tells null
+/// (empty it) from absent (keep it); for any other field null is an error.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Change<T> {
+    /// The field is absent: it stays as it is.
+    #[default]
+    Keep,
+    /// The field is there.
+    Set(T),
+}
+
+impl<T> Change<T> {
+    /// The value after the change.
+    pub fn over(self, before: T) -> T {
+        match self {
+            Self::Keep => before,
+            Self::Set(value) => value,
+        }
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Change<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        T::deserialize(from).map(Self::Set)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::form::parse_body;
+
+    #[derive(Debug, Default, PartialEq, Deserialize)]
+    #[serde(default)]
+    struct Patch {
+        name: Change<String>,
+        uid: Change<Option<String>>,
+    }
+
+    #[test]
+    fn absent_null_and_value_are_told_apart() {
+        let patch = |body: &str| parse_body::<Patch>(body.as_bytes());
+        assert_eq!(patch("{}").unwrap(), Patch::default());
+        assert_eq!(patch(r#"{"uid":null}"#).unwrap().uid, Change::Set(None));
+        let both = patch(r#"{"uid":"a","name":"b"}"#).unwrap();
+        assert_eq!(both.uid.over(None), Some("a".to_owned()));
+        assert_eq!(both.name.over("before".to_owned()), "b");
+        let error = patch(r#"{"name":null}"#).unwrap_err();
+        assert_eq!(error.loc, ["body", "name"], "this field is never empty");
+    }
+}

@@ -1,0 +1,250 @@
+//! Jobs over many messages of an endpoint: sending again what failed, or what was never sent.
+//!
+//! A job walks through the application's messages between two points in time. It is a record and a
+//! task on the queue that says "go on"; each step looks at a page of messages, queues what
+//! [`Job::selects`], and moves the record's cursor. A step that is repeated, after a crash or by a
+//! second copy of its task, queues the same attempts under the same job id, and a delivery makes one
+//! attempt per job ([`crate::delivery::Ask::Manual`]): nothing is lost and nothing doubled.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::{
+    delivery::{Delivery, Status},
+    endpoint::Endpoint,
+    filter::matches,
+    id::{ApplicationId, EndpointId, JobId, MessageId},
+    message::Message,
+    timestamp::Timestamp,
+};
+
+/// How far back a job may begin.
+pub const MAX_LOOK_BACK: Duration = Duration::from_secs(14 * 86_400);
+
+/// How long a job's record is kept.
+pub const JOB_LIFETIME: Duration = Duration::from_secs(30 * 86_400);
+
+/// What a job sends again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub enum JobKind {
+    /// Messages whose delivery failed, or was skipped.
+    #[serde(rename = "endpoint.recover")]
+    Recover,
+    /// Messages that match the endpoint and were never sent to it.
+    #[serde(rename = "endpoint.replay")]
+    ReplayMissing,
+}
+
+/// Whether a job still works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum JobStatus {
+    /// It does.
+    Running,
+    /// It reached the end of its range, or its endpoint was deleted.
+    Finished,
+}
+
+/// A job, as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// Its id.
+    pub id: JobId,
+    /// What it sends.
+    pub kind: JobKind,
+    /// Whose messages.
+    pub application: ApplicationId,
+    /// Where to.
+    pub endpoint: EndpointId,
+    /// Only messages from then on,
+    pub since: Timestamp,
+    /// and before then.
+    pub until: Timestamp,
+    /// Whether it still works.
+    pub status: JobStatus,
+    /// The last message that it looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<MessageId>,
+    /// Steps made: the version that a step is conditional on.
+    pub steps: u64,
+    /// Messages that it looked at.
+    pub seen: u64,
+    /// Messages that it queued.
+    pub queued: u64,
+    /// When it last moved.
+    pub updated_at: Timestamp,
+}
+
+/// How a job sends a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Selected {
+    /// As its first attempt: a second one of the same number does nothing.
+    First,
+    /// As an extra attempt for this job.
+    Manual,
+}
+
+impl Job {
+    /// Whether and how a message is sent again.
+    pub fn selects(
+        &self,
+        endpoint: &Endpoint,
+        message: &Message,
+        delivery: Option<&Delivery>,
+    ) -> Option<Selected> {
+        let destination = message.destination(&endpoint.id);
+        message.payload.as_ref()?;
+        match (self.kind, delivery) {
+            (JobKind::Recover, Some(delivery)) => {
+                let failed = matches!(delivery.status, Status::Fail | Status::Skipped);
+                failed.then_some(Selected::Manual)
+            }
+            // The endpoint was disabled when the message came, so nothing was queued.
+            (JobKind::Recover, None) => destination?.skipped.map(|_| Selected::First),
+            (JobKind::ReplayMissing, Some(_)) => None,
+            (JobKind::ReplayMissing, None) => {
+                let channels = message.channels.as_ref();
+                let wanted =
+                    destination.is_some() || matches(endpoint, &message.event_type, channels);
+                wanted.then_some(Selected::First)
+            }
+        }
+    }
+
+    /// The job after a step that looked at `seen` messages up to `cursor` and queued `queued`.
+    pub fn step(
+        self,
+        cursor: Option<MessageId>,
+        seen: usize,
+        queued: usize,
+        is_end: bool,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            status: if is_end {
+                JobStatus::Finished
+            } else {
+                JobStatus::Running
+            },
+            cursor: cursor.or(self.cursor),
+            steps: self.steps + 1,
+            seen: self.seen + seen as u64,
+            queued: self.queued + queued as u64,
+            updated_at: now,
+            ..self
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        attempt::{Attempt, Outcome},
+        delivery::{Ask, record, skip},
+        endpoint::tests::{NOW, endpoint},
+        filter::destinations,
+        id::AttemptId,
+        message::Payload,
+    };
+
+    fn job(kind: JobKind) -> Job {
+        Job {
+            id: JobId::new(NOW, [1; 15]),
+            kind,
+            application: ApplicationId::new(NOW, [1; 15]),
+            endpoint: endpoint().id,
+            since: NOW,
+            until: NOW,
+            status: JobStatus::Running,
+            cursor: None,
+            steps: 0,
+            seen: 0,
+            queued: 0,
+            updated_at: NOW,
+        }
+    }
+
+    fn message(endpoints: &[Endpoint]) -> Message {
+        let event_type = "a".to_owned().try_into().unwrap();
+        Message {
+            id: MessageId::new(NOW, [1; 15]),
+            destinations: destinations(endpoints, &event_type, None),
+            event_type,
+            event_id: None,
+            channels: None,
+            tags: None,
+            payload: Payload::from_text("{}".to_owned()).ok(),
+            created_at: NOW,
+            expires_at: NOW,
+        }
+    }
+
+    fn delivery(status: u16) -> Delivery {
+        let body = Vec::new();
+        let outcome = Outcome::Response { status, body };
+        let id = AttemptId::new(NOW, [1; 15]);
+        let attempt = Attempt::record(id, String::new(), NOW, NOW, &outcome);
+        let event_type = "a".to_owned().try_into().unwrap();
+        let schedule = "".parse().unwrap();
+        record(
+            None,
+            &event_type,
+            Ask::Scheduled(0),
+            attempt,
+            &schedule,
+            NOW,
+            0.5,
+        )
+        .0
+    }
+
+    #[test]
+    fn recover_takes_what_failed_or_was_skipped() {
+        let (job, endpoint) = (job(JobKind::Recover), endpoint());
+        let sent = message(std::slice::from_ref(&endpoint));
+        let selects = |delivery: Option<Delivery>| job.selects(&endpoint, &sent, delivery.as_ref());
+        assert_eq!(selects(Some(delivery(500))), Some(Selected::Manual));
+        assert_eq!(selects(Some(delivery(200))), None);
+        assert_eq!(selects(None), None, "pending");
+        let skipped = skip(None, &sent.event_type);
+        assert_eq!(selects(Some(skipped)), Some(Selected::Manual));
+        let disabled = Endpoint {
+            disabled: true,
+            ..endpoint.clone()
+        };
+        let left_out = message(&[disabled]);
+        assert_eq!(
+            job.selects(&endpoint, &left_out, None),
+            Some(Selected::First)
+        );
+        let expunged = Message {
+            payload: None,
+            ..sent.clone()
+        };
+        assert_eq!(
+            job.selects(&endpoint, &expunged, Some(&delivery(500))),
+            None
+        );
+    }
+
+    #[test]
+    fn replay_takes_what_was_never_sent() {
+        let (job, endpoint) = (job(JobKind::ReplayMissing), endpoint());
+        let before = message(&[]);
+        assert_eq!(job.selects(&endpoint, &before, None), Some(Selected::First));
+        assert_eq!(job.selects(&endpoint, &before, Some(&delivery(500))), None);
+        let types = serde_json::from_str(r#"["b"]"#).unwrap();
+        let other = Endpoint {
+            event_types: Some(types),
+            ..endpoint
+        };
+        assert_eq!(
+            job.selects(&other, &before, None),
+            None,
+            "it does not want this type"
+        );
+    }
+}

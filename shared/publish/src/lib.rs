@@ -1,0 +1,167 @@
+//! Publishing: remember a message and queue one task per destination.
+//!
+//! Ingest publishes what producers post, the api function publishes examples, and operational
+//! events of all functions ([`posthorn_domain::operational`]) are published to the organization's
+//! built-in application.
+
+use std::collections::HashMap;
+
+use posthorn_domain::{
+    application::Application,
+    endpoint::Endpoint,
+    filter::destinations,
+    id::{EndpointId, OrganizationId},
+    message::{Message, Payload, RetentionDays},
+    operational::OperationalEvent,
+    timestamp::Timestamp,
+};
+use posthorn_queue::{DeliveriesQueue, QueueError, Task};
+use posthorn_store::{ConfigTable, MessagesTable, Put, StoreError};
+
+/// Stores messages and queues their tasks.
+#[derive(Clone, Debug)]
+pub struct Publisher {
+    /// The built-in application and its endpoints.
+    pub config: ConfigTable,
+    /// Messages.
+    pub messages: MessagesTable,
+    /// Tasks.
+    pub queue: DeliveriesQueue,
+}
+
+/// A message was not published, or not to all its destinations.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// It could not be stored.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Its tasks could not be queued.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    /// An event could not be written as JSON.
+    #[error("an event could not be written: {0}")]
+    Event(#[from] serde_json::Error),
+}
+
+impl Publisher {
+    /// Stores a message and queues its tasks. A message of that id that an earlier try stored stays
+    /// as it is, and its tasks are queued again.
+    ///
+    /// # Errors
+    /// [`PublishError`]; repeating the call completes what was begun.
+    pub async fn publish(
+        &self,
+        organization: &OrganizationId,
+        application: &Application,
+        endpoints: &[Endpoint],
+        message: Message,
+    ) -> Result<Message, PublishError> {
+        let Application { id, shards, .. } = application;
+        let message = match self.messages.put(id, *shards, &message).await? {
+            Put::New => message,
+            Put::Existed(stored) => *stored,
+        };
+        let tasks = tasks(organization, application, endpoints, &message);
+        self.queue.send_all(&tasks).await?;
+        Ok(message)
+    }
+
+    /// Tells operators. `cause` and `at` say which happening it is: the same one again is the same
+    /// message. Costs one Query when nobody subscribed.
+    ///
+    /// # Errors
+    /// [`PublishError`].
+    pub async fn tell(
+        &self,
+        organization: &OrganizationId,
+        event: &OperationalEvent,
+        at: Timestamp,
+        cause: &str,
+    ) -> Result<(), PublishError> {
+        let id = Application::operational(organization).id;
+        let found = self
+            .config
+            .application_with_endpoints(organization, &id)
+            .await?;
+        let Some((application, endpoints)) = found else {
+            return Ok(());
+        };
+        let Ok(event_type) = event.event_type().to_owned().try_into() else {
+            return Ok(());
+        };
+        let destinations = destinations(&endpoints, &event_type, None);
+        if destinations.is_empty() {
+            return Ok(());
+        }
+        let message = Message {
+            id: event.message_id(at, cause),
+            destinations,
+            event_type,
+            event_id: None,
+            channels: None,
+            tags: None,
+            payload: Some(Payload::from_text(serde_json::to_string(event)?)?),
+            created_at: at,
+            expires_at: RetentionDays::default().end(at),
+        };
+        self.publish(organization, &application, &endpoints, message)
+            .await?;
+        Ok(())
+    }
+}
+
+/// One task for each destination that is not skipped.
+fn tasks(
+    organization: &OrganizationId,
+    application: &Application,
+    endpoints: &[Endpoint],
+    message: &Message,
+) -> Vec<Task> {
+    let revisions: HashMap<&EndpointId, u64> = endpoints
+        .iter()
+        .map(|endpoint| (&endpoint.id, endpoint.revision))
+        .collect();
+    let wanted = message
+        .destinations
+        .iter()
+        .filter(|destination| destination.skipped.is_none());
+    wanted
+        .map(|destination| {
+            let revision = revisions.get(&destination.endpoint).copied().unwrap_or(0);
+            task(
+                organization,
+                application,
+                &destination.endpoint,
+                revision,
+                message,
+            )
+        })
+        .collect()
+}
+
+/// The task of a message's first attempt at an endpoint. Small payloads travel along.
+pub fn task(
+    organization: &OrganizationId,
+    application: &Application,
+    endpoint: &EndpointId,
+    revision: u64,
+    message: &Message,
+) -> Task {
+    let task = Task {
+        organization: organization.clone(),
+        application: application.id.clone(),
+        endpoint: endpoint.clone(),
+        revision,
+        message: message.id.clone(),
+        event_type: message.event_type.clone(),
+        shards: application.shards,
+        attempt: 0,
+        expires_at: message.expires_at,
+        manual: None,
+        payload: None,
+    };
+    match &message.payload {
+        Some(payload) => task.with_payload(payload),
+        None => task,
+    }
+}

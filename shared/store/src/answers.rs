@@ -1,0 +1,113 @@
+//! What requests with an `idempotency-key` were answered, in the config table.
+//!
+//! A key is reserved before its request is carried out and gets the answer afterwards, so the same
+//! request again gets the same answer instead of a second effect. Messages have guards of their own
+//! in the messages table (see [`crate::Guard`]).
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
+use posthorn_domain::{id::OrganizationId, timestamp::Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ConfigTable, StoreError,
+    guards::take_existing,
+    item::{Item, Key, entity, n, ttl},
+};
+
+/// How long an answer is kept.
+const KEPT: Duration = Duration::from_secs(24 * 3600);
+
+/// A request that has no answer after this time ended without one: longer than the api function's
+/// time-out.
+const ABANDONED: Duration = Duration::from_secs(30);
+
+/// A request and what it was answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// A hash of the request, to tell a repetition from another request.
+    pub request_hash: String,
+    /// The HTTP status code; 0 while the request is carried out.
+    pub status: u16,
+    /// The response body.
+    pub body: String,
+    /// When the request arrived.
+    pub started_at: Timestamp,
+}
+
+fn item(organization: &OrganizationId, key: &str, answer: &Answer) -> Result<Item, StoreError> {
+    let mut item = row(organization, key).with(answer)?;
+    item.extend([ttl(answer.started_at.plus(KEPT))]);
+    Ok(item)
+}
+
+fn row(organization: &OrganizationId, key: &str) -> Key {
+    Key::new(format!("{organization}#key#{key}"), "key")
+}
+
+impl ConfigTable {
+    /// Reserves a key (a hash: callers choose any text). `Some` is what an earlier request left.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn reserve_answer(
+        &self,
+        organization: &OrganizationId,
+        key: &str,
+        answer: &Answer,
+    ) -> Result<Option<Answer>, StoreError> {
+        let abandoned = answer.started_at.as_millis() - ABANDONED.as_millis() as i64;
+        let result = self
+            .client
+            .put_item()
+            .table_name(&self.name)
+            .set_item(Some(item(organization, key, answer)?))
+            .condition_expression(
+                "attribute_not_exists(pk) OR #ttl <= :now OR (#status = :none AND started_at < :abandoned)",
+            )
+            .expression_attribute_names("#ttl", "ttl")
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_values(":now", n(answer.started_at.as_seconds()))
+            .expression_attribute_values(":none", n(0))
+            .expression_attribute_values(":abandoned", n(abandoned))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        match result {
+            Ok(_) => Ok(None),
+            Err(error) => match take_existing(&error) {
+                Some(existing) => entity(existing).map(Some),
+                None => Err(StoreError::aws("PutItem")(error)),
+            },
+        }
+    }
+
+    /// Keeps an answer.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn keep_answer(
+        &self,
+        organization: &OrganizationId,
+        key: &str,
+        answer: &Answer,
+    ) -> Result<(), StoreError> {
+        self.put(item(organization, key, answer)?).await
+    }
+
+    /// Gives a key back: its request had no effect.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn release_answer(
+        &self,
+        organization: &OrganizationId,
+        key: &str,
+    ) -> Result<(), StoreError> {
+        let delete = self.client.delete_item().table_name(&self.name);
+        let key = row(organization, key).item();
+        let delete = delete.set_key(Some(key)).send().await;
+        delete.map(|_| ()).map_err(StoreError::aws("DeleteItem"))
+    }
+}

@@ -1,0 +1,76 @@
+//! Jobs over many messages, in the config table.
+
+use posthorn_domain::{
+    id::{JobId, OrganizationId},
+    job::{JOB_LIFETIME, Job},
+};
+
+use crate::{
+    ConfigTable, Consistency, Page, Range, Slice, StoreError, Written,
+    item::{Item, Key, entity, ttl},
+};
+
+fn pk(organization: &OrganizationId) -> String {
+    format!("{organization}#jobs")
+}
+
+fn item(organization: &OrganizationId, job: &Job) -> Result<Item, StoreError> {
+    let mut item = Key::new(pk(organization), job.id.as_str()).with(job)?;
+    item.extend([ttl(job.updated_at.plus(JOB_LIFETIME))]);
+    Ok(item)
+}
+
+impl ConfigTable {
+    /// A job.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn job(
+        &self,
+        organization: &OrganizationId,
+        id: &JobId,
+    ) -> Result<Option<Job>, StoreError> {
+        let key = Key::new(pk(organization), id.as_str());
+        let item = self.get(key, Consistency::Strong).await?;
+        item.map(entity).transpose()
+    }
+
+    /// Jobs in the order they were created. The page's `after` is a job's id.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn jobs(
+        &self,
+        organization: &OrganizationId,
+        page: &Page,
+    ) -> Result<Slice<Job>, StoreError> {
+        self.slice(pk(organization), Range::prefix(JobId::PREFIX), page)
+            .await
+    }
+
+    /// Stores a new job.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn create_job(
+        &self,
+        organization: &OrganizationId,
+        job: &Job,
+    ) -> Result<(), StoreError> {
+        self.put(item(organization, job)?).await
+    }
+
+    /// Stores a job after a step; a conflict means that another copy of its task made the step.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn step_job(
+        &self,
+        organization: &OrganizationId,
+        after: &Job,
+    ) -> Result<Written, StoreError> {
+        let before = after.steps.saturating_sub(1);
+        let put = self.put_over(item(organization, after)?, "steps", before)?;
+        self.transact(vec![put]).await
+    }
+}
