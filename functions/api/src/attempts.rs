@@ -222,10 +222,11 @@ async fn deliveries_from(
 ) -> Result<Slice<Delivery>, Refusal> {
     let before = |key: &String| {
         let message = message_part(key);
-        if page.ascending {
-            message[..message.len() - 1].to_owned()
-        } else {
-            format!("{message}~")
+        match key[message.len()..].trim_start_matches('.') {
+            // Behind all attempts of the message.
+            "" | "~" => message.to_owned(),
+            _ if page.ascending => message[..message.len() - 1].to_owned(),
+            _ => format!("{message}~"),
         }
     };
     let page = Page {
