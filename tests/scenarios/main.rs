@@ -5,6 +5,7 @@
 mod authentication;
 mod bad_input;
 mod budget;
+mod contract;
 mod crash;
 mod delivery;
 mod filters;

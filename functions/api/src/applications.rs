@@ -132,14 +132,14 @@ pub(crate) async fn list(
 
 /// Reads an application.
 #[utoipa::path(get, path = "/api/v1/app/{app_id}", operation_id = "v1.application.get", tag = "Application",
-    params(("app_id" = String, Path)), responses((status = 200, body = ApplicationOut)))]
+    params(("app_id" = Uid, Path)), responses((status = 200, body = ApplicationOut)))]
 pub(crate) async fn get(found: TheApplication) -> Json<ApplicationOut> {
     Json(found.application.into())
 }
 
 /// Replaces an application, or creates the one whose uid the path names.
 #[utoipa::path(put, path = "/api/v1/app/{app_id}", operation_id = "v1.application.update", tag = "Application",
-    params(("app_id" = String, Path)), request_body = ApplicationIn,
+    params(("app_id" = Uid, Path)), request_body = ApplicationIn,
     responses((status = 200, body = ApplicationOut), (status = 201, body = ApplicationOut)))]
 pub(crate) async fn update(
     api: State,
@@ -175,7 +175,7 @@ pub(crate) async fn update(
 
 /// Changes some fields of an application.
 #[utoipa::path(patch, path = "/api/v1/app/{app_id}", operation_id = "v1.application.patch", tag = "Application",
-    params(("app_id" = String, Path)), request_body = ApplicationPatch,
+    params(("app_id" = Uid, Path)), request_body = ApplicationPatch,
     responses((status = 200, body = ApplicationOut)))]
 pub(crate) async fn patch(
     api: State,
@@ -211,7 +211,7 @@ async fn store(
 
 /// Deletes an application with its endpoints; its pending deliveries stop.
 #[utoipa::path(delete, path = "/api/v1/app/{app_id}", operation_id = "v1.application.delete", tag = "Application",
-    params(("app_id" = String, Path)), responses((status = 204)))]
+    params(("app_id" = Uid, Path)), responses((status = 204)))]
 pub(crate) async fn delete(
     api: State,
     Operator(organization): Operator,

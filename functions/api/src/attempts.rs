@@ -7,7 +7,7 @@ use posthorn_domain::{
     error::ApiError,
     id::{AttemptId, EndpointId, MessageId, Reference},
     message::Message,
-    name::Channel,
+    name::{Channel, Uid},
     shard::shard_of,
 };
 use posthorn_store::{Page, Slice, Written};
@@ -57,8 +57,8 @@ pub(crate) struct ListQuery {
     #[param(value_type = Option<String>, format = DateTime)]
     after: Option<Time>,
     /// Only this endpoint, by id or uid. For attempts of a message.
-    #[param(value_type = Option<posthorn_domain::name::Uid>)]
-    endpoint_id: Option<posthorn_domain::name::Uid>,
+    #[param(value_type = Option<Uid>)]
+    endpoint_id: Option<Uid>,
     /// Only these event types, separated by commas.
     #[param(value_type = Option<Vec<posthorn_domain::name::EventTypeName>>, explode = false)]
     event_types: Option<EventTypes>,
@@ -109,7 +109,7 @@ pub(crate) fn meant_for(message: &Message) -> impl Iterator<Item = &EndpointId> 
 
 /// Lists the attempts of a message at all endpoints, newest first.
 #[utoipa::path(get, path = "/api/v1/app/{app_id}/attempt/msg/{msg_id}", operation_id = "v1.message-attempt.list-by-msg", tag = "Message Attempt",
-    params(("app_id" = String, Path), ("msg_id" = String, Path), ListQuery), responses((status = 200, body = ListOut<AttemptOut>)))]
+    params(("app_id" = Uid, Path), ("msg_id" = Uid, Path), ListQuery), responses((status = 200, body = ListOut<AttemptOut>)))]
 pub(crate) async fn by_message(
     api: State,
     found: TheMessage,
@@ -168,7 +168,7 @@ fn message_part(key: &str) -> &str {
 
 /// Lists the attempts at an endpoint: by message, newest first, and those of a message newest first.
 #[utoipa::path(get, path = "/api/v1/app/{app_id}/attempt/endpoint/{endpoint_id}", operation_id = "v1.message-attempt.list-by-endpoint", tag = "Message Attempt",
-    params(("app_id" = String, Path), ("endpoint_id" = String, Path), ListQuery), responses((status = 200, body = ListOut<AttemptOut>)))]
+    params(("app_id" = Uid, Path), ("endpoint_id" = Uid, Path), ListQuery), responses((status = 200, body = ListOut<AttemptOut>)))]
 pub(crate) async fn by_endpoint(
     api: State,
     found: TheEndpoint,
@@ -280,7 +280,7 @@ impl<S: Sync> axum::extract::FromRequestParts<S> for AttemptPath {
 
 /// Reads an attempt.
 #[utoipa::path(get, path = "/api/v1/app/{app_id}/msg/{msg_id}/attempt/{attempt_id}", operation_id = "v1.message-attempt.get", tag = "Message Attempt",
-    params(("app_id" = String, Path), ("msg_id" = String, Path), ("attempt_id" = String, Path)), responses((status = 200, body = AttemptOut)))]
+    params(("app_id" = Uid, Path), ("msg_id" = Uid, Path), ("attempt_id" = Uid, Path)), responses((status = 200, body = AttemptOut)))]
 pub(crate) async fn get(
     api: State,
     message: TheMessage,
@@ -300,7 +300,7 @@ const MAX_TRIES: u32 = 5;
 
 /// Removes the response body of an attempt for good.
 #[utoipa::path(delete, path = "/api/v1/app/{app_id}/msg/{msg_id}/attempt/{attempt_id}/content", operation_id = "v1.message-attempt.expunge-content", tag = "Message Attempt",
-    params(("app_id" = String, Path), ("msg_id" = String, Path), ("attempt_id" = String, Path)), responses((status = 204)))]
+    params(("app_id" = Uid, Path), ("msg_id" = Uid, Path), ("attempt_id" = Uid, Path)), responses((status = 204)))]
 pub(crate) async fn expunge(
     api: State,
     message: TheMessage,

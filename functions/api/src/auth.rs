@@ -9,7 +9,7 @@ use posthorn_domain::{
     error::{ApiError, FieldError},
     id::{ApplicationId, Reference, SessionId},
     list::UniqueList,
-    name::FeatureFlag,
+    name::{FeatureFlag, Uid},
     token::{Scope, Session},
 };
 use posthorn_runtime::{entropy, now};
@@ -81,7 +81,7 @@ pub(crate) struct AppPortalAccessOut {
 
 /// Makes a token for a customer: it reaches one application, and logout ends it.
 #[utoipa::path(post, path = "/api/v1/auth/app-portal-access/{app_id}", operation_id = "v1.authentication.app-portal-access", tag = "Authentication",
-    params(("app_id" = String, Path)), request_body = AppPortalAccessIn, responses((status = 200, body = AppPortalAccessOut)))]
+    params(("app_id" = Uid, Path)), request_body = AppPortalAccessIn, responses((status = 200, body = AppPortalAccessOut)))]
 pub(crate) async fn app_portal_access(
     api: State,
     Operator(organization): Operator,

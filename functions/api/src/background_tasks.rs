@@ -4,6 +4,7 @@ use posthorn_domain::{
     error::ApiError,
     id::{EndpointId, JobId},
     job::{Job, JobKind, JobStatus},
+    name::Uid,
     timestamp::{Timestamp, rfc3339},
 };
 use serde::{Deserialize, Serialize};
@@ -144,7 +145,7 @@ impl<S: Sync> axum::extract::FromRequestParts<S> for ThePath {
 
 /// Reads a job: whether it still works, and how many messages it sent.
 #[utoipa::path(get, path = "/api/v1/background-task/{task_id}", operation_id = "v1.background-task.get", tag = "Background Task",
-    params(("task_id" = String, Path)), responses((status = 200, body = BackgroundTaskOut)))]
+    params(("task_id" = Uid, Path)), responses((status = 200, body = BackgroundTaskOut)))]
 pub(crate) async fn get(
     api: State,
     Caller(scope): Caller,

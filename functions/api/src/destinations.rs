@@ -126,7 +126,7 @@ pub(crate) struct DestinationsQuery {
 /// Lists the messages that were meant for or sent to an endpoint, newest first, and how each stands
 /// there: pending, sending, success or fail, and when it is tried next.
 #[utoipa::path(get, path = "/api/v1/app/{app_id}/endpoint/{endpoint_id}/msg", operation_id = "v1.message-attempt.list-attempted-messages", tag = "Message Attempt",
-    params(("app_id" = String, Path), ("endpoint_id" = String, Path), MessagesQuery), responses((status = 200, body = ListOut<EndpointMessageOut>)))]
+    params(("app_id" = Uid, Path), ("endpoint_id" = Uid, Path), MessagesQuery), responses((status = 200, body = ListOut<EndpointMessageOut>)))]
 pub(crate) async fn attempted_messages(
     api: State,
     found: TheEndpoint,
@@ -213,7 +213,7 @@ impl MessagesQuery {
 
 /// Lists the endpoints that a message was meant for or sent to, by id, and how it stands at each.
 #[utoipa::path(get, path = "/api/v1/app/{app_id}/msg/{msg_id}/endpoint", operation_id = "v1.message-attempt.list-attempted-destinations", tag = "Message Attempt",
-    params(("app_id" = String, Path), ("msg_id" = String, Path), DestinationsQuery), responses((status = 200, body = ListOut<MessageEndpointOut>)))]
+    params(("app_id" = Uid, Path), ("msg_id" = Uid, Path), DestinationsQuery), responses((status = 200, body = ListOut<MessageEndpointOut>)))]
 pub(crate) async fn attempted_destinations(
     api: State,
     found: TheMessage,

@@ -7,6 +7,7 @@ use posthorn_domain::{
     endpoint::Endpoint,
     error::FieldError,
     headers::{CustomHeaders, HeaderChanges},
+    name::Uid,
 };
 use posthorn_runtime::now;
 use serde::{Deserialize, Serialize};
@@ -50,7 +51,7 @@ pub(crate) struct EndpointHeadersOut {
 
 /// Reads an endpoint's headers; values that may be credentials are left out.
 #[utoipa::path(get, path = "/api/v1/app/{app_id}/endpoint/{endpoint_id}/headers", operation_id = "v1.endpoint.get-headers", tag = "Endpoint",
-    params(("app_id" = String, Path), ("endpoint_id" = String, Path)), responses((status = 200, body = EndpointHeadersOut)))]
+    params(("app_id" = Uid, Path), ("endpoint_id" = Uid, Path)), responses((status = 200, body = EndpointHeadersOut)))]
 pub(crate) async fn get(found: TheEndpoint) -> Json<EndpointHeadersOut> {
     let (shown, sensitive) = found.endpoint.headers.redacted();
     let shown = shown
@@ -64,7 +65,7 @@ pub(crate) async fn get(found: TheEndpoint) -> Json<EndpointHeadersOut> {
 
 /// Sets an endpoint's headers, all of them.
 #[utoipa::path(put, path = "/api/v1/app/{app_id}/endpoint/{endpoint_id}/headers", operation_id = "v1.endpoint.update-headers", tag = "Endpoint",
-    params(("app_id" = String, Path), ("endpoint_id" = String, Path)), request_body = EndpointHeadersIn, responses((status = 204)))]
+    params(("app_id" = Uid, Path), ("endpoint_id" = Uid, Path)), request_body = EndpointHeadersIn, responses((status = 204)))]
 pub(crate) async fn update(
     api: State,
     found: TheEndpoint,
@@ -75,7 +76,7 @@ pub(crate) async fn update(
 
 /// Sets single headers; null removes one.
 #[utoipa::path(patch, path = "/api/v1/app/{app_id}/endpoint/{endpoint_id}/headers", operation_id = "v1.endpoint.patch-headers", tag = "Endpoint",
-    params(("app_id" = String, Path), ("endpoint_id" = String, Path)), request_body = EndpointHeadersPatchIn, responses((status = 204)))]
+    params(("app_id" = Uid, Path), ("endpoint_id" = Uid, Path)), request_body = EndpointHeadersPatchIn, responses((status = 204)))]
 pub(crate) async fn patch(
     api: State,
     found: TheEndpoint,

@@ -9,6 +9,7 @@ use axum::{
 use posthorn_domain::{
     endpoint::{DEFAULT_GRACE, MAX_GRACE},
     error::ApiError,
+    name::Uid,
     signing::EndpointSecret,
 };
 use posthorn_runtime::{entropy, now};
@@ -63,7 +64,7 @@ impl TryFrom<i64> for Grace {
 
 /// Reads what a receiver verifies with.
 #[utoipa::path(get, path = "/api/v1/app/{app_id}/endpoint/{endpoint_id}/secret", operation_id = "v1.endpoint.get-secret", tag = "Endpoint",
-    params(("app_id" = String, Path), ("endpoint_id" = String, Path)), responses((status = 200, body = EndpointSecretOut)))]
+    params(("app_id" = Uid, Path), ("endpoint_id" = Uid, Path)), responses((status = 200, body = EndpointSecretOut)))]
 pub(crate) async fn get(found: TheEndpoint) -> Json<EndpointSecretOut> {
     let key = found.endpoint.secret.expose();
     Json(EndpointSecretOut { key })
@@ -74,7 +75,7 @@ pub(crate) async fn get(found: TheEndpoint) -> Json<EndpointSecretOut> {
 /// The contract's answer is 204. Official clients from 2.0 expect the new secret and fail without a
 /// body, so they get it.
 #[utoipa::path(post, path = "/api/v1/app/{app_id}/endpoint/{endpoint_id}/secret/rotate", operation_id = "v1.endpoint.rotate-secret", tag = "Endpoint",
-    params(("app_id" = String, Path), ("endpoint_id" = String, Path)), request_body = EndpointSecretRotateIn,
+    params(("app_id" = Uid, Path), ("endpoint_id" = Uid, Path)), request_body = EndpointSecretRotateIn,
     responses((status = 204), (status = 200, body = EndpointSecretOut, description = "For official clients from 2.0")))]
 pub(crate) async fn rotate(
     api: State,

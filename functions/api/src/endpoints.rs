@@ -84,7 +84,7 @@ type Created = Result<(StatusCode, Json<EndpointOut>), Refusal>;
 
 /// Creates an endpoint. Without a secret it gets a random one.
 #[utoipa::path(post, path = "/api/v1/app/{app_id}/endpoint", operation_id = "v1.endpoint.create", tag = "Endpoint",
-    params(("app_id" = String, Path)), request_body = EndpointIn, responses((status = 201, body = EndpointOut)))]
+    params(("app_id" = Uid, Path)), request_body = EndpointIn, responses((status = 201, body = EndpointOut)))]
 pub(crate) async fn create(
     api: State,
     owner: TheApplication,
@@ -113,7 +113,7 @@ async fn store_new(api: &Api, owner: &TheApplication, body: EndpointIn) -> Creat
 
 /// Lists an application's endpoints, oldest first.
 #[utoipa::path(get, path = "/api/v1/app/{app_id}/endpoint", operation_id = "v1.endpoint.list", tag = "Endpoint",
-    params(("app_id" = String, Path), Paging), responses((status = 200, body = ListOut<EndpointOut>)))]
+    params(("app_id" = Uid, Path), Paging), responses((status = 200, body = ListOut<EndpointOut>)))]
 pub(crate) async fn list(
     api: State,
     owner: TheApplication,
@@ -132,7 +132,7 @@ pub(crate) async fn list(
 
 /// Reads an endpoint.
 #[utoipa::path(get, path = "/api/v1/app/{app_id}/endpoint/{endpoint_id}", operation_id = "v1.endpoint.get", tag = "Endpoint",
-    params(("app_id" = String, Path), ("endpoint_id" = String, Path)), responses((status = 200, body = EndpointOut)))]
+    params(("app_id" = Uid, Path), ("endpoint_id" = Uid, Path)), responses((status = 200, body = EndpointOut)))]
 pub(crate) async fn get(found: TheEndpoint) -> Json<EndpointOut> {
     Json(found.endpoint.into())
 }
@@ -140,7 +140,7 @@ pub(crate) async fn get(found: TheEndpoint) -> Json<EndpointOut> {
 /// Replaces an endpoint, or creates the one whose uid the path names. Secret and headers stay: they
 /// have operations of their own.
 #[utoipa::path(put, path = "/api/v1/app/{app_id}/endpoint/{endpoint_id}", operation_id = "v1.endpoint.update", tag = "Endpoint",
-    params(("app_id" = String, Path), ("endpoint_id" = String, Path)), request_body = EndpointUpdate,
+    params(("app_id" = Uid, Path), ("endpoint_id" = Uid, Path)), request_body = EndpointUpdate,
     responses((status = 200, body = EndpointOut), (status = 201, body = EndpointOut)))]
 pub(crate) async fn update(
     api: State,
@@ -163,7 +163,7 @@ pub(crate) async fn update(
 
 /// Changes some fields of an endpoint.
 #[utoipa::path(patch, path = "/api/v1/app/{app_id}/endpoint/{endpoint_id}", operation_id = "v1.endpoint.patch", tag = "Endpoint",
-    params(("app_id" = String, Path), ("endpoint_id" = String, Path)), request_body = EndpointPatch,
+    params(("app_id" = Uid, Path), ("endpoint_id" = Uid, Path)), request_body = EndpointPatch,
     responses((status = 200, body = EndpointOut)))]
 pub(crate) async fn patch(
     api: State,
@@ -201,7 +201,7 @@ pub(crate) async fn store(
 
 /// Deletes an endpoint; its pending deliveries stop.
 #[utoipa::path(delete, path = "/api/v1/app/{app_id}/endpoint/{endpoint_id}", operation_id = "v1.endpoint.delete", tag = "Endpoint",
-    params(("app_id" = String, Path), ("endpoint_id" = String, Path)), responses((status = 204)))]
+    params(("app_id" = Uid, Path), ("endpoint_id" = Uid, Path)), responses((status = 204)))]
 pub(crate) async fn delete(api: State, found: TheEndpoint) -> Result<StatusCode, Refusal> {
     let TheEndpoint { owner, endpoint } = found;
     let (organization, application) = (owner.organization(), &owner.application.id);

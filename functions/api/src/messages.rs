@@ -7,7 +7,7 @@ use posthorn_domain::{
     error::ApiError,
     id::MessageId,
     message::{Message, MessageIn, MessageOut},
-    name::{Channel, EventId},
+    name::{Channel, EventId, Uid},
     timestamp::Timestamp,
 };
 use posthorn_runtime::now;
@@ -100,14 +100,14 @@ impl FromRequestParts<Arc<Api>> for TheMessage {
 
 /// Reads a message.
 #[utoipa::path(get, path = "/api/v1/app/{app_id}/msg/{msg_id}", operation_id = "v1.message.get", tag = "Message",
-    params(("app_id" = String, Path), ("msg_id" = String, Path), ContentQuery), responses((status = 200, body = MessageOut)))]
+    params(("app_id" = Uid, Path), ("msg_id" = Uid, Path), ContentQuery), responses((status = 200, body = MessageOut)))]
 pub(crate) async fn get(found: TheMessage, Query(query): Query<ContentQuery>) -> Json<MessageOut> {
     Json(found.message.to_out(query.with_content))
 }
 
 /// Lists an application's messages, newest first.
 #[utoipa::path(get, path = "/api/v1/app/{app_id}/msg", operation_id = "v1.message.list", tag = "Message",
-    params(("app_id" = String, Path), ListQuery), responses((status = 200, body = ListOut<MessageOut>)))]
+    params(("app_id" = Uid, Path), ListQuery), responses((status = 200, body = ListOut<MessageOut>)))]
 pub(crate) async fn list(
     api: State,
     owner: TheApplication,
@@ -146,7 +146,7 @@ async fn slice(
 
 /// Removes a message's payload for good; attempts that are still to come are not made.
 #[utoipa::path(delete, path = "/api/v1/app/{app_id}/msg/{msg_id}/content", operation_id = "v1.message.expunge-content", tag = "Message",
-    params(("app_id" = String, Path), ("msg_id" = String, Path)), responses((status = 204)))]
+    params(("app_id" = Uid, Path), ("msg_id" = Uid, Path)), responses((status = 204)))]
 pub(crate) async fn expunge(api: State, found: TheMessage) -> Result<StatusCode, Refusal> {
     found.owner.scope.require_producer()?;
     let application = &found.owner.application;
@@ -164,7 +164,7 @@ pub(crate) async fn expunge(api: State, found: TheMessage) -> Result<StatusCode,
 /// Creates a message and sends it to all endpoints of the application that match. The ingest function
 /// answers this; it is described here with everything else.
 #[utoipa::path(post, path = "/api/v1/app/{app_id}/msg", operation_id = "v1.message.create", tag = "Message",
-    params(("app_id" = String, Path), ContentQuery), request_body = MessageIn, responses((status = 202, body = MessageOut)))]
+    params(("app_id" = Uid, Path), ContentQuery), request_body = MessageIn, responses((status = 202, body = MessageOut)))]
 #[expect(dead_code, reason = "only its description is used")]
 pub(crate) async fn create() {}
 

@@ -21,14 +21,14 @@ impl TryFrom<String> for Time {
     }
 }
 
-/// Event types, separated by commas; the parameter may also be repeated.
+/// Event types, separated by commas; the parameter may also be repeated. None means all.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) struct EventTypes(Vec<EventTypeName>);
 
 impl EventTypes {
     pub(crate) fn admits(&self, name: &EventTypeName) -> bool {
-        self.0.contains(name)
+        self.0.is_empty() || self.0.contains(name)
     }
 }
 
@@ -36,7 +36,8 @@ impl TryFrom<String> for EventTypes {
     type Error = NameError;
 
     fn try_from(text: String) -> Result<Self, NameError> {
-        let names = text.split(',').map(|name| name.to_owned().try_into());
+        let names = text.split(',').filter(|_| !text.is_empty());
+        let names = names.map(|name| name.to_owned().try_into());
         names.collect::<Result<_, _>>().map(Self)
     }
 }

@@ -9,7 +9,7 @@ use posthorn_domain::{
     id::{JobId, MessageId},
     job::{Job, JobKind, JobStatus, MAX_LOOK_BACK},
     message::{Message, MessageOut, Payload, RetentionDays},
-    name::EventTypeName,
+    name::{EventTypeName, Uid},
     timestamp::Timestamp,
 };
 use posthorn_publish::task;
@@ -60,7 +60,7 @@ type Empty = HashMap<String, String>;
 
 /// Sends all messages again that failed or were skipped since a point in time, once each.
 #[utoipa::path(post, path = "/api/v1/app/{app_id}/endpoint/{endpoint_id}/recover", operation_id = "v1.endpoint.recover", tag = "Endpoint",
-    params(("app_id" = String, Path), ("endpoint_id" = String, Path)), request_body = RecoverIn, responses((status = 202, body = RecoverOut)))]
+    params(("app_id" = Uid, Path), ("endpoint_id" = Uid, Path)), request_body = RecoverIn, responses((status = 202, body = RecoverOut)))]
 pub(crate) async fn recover(
     api: State,
     found: TheEndpoint,
@@ -71,7 +71,7 @@ pub(crate) async fn recover(
 
 /// Sends all messages since a point in time that match the endpoint and were never sent to it.
 #[utoipa::path(post, path = "/api/v1/app/{app_id}/endpoint/{endpoint_id}/replay-missing", operation_id = "v1.endpoint.replay-missing", tag = "Endpoint",
-    params(("app_id" = String, Path), ("endpoint_id" = String, Path)), request_body = RecoverIn, responses((status = 202, body = RecoverOut)))]
+    params(("app_id" = Uid, Path), ("endpoint_id" = Uid, Path)), request_body = RecoverIn, responses((status = 202, body = RecoverOut)))]
 pub(crate) async fn replay_missing(
     api: State,
     found: TheEndpoint,
@@ -136,7 +136,7 @@ impl RecoverIn {
 
 /// Sends a message to an endpoint again, once, whatever became of it before.
 #[utoipa::path(post, path = "/api/v1/app/{app_id}/msg/{msg_id}/endpoint/{endpoint_id}/resend", operation_id = "v1.message-attempt.resend", tag = "Message Attempt",
-    params(("app_id" = String, Path), ("msg_id" = String, Path), ("endpoint_id" = String, Path)), responses((status = 202, body = HashMap<String, String>)))]
+    params(("app_id" = Uid, Path), ("msg_id" = Uid, Path), ("endpoint_id" = Uid, Path)), responses((status = 202, body = HashMap<String, String>)))]
 pub(crate) async fn resend(
     api: State,
     found: TheMessage,
@@ -167,7 +167,7 @@ pub(crate) async fn resend(
 
 /// Sends the example of an event type's schema to an endpoint, whatever it filters on.
 #[utoipa::path(post, path = "/api/v1/app/{app_id}/endpoint/{endpoint_id}/send-example", operation_id = "v1.endpoint.send-example", tag = "Endpoint",
-    params(("app_id" = String, Path), ("endpoint_id" = String, Path)), request_body = EventExampleIn, responses((status = 200, body = MessageOut)))]
+    params(("app_id" = Uid, Path), ("endpoint_id" = Uid, Path)), request_body = EventExampleIn, responses((status = 200, body = MessageOut)))]
 pub(crate) async fn send_example(
     api: State,
     to: TheEndpoint,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use posthorn_domain::{delivery::Status, error::FieldError, timestamp::Timestamp};
+use posthorn_domain::{delivery::Status, error::FieldError, name::Uid, timestamp::Timestamp};
 use posthorn_runtime::now;
 use posthorn_store::Range;
 use serde::{Deserialize, Serialize};
@@ -49,7 +49,7 @@ pub(crate) struct StatsQuery {
 
 /// Counts an endpoint's messages of up to 28 days. Reads all of them.
 #[utoipa::path(get, path = "/api/v1/app/{app_id}/endpoint/{endpoint_id}/stats", operation_id = "v1.endpoint.get-stats", tag = "Endpoint",
-    params(("app_id" = String, Path), ("endpoint_id" = String, Path), StatsQuery), responses((status = 200, body = EndpointStats)))]
+    params(("app_id" = Uid, Path), ("endpoint_id" = Uid, Path), StatsQuery), responses((status = 200, body = EndpointStats)))]
 pub(crate) async fn get(
     api: State,
     found: TheEndpoint,

@@ -16,17 +16,32 @@ const MAX_ENVELOPE_BYTES: usize = 64 * 1024;
 
 /// Answers one request.
 pub async fn handle(ingest: &Ingest, request: Request) -> Response<Body> {
-    let with_content = request
-        .query_string_parameters_ref()
-        .and_then(|query| query.first("with_content"));
-    let with_content = with_content != Some("false");
-    match accept(ingest, &request).await {
-        Ok(message) => accepted(&message, with_content),
+    let answer = match with_content(&request) {
+        Ok(with_content) => accept(ingest, &request)
+            .await
+            .map(|message| (message, with_content)),
+        Err(error) => Err(ApiError::from(error).into()),
+    };
+    match answer {
+        Ok((message, with_content)) => accepted(&message, with_content),
         Err(Refusal::Caller(error)) => http::error_response(&error),
         Err(Refusal::Fault(reason)) => {
             tracing::error!(reason, "a message could not be accepted");
             http::error_response(&ApiError::Unavailable)
         }
+    }
+}
+
+fn with_content(request: &Request) -> Result<bool, FieldError> {
+    let query = request.query_string_parameters_ref();
+    match query.and_then(|query| query.first("with_content")) {
+        None | Some("true") => Ok(true),
+        Some("false") => Ok(false),
+        Some(_) => Err(FieldError::at(
+            "query",
+            "with_content",
+            "must be `true` or `false`",
+        )),
     }
 }
 

@@ -32,7 +32,7 @@ pub struct Application {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub throttle_rate: Option<u16>,
     /// The customer's own notes.
-    #[serde(default)]
+    #[serde(default, with = "crate::json_text")]
     pub metadata: BTreeMap<String, String>,
     /// Over how many partitions its messages are spread; fixed when it is created.
     pub shards: u16,

@@ -54,7 +54,7 @@ pub struct Endpoint {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub throttle_rate: Option<u16>,
     /// The customer's own notes.
-    #[serde(default)]
+    #[serde(default, with = "crate::json_text")]
     pub metadata: BTreeMap<String, String>,
     /// Headers that every attempt carries besides its own.
     #[serde(default, skip_serializing_if = "CustomHeaders::is_empty")]

@@ -28,6 +28,7 @@ pub mod form;
 pub mod headers;
 pub mod id;
 pub mod job;
+mod json_text;
 pub mod list;
 pub mod message;
 pub mod name;

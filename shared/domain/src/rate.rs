@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 /// Requests or messages a second: 1 to 65535.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "i64", into = "u16")]
-#[schema(value_type = u16, minimum = 1)]
+#[schema(value_type = u16, minimum = 1, maximum = 65535)]
 pub struct Rate(u16);
 
 impl Rate {
