@@ -1,6 +1,6 @@
 //! Reads a JSON request body into a type, and says which field is wrong when it cannot.
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
 use serde_path_to_error::{Path, Segment};
 
@@ -11,6 +11,15 @@ use crate::error::FieldError;
 /// # Errors
 /// A [`FieldError`] whose `loc` names the first wrong or missing field.
 pub fn parse_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, FieldError> {
+    // serde would take an array for a struct, field by field.
+    let is_object = body.trim_ascii_start().starts_with(b"{");
+    if !is_object && serde_json::from_slice::<IgnoredAny>(body).is_ok() {
+        return Err(FieldError {
+            loc: vec!["body".to_owned()],
+            msg: "must be a JSON object".to_owned(),
+            kind: "value_error",
+        });
+    }
     let mut json = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         match error.inner().classify() {
@@ -89,6 +98,17 @@ mod tests {
             location(r#"{"eventType":"a","channels":["x","a b"]}"#),
             ["body", "channels", "1"]
         );
+    }
+
+    #[test]
+    fn a_body_is_an_object() {
+        for body in ["[\"a\", null]", "null", "5", "\"a\""] {
+            let error = parse_body::<Form>(body.as_bytes()).unwrap_err();
+            assert_eq!(
+                (error.loc, error.msg.as_str()),
+                (vec!["body".to_owned()], "must be a JSON object")
+            );
+        }
     }
 
     #[test]
