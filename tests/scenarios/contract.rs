@@ -18,7 +18,9 @@ impl Document {
     fn operations(&self) -> impl Iterator<Item = (&str, &str, &Value)> {
         let paths = self.0["paths"].as_object().unwrap().iter();
         paths.flat_map(|(path, item)| {
-            let operations = METHODS.iter().filter_map(|method| Some((*method, item.get(method)?)));
+            let operations = METHODS
+                .iter()
+                .filter_map(|method| Some((*method, item.get(method)?)));
             operations.map(|(method, operation)| (method, path.as_str(), operation))
         })
     }
@@ -39,7 +41,10 @@ impl Document {
     /// Properties and required names, with those of the parts that a schema is made of.
     fn fields<'a>(&'a self, schema: &'a Value) -> (Map<String, Value>, BTreeSet<&'a str>) {
         let schema = self.resolve(schema);
-        let mut fields = schema["properties"].as_object().cloned().unwrap_or_default();
+        let mut fields = schema["properties"]
+            .as_object()
+            .cloned()
+            .unwrap_or_default();
         let names = |schema: &'a Value| {
             let names = schema["required"].as_array().into_iter().flatten();
             names.filter_map(Value::as_str)
@@ -56,7 +61,10 @@ impl Document {
     fn kind<'a>(&'a self, schema: &'a Value) -> Option<&'a str> {
         match &self.resolve(schema)["type"] {
             Value::String(kind) => Some(kind),
-            Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).find(|k| *k != "null"),
+            Value::Array(kinds) => kinds
+                .iter()
+                .filter_map(Value::as_str)
+                .find(|k| *k != "null"),
             _ => None,
         }
     }
@@ -76,14 +84,22 @@ struct Comparison<'a> {
 impl Comparison<'_> {
     fn operation(&mut self, at: &str, ours: &Value, theirs: &Value) {
         let names = |operation: &Value| -> BTreeSet<String> {
-            let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
-            let named = parameters.iter().map(|p| format!("{} {}", p["in"], p["name"]));
+            let parameters = operation["parameters"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default();
+            let named = parameters
+                .iter()
+                .map(|p| format!("{} {}", p["in"], p["name"]));
             named.collect()
         };
         // Path parameters are in the path's text already.
         let missing: Vec<_> = names(theirs).difference(&names(ours)).cloned().collect();
-        let missing = missing.into_iter().filter(|name| !name.starts_with("\"path\""));
-        self.differences.extend(missing.map(|name| format!("{at}: parameter {name}")));
+        let missing = missing
+            .into_iter()
+            .filter(|name| !name.starts_with("\"path\""));
+        self.differences
+            .extend(missing.map(|name| format!("{at}: parameter {name}")));
         if let Some(theirs) = schema(&theirs["requestBody"]) {
             match schema(&ours["requestBody"]) {
                 Some(ours) => self.body(&format!("{at} body"), ours, theirs),
@@ -168,7 +184,12 @@ async fn every_operation_and_field_of_the_contract_is_here() {
         count += 1;
     }
     let differences = comparison.differences;
-    assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n"));
+    assert!(
+        differences.is_empty(),
+        "{} differences:\n{}",
+        differences.len(),
+        differences.join("\n")
+    );
     println!("{count} operations compared (41, and HEAD of two)");
     assert_eq!(count, 43);
 }
@@ -180,10 +201,17 @@ async fn the_table_of_operations_is_what_the_api_describes() {
     let ours = Document(world.get("/api/v1/openapi.json").await.body);
     let mut rows: Vec<String> = Vec::new();
     for (method, path, operation) in ours.operations() {
-        let [tag, id, summary] = ["/tags/0", "/operationId", "/summary"]
-            .map(|at| operation.pointer(at).and_then(Value::as_str).unwrap_or_default());
+        let [tag, id, summary] = ["/tags/0", "/operationId", "/summary"].map(|at| {
+            operation
+                .pointer(at)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+        });
         let method = method.to_uppercase();
-        rows.push(format!("| {tag} | `{method} {path}` | `{id}` | {} |", summary.replace('\n', " ")));
+        rows.push(format!(
+            "| {tag} | `{method} {path}` | `{id}` | {} |",
+            summary.replace('\n', " ")
+        ));
     }
     rows.sort();
     let table = format!(
@@ -199,7 +227,10 @@ async fn the_table_of_operations_is_what_the_api_describes() {
         fs::write(&file, new).unwrap();
         return;
     }
-    assert_eq!(old, table, "POSTHORN_WRITE_DOCS=1 cargo test contract writes it");
+    assert_eq!(
+        old, table,
+        "POSTHORN_WRITE_DOCS=1 cargo test contract writes it"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -211,11 +242,18 @@ async fn nothing_but_health_and_the_description_is_open() {
         let path = path.replace(['{', '}'], "");
         let method = method.to_uppercase();
         let answer = world.request(&method, &path, Some("{}"), &[], None).await;
-        let expected = if path.starts_with("/api/v1/health") { 204 } else { 401 };
+        let expected = if path.starts_with("/api/v1/health") {
+            204
+        } else {
+            401
+        };
         assert_eq!(answer.status, expected, "{method} {path}: {answer:?}");
         checked += 1;
     }
     assert!(checked >= 43, "{checked} operations");
     let unknown = world.get("/api/v1/nothing").await;
-    assert_eq!((unknown.status, unknown.body["code"].as_str()), (404, Some("not_found")));
+    assert_eq!(
+        (unknown.status, unknown.body["code"].as_str()),
+        (404, Some("not_found"))
+    );
 }

@@ -4,14 +4,26 @@
 
 mod authentication;
 mod bad_input;
+mod bounds;
 mod budget;
 mod contract;
 mod crash;
 mod delivery;
+mod event_types;
+mod expunge;
 mod filters;
 mod first_message;
+mod headers;
 mod idempotency;
 mod local_stack;
+mod observe;
+mod operational;
+mod pages;
+mod patch;
+mod portal;
+mod recover;
 mod resources;
 mod retries;
+mod rotation;
+mod scopes;
 mod template;

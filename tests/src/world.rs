@@ -133,6 +133,45 @@ impl World {
             .await
     }
 
+    /// A plain request with the token and maybe a JSON body.
+    pub async fn call(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
+        let body = body.map(|body| body.to_string());
+        self.request(method, path, body.as_deref(), &[], Some(&self.token))
+            .await
+    }
+
+    /// The same; the answer must be a success.
+    ///
+    /// # Panics
+    /// When it is not.
+    pub async fn expect(&self, method: &str, path: &str, body: Option<Value>) -> Value {
+        let answer = self.call(method, path, body).await;
+        assert!(
+            (200..300).contains(&answer.status),
+            "{method} {path}: {answer:?}"
+        );
+        answer.body
+    }
+
+    /// All items of a list, page by page; also how many pages there were.
+    ///
+    /// # Panics
+    /// When a page is not one, or there are too many.
+    pub async fn pages(&self, path: &str, limit: usize) -> (Vec<Value>, usize) {
+        let (mut items, mut iterator) = (Vec::new(), String::new());
+        let and = if path.contains('?') { '&' } else { '?' };
+        for page in 1..=1000 {
+            let list = format!("{path}{and}limit={limit}&iterator={iterator}");
+            let mut body = self.expect("GET", &list, None).await;
+            items.extend(body["data"].as_array_mut().unwrap().drain(..));
+            if body["done"] == true {
+                return (items, page);
+            }
+            iterator = body["iterator"].as_str().unwrap().to_owned();
+        }
+        panic!("{path} does not end");
+    }
+
     /// Any plain request.
     pub async fn request(
         &self,

@@ -1,0 +1,138 @@
+//! What a request reads does not grow with what an organization has.
+
+use std::collections::BTreeMap;
+
+use futures_util::{StreamExt, stream};
+use posthorn_domain::{application::Application, id::ApplicationId, shard::DEFAULT_SHARDS};
+use posthorn_local::{StackOptions, aws::MeterReport};
+use posthorn_runtime::{entropy, now};
+use posthorn_tests::World;
+use serde_json::{Value, json};
+
+const APPLICATIONS: usize = 10_000;
+const ENDPOINTS: usize = 50;
+
+fn application() -> Application {
+    let now = now();
+    Application {
+        id: ApplicationId::new(now, entropy()),
+        uid: None,
+        name: "Acme".to_owned(),
+        throttle_rate: None,
+        metadata: BTreeMap::new(),
+        shards: DEFAULT_SHARDS,
+        created_at: now,
+        updated_at: now,
+    }
+}
+
+/// What one request costs.
+async fn cost(world: &World, method: &str, path: &str, body: Option<Value>) -> MeterReport {
+    let meter = world.stack.meter().unwrap();
+    meter.reset();
+    world.expect(method, path, body).await;
+    meter.report()
+}
+
+fn calls(report: &MeterReport) -> Vec<(&str, u64)> {
+    let dynamodb = report
+        .calls
+        .iter()
+        .filter(|(call, _)| call.starts_with("DynamoDB"));
+    dynamodb
+        .map(|(call, count)| (call.as_str(), *count as u64))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_applications_and_fifty_endpoints_stay_within_the_read_bound() {
+    let world = World::with_options(StackOptions {
+        meter: true,
+        ..StackOptions::default()
+    })
+    .await;
+    let config = &world.aws().await.config;
+    let organization = &world.organization.parse().unwrap();
+    let creations = stream::iter(0..APPLICATIONS).map(|_| async move {
+        let new = application();
+        config.create_application(organization, &new).await.unwrap();
+        new.id
+    });
+    let ids: Vec<ApplicationId> = creations.buffer_unordered(32).collect().await;
+    let path = format!("/api/v1/app/{}", ids[APPLICATIONS / 2]);
+    for _ in 0..ENDPOINTS {
+        let disabled = json!({ "url": "https://example.com/", "disabled": true });
+        world
+            .expect("POST", &format!("{path}/endpoint"), Some(disabled))
+            .await;
+    }
+
+    let get = cost(&world, "GET", &path, None).await;
+    assert_eq!(calls(&get), [("DynamoDB GetItem", 1)]);
+    assert!(get.read_units <= 1.0, "{get}");
+
+    let list = cost(&world, "GET", "/api/v1/app?limit=250", None).await;
+    assert_eq!(
+        calls(&list),
+        [("DynamoDB Query", 1)],
+        "one Query, whatever there is"
+    );
+    assert!(
+        list.read_units <= 32.0,
+        "251 applications of about 300 bytes: {list}"
+    );
+
+    let endpoints = cost(&world, "GET", &format!("{path}/endpoint?limit=250"), None).await;
+    assert_eq!(
+        calls(&endpoints),
+        [("DynamoDB GetItem", 1), ("DynamoDB Query", 1)]
+    );
+
+    let message = json!({ "eventType": "a.b", "payload": {} });
+    let send = cost(&world, "POST", &format!("{path}/msg"), Some(message)).await;
+    assert_eq!(
+        calls(&send),
+        [("DynamoDB PutItem", 1), ("DynamoDB Query", 1)]
+    );
+    assert!(
+        send.read_units <= 8.0,
+        "50 endpoints of about 500 bytes, 4 KB a unit: {send}"
+    );
+    println!("get {get}\nlist {list}\nendpoints {endpoints}\nsend {send}");
+
+    let all = world.pages("/api/v1/app", 250).await;
+    assert_eq!(
+        (all.0.len(), all.1),
+        (APPLICATIONS, APPLICATIONS / 250),
+        "and all are listed"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_a_filter_leaves_empty_costs_no_more_than_four_rounds() {
+    let world = World::with_options(StackOptions {
+        meter: true,
+        ..StackOptions::default()
+    })
+    .await;
+    let application = world.application().await;
+    for n in 0..60 {
+        let body = format!(r#"{{"eventType":"a.b","payload":{{"n":{n}}}}}"#);
+        world.send(&application.id, &body).await;
+    }
+    let path = format!("/api/v1/app/{}/msg?limit=5&event_types=x.y", application.id);
+    let report = cost(&world, "GET", &path, None).await;
+    let queries = 4 * u64::from(DEFAULT_SHARDS);
+    assert_eq!(
+        calls(&report),
+        [("DynamoDB GetItem", 1), ("DynamoDB Query", queries)]
+    );
+    let page = world.expect("GET", &path, None).await;
+    assert_eq!(
+        (&page["data"], &page["done"]),
+        (&json!([]), &json!(false)),
+        "more may follow"
+    );
+    let (found, _) = world.pages(&path.replace("limit=5&", ""), 5).await;
+    assert!(found.is_empty());
+}

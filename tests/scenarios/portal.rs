@@ -1,0 +1,160 @@
+//! Tokens for customers: one application, some features, until they log out.
+
+use posthorn_tests::{Receiver, World};
+use serde_json::{Value, json};
+
+async fn access(world: &World, app: &str, body: Value) -> (String, String) {
+    let path = format!("/api/v1/auth/app-portal-access/{app}");
+    let access = world.expect("POST", &path, Some(body)).await;
+    let text = |field: &str| access[field].as_str().unwrap().to_owned();
+    (text("token"), text("url"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_customers_token_sees_its_features_and_ends_with_logout() {
+    let world = World::start().await;
+    world
+        .expect(
+            "POST",
+            "/api/v1/app",
+            Some(json!({ "name": "Acme", "uid": "acme" })),
+        )
+        .await;
+    for (name, flag) in [
+        ("open", None),
+        ("beta.a", Some("beta")),
+        ("alpha.a", Some("alpha")),
+    ] {
+        let body = json!({ "name": name, "description": "", "featureFlag": flag });
+        world.expect("POST", "/api/v1/event-type", Some(body)).await;
+    }
+    let (token, url) = access(&world, "acme", json!({ "featureFlags": ["beta"] })).await;
+    assert!(
+        url.starts_with("https://example.com/webhooks#key="),
+        "{url}"
+    );
+    let call = async |method: &str, path: &str, body: Option<Value>| {
+        let body = body.map(|body| body.to_string());
+        world
+            .request(method, path, body.as_deref(), &[], Some(&token))
+            .await
+    };
+    let list = call("GET", "/api/v1/event-type", None).await;
+    let names: Vec<_> = list.body["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| &one["name"])
+        .collect();
+    assert_eq!(names, ["beta.a", "open"]);
+    assert_eq!(
+        call("GET", "/api/v1/event-type/beta.a", None).await.status,
+        200
+    );
+    assert_eq!(
+        call("GET", "/api/v1/event-type/alpha.a", None).await.status,
+        404
+    );
+    let endpoint = |name: &str| json!({ "url": "https://example.com/", "eventTypes": [name] });
+    let path = "/api/v1/app/acme/endpoint";
+    assert_eq!(
+        call("POST", path, Some(endpoint("beta.a"))).await.status,
+        201
+    );
+    assert_eq!(
+        call("POST", path, Some(endpoint("alpha.a"))).await.status,
+        422
+    );
+    let message = json!({ "eventType": "open", "payload": {} });
+    let forged = call("POST", "/api/v1/app/acme/msg", Some(message)).await;
+    assert_eq!(forged.status, 403, "a customer cannot send itself events");
+
+    assert_eq!(call("POST", "/api/v1/auth/logout", None).await.status, 204);
+    let ended = call("GET", path, None).await;
+    assert_eq!(
+        (ended.status, ended.body["code"].as_str()),
+        (401, Some("authentication_failed"))
+    );
+    let (token, _) = access(&world, "acme", json!({})).await;
+    let again = world.request("GET", path, None, &[], Some(&token)).await;
+    assert_eq!(again.status, 200, "another session");
+    assert_eq!(
+        world.call("POST", "/api/v1/auth/logout", None).await.status,
+        403,
+        "not a session"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn access_creates_the_application_and_grants_no_more_than_was_asked_for() {
+    let world = World::start().await;
+    let path = "/api/v1/auth/app-portal-access/fresh";
+    assert_eq!(world.call("POST", path, Some(json!({}))).await.status, 404);
+    access(
+        &world,
+        "fresh",
+        json!({ "application": { "name": "Fresh" } }),
+    )
+    .await;
+    let created = world.expect("GET", "/api/v1/app/fresh", None).await;
+    assert_eq!([&created["name"], &created["uid"]], ["Fresh", "fresh"]);
+    for (field, body) in [
+        ("readOnly", json!({ "readOnly": true })),
+        ("capabilities", json!({ "capabilities": ["ViewBase"] })),
+        ("expiry", json!({ "expiry": 3599 })),
+        ("expiry", json!({ "expiry": 604801 })),
+        ("featureFlags", json!({ "featureFlags": ["a", "a"] })),
+    ] {
+        let refused = world.call("POST", path, Some(body)).await;
+        assert_eq!(
+            (refused.status, &refused.body["detail"][0]["loc"]),
+            (422, &json!(["body", field]))
+        );
+    }
+    let other = json!({ "application": { "name": "x", "uid": "other" } });
+    let refused = world
+        .call(
+            "POST",
+            "/api/v1/auth/app-portal-access/another",
+            Some(other),
+        )
+        .await;
+    assert_eq!(refused.status, 422, "the body names another uid");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_may_bring_its_application_along() {
+    let world = World::start().await;
+    let body = |name: &str| {
+        json!({
+            "eventType": "a.b", "payload": {}, "application": { "name": name, "uid": "fresh" },
+        })
+    };
+    let send = async |name: &str| {
+        let answer = world
+            .call("POST", "/api/v1/app/fresh/msg", Some(body(name)))
+            .await;
+        assert_eq!(answer.status, 202, "{answer:?}");
+    };
+    send("Fresh").await;
+    let receiver = Receiver::accepting().await;
+    let endpoint = json!({ "url": receiver.url() });
+    world
+        .expect("POST", "/api/v1/app/fresh/endpoint", Some(endpoint))
+        .await;
+    send("Ignored").await;
+    receiver.wait_for(1).await;
+    assert_eq!(
+        world.expect("GET", "/api/v1/app/fresh", None).await["name"],
+        "Fresh"
+    );
+    let messages = world.pages("/api/v1/app/fresh/msg", 50).await.0;
+    assert_eq!(messages.len(), 2);
+    let elsewhere = world
+        .call("POST", "/api/v1/app/other/msg", Some(body("x")))
+        .await;
+    assert_eq!(
+        (elsewhere.status, &elsewhere.body["detail"][0]["loc"]),
+        (422, &json!(["body", "application", "uid"]))
+    );
+}

@@ -1,0 +1,258 @@
+//! Which token may do what: every operation of the API with every kind of token.
+
+use posthorn_tests::World;
+use serde_json::{Value, json};
+
+/// What a token of an application may not do at all.
+const OPERATORS_ONLY: [&str; 12] = [
+    "v1.application.list",
+    "v1.application.create",
+    "v1.application.update",
+    "v1.application.patch",
+    "v1.application.delete",
+    "v1.event-type.create",
+    "v1.event-type.update",
+    "v1.event-type.patch",
+    "v1.event-type.delete",
+    "v1.authentication.app-portal-access",
+    "v1.background-task.list",
+    "v1.authentication.logout",
+];
+
+/// What a customer in the portal may not do besides.
+const PRODUCERS_ONLY: [&str; 3] = [
+    "v1.message.create",
+    "v1.message.expunge-content",
+    "v1.message-attempt.expunge-content",
+];
+
+const OPEN: [&str; 2] = ["v1.health.get", "v1.health.ping"];
+
+/// A body that every operation takes.
+fn body() -> Value {
+    json!({
+        "name": "x", "description": "x", "url": "https://example.com/", "headers": {}, "eventType": "a.b",
+        "payload": {}, "since": posthorn_runtime::now().to_rfc3339(),
+    })
+}
+
+struct Operation {
+    id: String,
+    method: String,
+    path: String,
+}
+
+async fn operations(world: &World) -> Vec<Operation> {
+    let document = world.get("/api/v1/openapi.json").await.body;
+    let mut operations = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            if let Some(id) = operation["operationId"].as_str() {
+                let (id, path, method) = (id.to_owned(), path.clone(), method.to_uppercase());
+                operations.push(Operation { id, method, path });
+            }
+        }
+    }
+    // What removes things comes last.
+    operations.sort_by_key(|one| (one.method == "DELETE", one.path.len()));
+    operations
+}
+
+struct Matrix {
+    world: World,
+    operations: Vec<Operation>,
+    /// What stands for `{app_id}` and the like: an application with one of everything.
+    names: Vec<(&'static str, String)>,
+}
+
+impl Matrix {
+    async fn start() -> Self {
+        let world = World::start().await;
+        let operations = operations(&world).await;
+        let application = world.application().await;
+        world
+            .expect(
+                "PUT",
+                "/api/v1/event-type/a.b",
+                Some(json!({ "description": "" })),
+            )
+            .await;
+        let path = format!("/api/v1/app/{}/endpoint", application.id);
+        let receiver = posthorn_tests::Receiver::accepting().await;
+        let endpoint = world
+            .expect("POST", &path, Some(json!({ "url": receiver.url() })))
+            .await;
+        let endpoint = endpoint["id"].as_str().unwrap().to_owned();
+        let message = world
+            .send(&application.id, r#"{"eventType":"a.b","payload":{}}"#)
+            .await;
+        let attempt = world.attempts(&application, &message, 1).await[0]
+            .id
+            .clone();
+        let recover = format!("{path}/{endpoint}/recover");
+        let since = json!({ "since": posthorn_runtime::now().to_rfc3339() });
+        let job = world.expect("POST", &recover, Some(since)).await;
+        let job = job["id"].as_str().unwrap().to_owned();
+        let names = vec![
+            ("app_id", application.id),
+            ("endpoint_id", endpoint),
+            ("msg_id", message),
+            ("attempt_id", attempt),
+            ("task_id", job),
+            ("event_type_name", "a.b".to_owned()),
+        ];
+        Self {
+            world,
+            operations,
+            names,
+        }
+    }
+
+    async fn status(&self, operation: &Operation, token: Option<&str>) -> u16 {
+        let mut path = operation.path.clone();
+        for (name, value) in &self.names {
+            path = path.replace(&format!("{{{name}}}"), value);
+        }
+        let body = (operation.method != "GET").then(|| body().to_string());
+        self.world
+            .request(&operation.method, &path, body.as_deref(), &[], token)
+            .await
+            .status
+    }
+
+    /// Every operation with one token.
+    async fn check(
+        &self,
+        kind: &str,
+        token: &str,
+        expected: impl Fn(&Operation) -> &'static [u16],
+    ) {
+        for operation in &self.operations {
+            let status = self.status(operation, Some(token)).await;
+            let Operation { id, method, path } = operation;
+            let allowed = if OPEN.contains(&id.as_str()) {
+                &[204]
+            } else {
+                expected(operation)
+            };
+            assert!(
+                allowed.contains(&status),
+                "{kind}: {method} {path} is {status}, not {allowed:?}"
+            );
+        }
+        println!("{kind}: {} operations", self.operations.len());
+    }
+}
+
+/// Not refused for who is calling: done, or refused for what the body or the state is.
+const REACHED: &[u16] = &[200, 201, 202, 204, 409, 422];
+const FORBIDDEN: &[u16] = &[403];
+const NOT_FOUND: &[u16] = &[404];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_operation_answers_every_kind_of_token_as_it_should() {
+    let matrix = Matrix::start().await;
+    assert!(matrix.operations.len() >= 43);
+    let world = &matrix.world;
+    let own = &matrix.names[0].1;
+    let other = world.application().await.id;
+    let is_of = |list: &[&str], operation: &Operation| list.contains(&operation.id.as_str());
+    let names_no_application = |operation: &Operation| {
+        operation.path.contains("event-type") || operation.path.contains("auth/")
+    };
+
+    for token in ["", "x", "eyJhbGciOiJub25lIn0.e30."] {
+        matrix.check("no valid token", token, |_| &[401]).await;
+    }
+    let organization = &world.organization;
+    let expired = json!({ "organization": organization, "expires_in_seconds": 0 });
+    matrix
+        .check("expired", &world.mint(expired).await, |_| &[401])
+        .await;
+    let stranger = world.mint(json!({})).await;
+    matrix
+        .check("another organization", &stranger, |operation| {
+            let creates = [
+                "v1.application.list",
+                "v1.application.create",
+                "v1.background-task.list",
+            ];
+            match operation.id.as_str() {
+                id if creates.contains(&id) => REACHED,
+                "v1.event-type.list" | "v1.event-type.create" | "v1.event-type.update" => REACHED,
+                // It made one of that name of its own just before.
+                id if id.starts_with("v1.event-type") => &[200, 201, 204, 404, 409],
+                "v1.authentication.logout" => FORBIDDEN,
+                _ => NOT_FOUND,
+            }
+        })
+        .await;
+    let reach = json!({ "organization": organization, "application": other });
+    let of_another = world.mint(reach).await;
+    matrix
+        .check(
+            "another application",
+            &of_another,
+            |operation| match operation {
+                operation if is_of(&OPERATORS_ONLY, operation) => FORBIDDEN,
+                operation if names_no_application(operation) => REACHED,
+                _ => NOT_FOUND,
+            },
+        )
+        .await;
+    let access = format!("/api/v1/auth/app-portal-access/{own}");
+    let access = world.expect("POST", &access, Some(json!({}))).await;
+    let portal = access["token"].as_str().unwrap();
+    matrix
+        .check(
+            "a customer of this application",
+            portal,
+            |operation| match operation {
+                // The matrix goes on, so its last word is tested by the portal's own scenario.
+                operation if operation.id == "v1.authentication.logout" => &[204, 401],
+                operation if is_of(&OPERATORS_ONLY, operation) => &[403, 401],
+                operation if is_of(&PRODUCERS_ONLY, operation) => &[403, 401],
+                _ => &[200, 201, 202, 204, 409, 422, 401, 404],
+            },
+        )
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_token_and_an_organization_token_reach_what_is_theirs() {
+    let matrix = Matrix::start().await;
+    let world = &matrix.world;
+    let own = &matrix.names[0].1;
+    let reach = json!({ "organization": world.organization, "application": own });
+    let application = world.mint(reach).await;
+    let is_read = |operation: &&Operation| operation.method != "DELETE";
+    for operation in matrix.operations.iter().filter(is_read) {
+        let status = matrix.status(operation, Some(&application)).await;
+        let expected = match operation.id.as_str() {
+            id if OPEN.contains(&id) => &[204],
+            id if OPERATORS_ONLY.contains(&id) => FORBIDDEN,
+            _ => REACHED,
+        };
+        assert!(
+            expected.contains(&status),
+            "{} {} is {status}",
+            operation.method,
+            operation.path
+        );
+    }
+    for operation in &matrix.operations {
+        let status = matrix.status(operation, Some(&world.token)).await;
+        let expected = match operation.id.as_str() {
+            "v1.authentication.logout" => FORBIDDEN,
+            // Deleted by the ones before it.
+            _ if operation.method == "DELETE" => &[204, 404],
+            _ => REACHED,
+        };
+        assert!(
+            expected.contains(&status),
+            "{} {} is {status}",
+            operation.method,
+            operation.path
+        );
+    }
+}
