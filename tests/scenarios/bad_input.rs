@@ -171,7 +171,13 @@ async fn queries_and_large_bodies_are_checked() {
     }
     let body = format!(r#"{{"name":"{}"}}"#, "x".repeat(256 * 1024));
     assert_eq!(world.post("/api/v1/app", &body, &[]).await.status, 413);
-    let body = format!(r#"{{"name":"{}"}}"#, "x".repeat(255 * 1024));
+    let body = format!(r#"{{"name":"{}"}}"#, "x".repeat(65 * 1024));
+    let refused = world.post("/api/v1/app", &body, &[]).await;
+    assert_eq!(
+        (refused.status, &refused.body["detail"][0]["loc"][0]),
+        (422, &"body".into())
+    );
+    let body = format!(r#"{{"name":"{}"}}"#, "x".repeat(63 * 1024));
     assert_eq!(world.post("/api/v1/app", &body, &[]).await.status, 201);
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::http::StatusCode;
 use posthorn_domain::{
     application::{Application, ApplicationIn, ApplicationPatch},
-    error::{ApiError, FieldError},
+    error::ApiError,
     id::{ApplicationId, OrganizationId, Reference},
     name::Uid,
     timestamp::{Timestamp, rfc3339},
@@ -17,8 +17,8 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
 use crate::{
-    Api, Routes, State,
-    extract::{Json, Operator, Query, TheApplication, find_application},
+    Api, MAX_TRIES, Routes, State, check_size,
+    extract::{ApplicationReference, Json, Operator, Query, TheApplication, find_application},
     list::{ListOut, Order, Paging, filter_map},
     refusal::Refusal,
 };
@@ -84,6 +84,7 @@ pub(crate) async fn create(
     let reference = body.uid.clone().map(Reference::Uid);
     let now = now();
     let new = body.into_new(ApplicationId::new(now, entropy()), now);
+    check_size(&new)?;
     if api.config().create_application(&organization, &new).await? == Written::Yes {
         return Ok((StatusCode::CREATED, Json(new.into())));
     }
@@ -98,21 +99,24 @@ pub(crate) async fn create(
 pub(crate) async fn find_or_create(
     api: &Api,
     organization: &OrganizationId,
-    reference: Reference<ApplicationId>,
+    reference: &Reference<ApplicationId>,
     body: Option<ApplicationIn>,
 ) -> Result<(StatusCode, Application), Refusal> {
-    if let Some(found) = find_application(api, organization, &reference).await? {
-        return Ok((StatusCode::OK, found));
+    for _ in 0..MAX_TRIES {
+        if let Some(found) = find_application(api, organization, reference).await? {
+            return Ok((StatusCode::OK, found));
+        }
+        let (Reference::Uid(uid), Some(body)) = (reference, body.clone()) else {
+            return Err(ApiError::NotFound("application").into());
+        };
+        let now = now();
+        let new = body.under(uid.clone(), ApplicationId::new(now, entropy()), now)?;
+        if api.config().create_application(organization, &new).await? == Written::Yes {
+            return Ok((StatusCode::CREATED, new));
+        }
+        // Another request was faster: it is found now.
     }
-    let (Reference::Uid(uid), Some(body)) = (reference, body) else {
-        return Err(ApiError::NotFound("application").into());
-    };
-    let now = now();
-    let new = body.under(uid, ApplicationId::new(now, entropy()), now)?;
-    match api.config().create_application(organization, &new).await? {
-        Written::Yes => Ok((StatusCode::CREATED, new)),
-        Written::Conflict => Err(uid_taken().into()),
-    }
+    Err(uid_taken().into())
 }
 
 /// Lists applications, oldest first.
@@ -144,33 +148,28 @@ pub(crate) async fn get(found: TheApplication) -> Json<ApplicationOut> {
 pub(crate) async fn update(
     api: State,
     Operator(organization): Operator,
-    axum::extract::Path(name): axum::extract::Path<String>,
+    ApplicationReference(reference): ApplicationReference,
     Json(body): Json<ApplicationIn>,
 ) -> Created {
-    let reference: Reference<ApplicationId> = name
-        .parse()
-        .map_err(|error| FieldError::at("path", "app_id", format!("{error}")))?;
     body.check()?;
-    if let Some(before) = find_application(&api, &organization, &reference).await? {
-        let after = body.over(&before, now());
-        return Ok((
-            StatusCode::OK,
-            store(&api, &organization, &before, after).await?,
-        ));
-    }
-    let body = ApplicationIn {
-        uid: body.uid.clone().or_else(|| name.try_into().ok()),
-        ..body
+    let created = find_or_create(&api, &organization, &reference, Some(body.clone())).await?;
+    let (StatusCode::OK, before) = created else {
+        let (status, new) = created;
+        return Ok((status, Json(new.into())));
     };
-    if matches!(reference, Reference::Id(_)) {
-        return Err(ApiError::NotFound("application").into());
-    }
-    let now = now();
-    let new = body.into_new(ApplicationId::new(now, entropy()), now);
-    match api.config().create_application(&organization, &new).await? {
-        Written::Yes => Ok((StatusCode::CREATED, Json(new.into()))),
-        Written::Conflict => Err(uid_taken().into()),
-    }
+    // Who names an application by its uid does not have to repeat it.
+    let body = match reference {
+        Reference::Uid(uid) => ApplicationIn {
+            uid: body.uid.or(Some(uid)),
+            ..body
+        },
+        Reference::Id(_) => body,
+    };
+    let replace = |before: &Application| body.clone().over(before, now());
+    Ok((
+        StatusCode::OK,
+        change(&api, &organization, before, replace).await?,
+    ))
 }
 
 /// Changes some fields of an application.
@@ -184,29 +183,34 @@ pub(crate) async fn patch(
     Json(body): Json<ApplicationPatch>,
 ) -> Result<Json<ApplicationOut>, Refusal> {
     body.check()?;
-    let before = found.application;
-    let after = body.over(before.clone(), now());
-    store(&api, &organization, &before, after).await
+    let patch = |before: &Application| body.clone().over(before.clone(), now());
+    change(&api, &organization, found.application, patch).await
 }
 
-async fn store(
+/// Makes a change, again when the application changed meanwhile.
+async fn change(
     api: &Api,
     organization: &OrganizationId,
-    before: &Application,
-    after: Application,
+    mut before: Application,
+    change: impl Fn(&Application) -> Application,
 ) -> Result<Json<ApplicationOut>, Refusal> {
-    require_own(organization, before)?;
-    match api
-        .config()
-        .update_application(organization, before, &after)
-        .await?
-    {
-        Written::Yes => Ok(Json(after.into())),
-        Written::Conflict => {
-            let detail = "the application changed meanwhile, or the uid is taken";
-            Err(ApiError::Conflict(detail.to_owned()).into())
+    for _ in 0..MAX_TRIES {
+        require_own(organization, &before.id)?;
+        let after = change(&before);
+        check_size(&after)?;
+        match api
+            .config()
+            .update_application(organization, &before, &after)
+            .await?
+        {
+            Written::Yes => return Ok(Json(after.into())),
+            Written::Taken => return Err(uid_taken().into()),
+            Written::Conflict => {}
         }
+        let again = api.config().application(organization, &before.id).await?;
+        before = again.ok_or(ApiError::NotFound("application"))?;
     }
+    Err(ApiError::Conflict("the application keeps changing: try again".to_owned()).into())
 }
 
 /// Deletes an application with its endpoints; its pending deliveries stop.
@@ -215,17 +219,28 @@ async fn store(
 pub(crate) async fn delete(
     api: State,
     Operator(organization): Operator,
-    found: TheApplication,
+    ApplicationReference(reference): ApplicationReference,
 ) -> Result<StatusCode, Refusal> {
-    require_own(&organization, &found.application)?;
-    api.config()
-        .delete_application(&organization, &found.application)
-        .await?;
-    Ok(StatusCode::NO_CONTENT)
+    // By its id, also one whose deletion was interrupted.
+    let id = match reference {
+        Reference::Id(id) => Some(id),
+        reference => find_application(&api, &organization, &reference)
+            .await?
+            .map(|found| found.id),
+    };
+    let id = id.ok_or(ApiError::NotFound("application"))?;
+    require_own(&organization, &id)?;
+    match api.config().delete_application(&organization, &id).await? {
+        Some(Written::Yes) => Ok(StatusCode::NO_CONTENT),
+        Some(_) => {
+            Err(ApiError::Conflict("the application keeps changing: try again".to_owned()).into())
+        }
+        None => Err(ApiError::NotFound("application").into()),
+    }
 }
 
-fn require_own(organization: &OrganizationId, application: &Application) -> Result<(), ApiError> {
-    if application.id == ApplicationId::operational(organization) {
+fn require_own(organization: &OrganizationId, id: &ApplicationId) -> Result<(), ApiError> {
+    if *id == ApplicationId::operational(organization) {
         return Err(ApiError::Conflict(
             "the built-in application cannot be changed".to_owned(),
         ));

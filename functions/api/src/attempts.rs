@@ -131,16 +131,11 @@ pub(crate) async fn by_message(
     Ok(Json(plan.respond(part(&plan.page, items))))
 }
 
-/// The part of a list, known as a whole, that a page holds.
+/// The part of a list, known as a whole, that lies behind the start of a page.
 pub(crate) fn part<T>(page: &Page, mut items: Vec<(String, T)>) -> Slice<T> {
     items.sort_by(|(a, _), (b, _)| if page.ascending { a.cmp(b) } else { b.cmp(a) });
     items.retain(|(key, _)| is_behind(page, key));
-    let next = items
-        .get(page.limit.saturating_sub(1))
-        .map(|(key, _)| key.clone());
-    let next = next.filter(|_| items.len() > page.limit);
-    items.truncate(page.limit);
-    Slice { items, next }
+    Slice { items, next: None }
 }
 
 fn is_behind(page: &Page, key: &str) -> bool {
@@ -175,6 +170,7 @@ pub(crate) async fn by_endpoint(
     Query(query): Query<ListQuery>,
 ) -> Result<Json<ListOut<AttemptOut>>, Refusal> {
     let plan = query.paging().plan::<AttemptKey>(Order::Descending)?;
+    let plan = plan.searching(query.has_filter());
     Ok(Json(
         plan.fill(|page| slice(&api, &found, &query, page)).await?,
     ))
@@ -331,6 +327,15 @@ impl ListQuery {
             iterator: self.iterator.clone(),
             order: None,
         }
+    }
+
+    fn has_filter(&self) -> bool {
+        self.status.is_some()
+            || self.status_code_class.is_some()
+            || self.channel.is_some()
+            || self.event_types.is_some()
+            || self.before.is_some()
+            || self.after.is_some()
     }
 
     /// The only endpoint that is wanted.

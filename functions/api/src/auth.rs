@@ -7,7 +7,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use posthorn_domain::{
     application::ApplicationIn,
     error::{ApiError, FieldError},
-    id::{ApplicationId, Reference, SessionId},
+    id::SessionId,
     list::UniqueList,
     name::{FeatureFlag, Uid},
     token::{Scope, Session},
@@ -21,7 +21,7 @@ use utoipa_axum::routes;
 use crate::{
     Routes, State,
     applications::find_or_create,
-    extract::{Caller, Json, Operator},
+    extract::{ApplicationReference, Caller, Json, Operator},
     refusal::Refusal,
 };
 
@@ -85,14 +85,12 @@ pub(crate) struct AppPortalAccessOut {
 pub(crate) async fn app_portal_access(
     api: State,
     Operator(organization): Operator,
-    axum::extract::Path(name): axum::extract::Path<String>,
+    ApplicationReference(reference): ApplicationReference,
     Json(body): Json<AppPortalAccessIn>,
 ) -> Result<Json<AppPortalAccessOut>, Refusal> {
     body.refuse_unsupported()?;
-    let reference: Reference<ApplicationId> = name
-        .parse()
-        .map_err(|error| FieldError::at("path", "app_id", format!("{error}")))?;
-    let (_, application) = find_or_create(&api, &organization, reference, body.application).await?;
+    let found = find_or_create(&api, &organization, &reference, body.application).await;
+    let (_, application) = found.map_err(|refusal| refusal.within("application"))?;
     let now = now();
     let seconds = body
         .expiry

@@ -17,10 +17,10 @@ use posthorn_runtime::{entropy, now};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::{Api, extract::TheApplication, refusal::Refusal};
+use crate::{Api, check_size, extract::TheApplication, refusal::Refusal};
 
 /// `EndpointIn` of the contract. Official clients before 2.0 say `filterTypes` and `rateLimit`.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct EndpointIn {
     #[schema(format = "uri", min_length = 1, max_length = 65536)]
@@ -28,15 +28,16 @@ pub(crate) struct EndpointIn {
     #[serde(default)]
     description: String,
     uid: Option<Uid>,
-    #[serde(alias = "filterTypes")]
     #[schema(value_type = Option<Vec<EventTypeName>>, min_items = 1, max_items = 500)]
     event_types: Option<EndpointEventTypes>,
+    #[schema(value_type = Option<Vec<EventTypeName>>, min_items = 1, max_items = 500)]
+    filter_types: Option<EndpointEventTypes>,
     #[schema(value_type = Option<Vec<Channel>>, min_items = 1, max_items = 10)]
     channels: Option<EndpointChannels>,
     #[serde(default)]
     disabled: bool,
-    #[serde(alias = "rateLimit")]
     throttle_rate: Option<Rate>,
+    rate_limit: Option<Rate>,
     #[serde(default)]
     metadata: BTreeMap<String, String>,
     secret: Option<EndpointSecret>,
@@ -45,7 +46,7 @@ pub(crate) struct EndpointIn {
 }
 
 /// `EndpointUpdate` of the contract.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct EndpointUpdate {
     #[schema(format = "uri", min_length = 1, max_length = 65536)]
@@ -53,21 +54,22 @@ pub(crate) struct EndpointUpdate {
     #[serde(default)]
     description: String,
     uid: Option<Uid>,
-    #[serde(alias = "filterTypes")]
     #[schema(value_type = Option<Vec<EventTypeName>>, min_items = 1, max_items = 500)]
     event_types: Option<EndpointEventTypes>,
+    #[schema(value_type = Option<Vec<EventTypeName>>, min_items = 1, max_items = 500)]
+    filter_types: Option<EndpointEventTypes>,
     #[schema(value_type = Option<Vec<Channel>>, min_items = 1, max_items = 10)]
     channels: Option<EndpointChannels>,
     #[serde(default)]
     disabled: bool,
-    #[serde(alias = "rateLimit")]
     throttle_rate: Option<Rate>,
+    rate_limit: Option<Rate>,
     #[serde(default)]
     metadata: BTreeMap<String, String>,
 }
 
 /// `EndpointPatch` of the contract.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct EndpointPatch {
     #[serde(default)]
@@ -79,18 +81,24 @@ pub(crate) struct EndpointPatch {
     #[serde(default)]
     #[schema(value_type = Option<Uid>)]
     uid: Change<Option<Uid>>,
-    #[serde(default, alias = "filterTypes")]
+    #[serde(default)]
     #[schema(value_type = Option<Vec<EventTypeName>>, min_items = 1, max_items = 500)]
     event_types: Change<Option<EndpointEventTypes>>,
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<EventTypeName>>, min_items = 1, max_items = 500)]
+    filter_types: Change<Option<EndpointEventTypes>>,
     #[serde(default)]
     #[schema(value_type = Option<Vec<Channel>>, min_items = 1, max_items = 10)]
     channels: Change<Option<EndpointChannels>>,
     #[serde(default)]
     #[schema(value_type = bool)]
     disabled: Change<bool>,
-    #[serde(default, alias = "rateLimit")]
+    #[serde(default)]
     #[schema(value_type = Option<Rate>)]
     throttle_rate: Change<Option<Rate>>,
+    #[serde(default)]
+    #[schema(value_type = Option<Rate>)]
+    rate_limit: Change<Option<Rate>>,
     #[serde(default)]
     #[schema(value_type = BTreeMap<String, String>)]
     metadata: Change<BTreeMap<String, String>>,
@@ -103,18 +111,20 @@ impl EndpointIn {
         api: &Api,
         owner: &TheApplication,
     ) -> Result<Endpoint, Refusal> {
+        let event_types = self.event_types.or(self.filter_types);
         check_url(api, &self.url)?;
-        check_event_types(api, owner, self.event_types.as_ref(), None).await?;
+        check_uid(self.uid.as_ref())?;
+        check_event_types(api, owner, event_types.as_ref(), None).await?;
         let now = now();
-        Ok(Endpoint {
+        let new = Endpoint {
             id: EndpointId::new(now, entropy()),
             uid: self.uid,
             url: self.url,
             description: self.description,
-            event_types: self.event_types,
+            event_types,
             channels: self.channels,
             disabled: self.disabled,
-            throttle_rate: self.throttle_rate.map(Rate::get),
+            throttle_rate: self.throttle_rate.or(self.rate_limit).map(Rate::get),
             metadata: self.metadata,
             headers: self.headers.unwrap_or_default(),
             secret: self
@@ -124,84 +134,122 @@ impl EndpointIn {
             revision: 1,
             created_at: now,
             updated_at: now,
-        })
+        };
+        check_size(&new)?;
+        Ok(new)
     }
 }
 
 impl EndpointUpdate {
-    /// What replaces an endpoint.
-    pub(crate) async fn over(
-        self,
+    /// Checks what the types cannot.
+    pub(crate) async fn check(
+        &self,
         api: &Api,
         owner: &TheApplication,
         before: &Endpoint,
-    ) -> Result<Endpoint, Refusal> {
+    ) -> Result<(), Refusal> {
         check_url(api, &self.url)?;
-        check_event_types(api, owner, self.event_types.as_ref(), Some(before)).await?;
-        Ok(Endpoint {
-            uid: self.uid,
-            url: self.url,
-            description: self.description,
-            event_types: self.event_types,
-            channels: self.channels,
-            disabled: self.disabled,
-            throttle_rate: self.throttle_rate.map(Rate::get),
-            metadata: self.metadata,
-            revision: before.revision + 1,
-            updated_at: now(),
-            ..before.clone()
-        })
+        check_uid(self.uid.as_ref())?;
+        let wanted = self.event_types.as_ref().or(self.filter_types.as_ref());
+        check_event_types(api, owner, wanted, Some(before)).await
+    }
+
+    /// What replaces an endpoint.
+    pub(crate) fn over(&self, before: Endpoint) -> Endpoint {
+        let body = self.clone();
+        Endpoint {
+            uid: body.uid,
+            url: body.url,
+            description: body.description,
+            event_types: body.event_types.or(body.filter_types),
+            channels: body.channels,
+            disabled: body.disabled,
+            throttle_rate: body.throttle_rate.or(body.rate_limit).map(Rate::get),
+            metadata: body.metadata,
+            ..before
+        }
+    }
+
+    /// The same where the path names the endpoint by a uid: it does not have to be repeated.
+    pub(crate) fn named(self, uid: &Uid) -> Self {
+        let uid = self.uid.clone().or_else(|| Some(uid.clone()));
+        Self { uid, ..self }
     }
 
     /// The body of the endpoint that a path names by a new uid.
-    pub(crate) fn under(self, uid: Uid) -> EndpointIn {
-        EndpointIn {
+    pub(crate) fn into_in(self, uid: &Uid) -> Result<EndpointIn, FieldError> {
+        if self.uid.as_ref().is_some_and(|own| own != uid) {
+            return Err(FieldError::body("uid", "must be the path's"));
+        }
+        Ok(EndpointIn {
             url: self.url,
             description: self.description,
-            uid: self.uid.or(Some(uid)),
+            uid: Some(uid.clone()),
             event_types: self.event_types,
+            filter_types: self.filter_types,
             channels: self.channels,
             disabled: self.disabled,
             throttle_rate: self.throttle_rate,
+            rate_limit: self.rate_limit,
             metadata: self.metadata,
             secret: None,
             headers: None,
-        }
+        })
     }
 }
 
 impl EndpointPatch {
-    /// The endpoint after the change. What is not named is not checked again.
-    pub(crate) async fn over(
-        self,
+    /// Checks what the types cannot, of what is named.
+    pub(crate) async fn check(
+        &self,
         api: &Api,
         owner: &TheApplication,
         before: &Endpoint,
-    ) -> Result<Endpoint, Refusal> {
+    ) -> Result<(), Refusal> {
         if let Change::Set(url) = &self.url {
             check_url(api, url)?;
         }
-        if let Change::Set(event_types) = &self.event_types {
-            check_event_types(api, owner, event_types.as_ref(), Some(before)).await?;
+        if let Change::Set(uid) = &self.uid {
+            check_uid(uid.as_ref())?;
         }
-        let before = before.clone();
-        Ok(Endpoint {
-            url: self.url.over(before.url),
-            description: self.description.over(before.description),
-            uid: self.uid.over(before.uid),
-            event_types: self.event_types.over(before.event_types),
-            channels: self.channels.over(before.channels),
-            disabled: self.disabled.over(before.disabled),
-            throttle_rate: match self.throttle_rate {
-                Change::Keep => before.throttle_rate,
-                Change::Set(rate) => rate.map(Rate::get),
-            },
-            metadata: self.metadata.over(before.metadata),
-            revision: before.revision + 1,
-            updated_at: now(),
-            ..before
-        })
+        let wanted = match (&self.event_types, &self.filter_types) {
+            (Change::Set(wanted), _) | (Change::Keep, Change::Set(wanted)) => wanted.as_ref(),
+            _ => None,
+        };
+        check_event_types(api, owner, wanted, Some(before)).await
     }
+
+    /// The endpoint after the change.
+    pub(crate) fn over(&self, before: Endpoint) -> Endpoint {
+        let body = self.clone();
+        let rate = match (body.throttle_rate, body.rate_limit) {
+            (Change::Set(rate), _) | (Change::Keep, Change::Set(rate)) => rate.map(Rate::get),
+            _ => before.throttle_rate,
+        };
+        let event_types = body.filter_types.over(before.event_types);
+        Endpoint {
+            url: body.url.over(before.url),
+            description: body.description.over(before.description),
+            uid: body.uid.over(before.uid),
+            event_types: body.event_types.over(event_types),
+            channels: body.channels.over(before.channels),
+            disabled: body.disabled.over(before.disabled),
+            throttle_rate: rate,
+            metadata: body.metadata.over(before.metadata),
+            ..before
+        }
+    }
+}
+
+/// What looks like an id would never be found as a uid.
+fn check_uid(uid: Option<&Uid>) -> Result<(), FieldError> {
+    if uid.is_some_and(|uid| uid.as_str().starts_with(EndpointId::PREFIX)) {
+        return Err(FieldError::body(
+            "uid",
+            "must not begin with `ep_`, as ids do",
+        ));
+    }
+    Ok(())
 }
 
 fn check_url(api: &Api, url: &str) -> Result<(), FieldError> {

@@ -9,14 +9,13 @@ use posthorn_domain::{
     headers::{CustomHeaders, HeaderChanges},
     name::Uid,
 };
-use posthorn_runtime::now;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
 use crate::{
-    Api, Routes, State,
-    endpoints::store,
+    Routes, State,
+    endpoints::change,
     extract::{Json, TheEndpoint},
     refusal::Refusal,
 };
@@ -71,7 +70,15 @@ pub(crate) async fn update(
     found: TheEndpoint,
     Json(body): Json<EndpointHeadersIn>,
 ) -> Result<StatusCode, Refusal> {
-    set(&api, &found, body.headers).await
+    let TheEndpoint { owner, endpoint } = found;
+    let set = |before| {
+        Ok(Endpoint {
+            headers: body.headers.clone(),
+            ..before
+        })
+    };
+    change(&api, &owner, endpoint, set).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Sets single headers; null removes one.
@@ -84,23 +91,12 @@ pub(crate) async fn patch(
 ) -> Result<StatusCode, Refusal> {
     let mut changes = body.headers;
     changes.extend(body.delete_headers.into_iter().map(|name| (name, None)));
-    let headers = found.endpoint.headers.change(changes);
-    let headers = headers.map_err(|error| FieldError::body("headers", error.to_string()))?;
-    set(&api, &found, headers).await
-}
-
-async fn set(
-    api: &Api,
-    found: &TheEndpoint,
-    headers: CustomHeaders,
-) -> Result<StatusCode, Refusal> {
-    let before = &found.endpoint;
-    let after = Endpoint {
-        headers,
-        revision: before.revision + 1,
-        updated_at: now(),
-        ..before.clone()
+    let TheEndpoint { owner, endpoint } = found;
+    let patch = |before: Endpoint| {
+        let headers = before.headers.change(changes.clone());
+        let headers = headers.map_err(|error| FieldError::body("headers", error.to_string()))?;
+        Ok(Endpoint { headers, ..before })
     };
-    store(api, &found.owner, before, after).await?;
+    change(&api, &owner, endpoint, patch).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -7,19 +7,19 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use posthorn_domain::{
-    endpoint::{DEFAULT_GRACE, MAX_GRACE},
+    endpoint::{DEFAULT_GRACE, Endpoint, MAX_GRACE},
     error::ApiError,
     name::Uid,
     signing::EndpointSecret,
 };
 use posthorn_runtime::{entropy, now};
-use posthorn_store::Written;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
 use crate::{
     Routes, State,
+    endpoints::change,
     extract::{Json, TheEndpoint},
     refusal::Refusal,
 };
@@ -90,23 +90,16 @@ pub(crate) async fn rotate(
     let grace = body
         .grace_period_seconds
         .map_or(DEFAULT_GRACE, |grace| grace.0);
-    let after = endpoint.clone().rotate(key, grace, now());
-    let after = after.map_err(|error| ApiError::BadRequest(error.to_string()))?;
-    let (organization, application) = (owner.organization(), &owner.application.id);
-    match api
-        .config()
-        .update_endpoint(organization, application, &endpoint, &after)
-        .await?
-    {
-        Written::Yes if expects_secret(&headers) => {
-            let key = after.secret.expose();
-            Ok(Json(EndpointSecretOut { key }).into_response())
-        }
-        Written::Yes => Ok(StatusCode::NO_CONTENT.into_response()),
-        Written::Conflict => {
-            Err(ApiError::Conflict("the endpoint changed meanwhile".to_owned()).into())
-        }
+    let rotate = |before: Endpoint| {
+        let after = before.rotate(key.clone(), grace, now());
+        after.map_err(|error| ApiError::BadRequest(error.to_string()).into())
+    };
+    let after = change(&api, &owner, endpoint, rotate).await?;
+    if expects_secret(&headers) {
+        let key = after.secret.expose();
+        return Ok(Json(EndpointSecretOut { key }).into_response());
     }
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// `svix-libs/2.9.1/python`

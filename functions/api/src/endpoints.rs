@@ -5,21 +5,22 @@ use std::collections::BTreeMap;
 use axum::http::StatusCode;
 use posthorn_domain::{
     endpoint::{Endpoint, EndpointChannels, EndpointEventTypes},
-    error::{ApiError, FieldError},
+    error::ApiError,
     id::{EndpointId, Reference},
     name::{Channel, EventTypeName, Uid},
     operational::OperationalEvent,
     timestamp::{Timestamp, rfc3339},
 };
+use posthorn_runtime::now;
 use posthorn_store::Written;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
 use crate::{
-    Api, Routes, State,
+    Api, MAX_TRIES, Routes, State, check_size,
     endpoint_bodies::{EndpointIn, EndpointPatch, EndpointUpdate},
-    extract::{Json, Query, TheApplication, TheEndpoint, find_endpoint},
+    extract::{EndpointReference, Json, Query, TheApplication, TheEndpoint, find_endpoint},
     list::{ListOut, Order, Paging, filter_map},
     refusal::Refusal,
     tell::tell_of,
@@ -105,10 +106,13 @@ async fn store_new(api: &Api, owner: &TheApplication, body: EndpointIn) -> Creat
             tell_of(api, owner, &new, OperationalEvent::EndpointCreated).await;
             Ok((StatusCode::CREATED, Json(new.into())))
         }
-        Written::Conflict => {
-            Err(ApiError::Conflict("an endpoint with this uid exists".to_owned()).into())
-        }
+        Written::Taken => Err(uid_taken().into()),
+        Written::Conflict => Err(ApiError::NotFound("application").into()),
     }
+}
+
+fn uid_taken() -> ApiError {
+    ApiError::Conflict("an endpoint with this uid exists".to_owned())
 }
 
 /// Lists an application's endpoints, oldest first.
@@ -145,20 +149,27 @@ pub(crate) async fn get(found: TheEndpoint) -> Json<EndpointOut> {
 pub(crate) async fn update(
     api: State,
     owner: TheApplication,
-    axum::extract::Path((_, name)): axum::extract::Path<(String, String)>,
+    EndpointReference(reference): EndpointReference,
     Json(body): Json<EndpointUpdate>,
 ) -> Created {
-    let reference: Reference<EndpointId> = name
-        .parse()
-        .map_err(|error| FieldError::at("path", "endpoint_id", format!("{error}")))?;
-    match (find_endpoint(&api, &owner, &reference).await?, reference) {
-        (Some(before), _) => {
-            let after = body.over(&api, &owner, &before).await?;
-            Ok((StatusCode::OK, store(&api, &owner, &before, after).await?))
+    let found = find_endpoint(&api, &owner, &reference).await?;
+    let (before, body) = match (found, reference) {
+        (Some(before), Reference::Id(_)) => (before, body),
+        (Some(before), Reference::Uid(uid)) => (before, body.named(&uid)),
+        (None, Reference::Id(_)) => return Err(ApiError::NotFound("endpoint").into()),
+        (None, Reference::Uid(uid)) => {
+            match store_new(&api, &owner, body.clone().into_in(&uid)?).await {
+                Err(Refusal::Caller(ApiError::Conflict(_))) => {}
+                created => return created,
+            }
+            // Another request was faster: there is something to replace now.
+            let again = find_endpoint(&api, &owner, &Reference::Uid(uid.clone())).await?;
+            (again.ok_or_else(uid_taken)?, body.named(&uid))
         }
-        (None, Reference::Id(_)) => Err(ApiError::NotFound("endpoint").into()),
-        (None, Reference::Uid(uid)) => store_new(&api, &owner, body.under(uid)).await,
-    }
+    };
+    body.check(&api, &owner, &before).await?;
+    let after = change(&api, &owner, before, |before| Ok(body.over(before))).await?;
+    Ok((StatusCode::OK, Json(after.into())))
 }
 
 /// Changes some fields of an endpoint.
@@ -171,43 +182,69 @@ pub(crate) async fn patch(
     Json(body): Json<EndpointPatch>,
 ) -> Result<Json<EndpointOut>, Refusal> {
     let TheEndpoint { owner, endpoint } = found;
-    let after = body.over(&api, &owner, &endpoint).await?;
-    store(&api, &owner, &endpoint, after).await
+    body.check(&api, &owner, &endpoint).await?;
+    let after = change(&api, &owner, endpoint, |before| Ok(body.over(before))).await?;
+    Ok(Json(after.into()))
 }
 
-/// Stores a change and tells operators.
-pub(crate) async fn store(
+/// Makes a change, again when the endpoint changed meanwhile, and tells operators.
+pub(crate) async fn change(
     api: &Api,
     owner: &TheApplication,
-    before: &Endpoint,
-    after: Endpoint,
-) -> Result<Json<EndpointOut>, Refusal> {
+    mut before: Endpoint,
+    change: impl Fn(Endpoint) -> Result<Endpoint, Refusal>,
+) -> Result<Endpoint, Refusal> {
     let (organization, application) = (owner.organization(), &owner.application.id);
-    match api
-        .config()
-        .update_endpoint(organization, application, before, &after)
-        .await?
-    {
-        Written::Yes => {
-            tell_of(api, owner, &after, OperationalEvent::EndpointUpdated).await;
-            Ok(Json(after.into()))
-        }
-        Written::Conflict => {
-            let detail = "the endpoint changed meanwhile, or the uid is taken";
-            Err(ApiError::Conflict(detail.to_owned()).into())
+    for _ in 0..MAX_TRIES {
+        let after = Endpoint {
+            revision: before.revision + 1,
+            updated_at: now(),
+            ..change(before.clone())?
+        };
+        check_size(&after)?;
+        match api
+            .config()
+            .update_endpoint(organization, application, &before, &after)
+            .await?
+        {
+            Written::Yes => {
+                tell_of(api, owner, &after, OperationalEvent::EndpointUpdated).await;
+                return Ok(after);
+            }
+            Written::Taken => return Err(uid_taken().into()),
+            Written::Conflict => before = again(api, owner, &before.id).await?,
         }
     }
+    Err(keeps_changing().into())
+}
+
+async fn again(api: &Api, owner: &TheApplication, id: &EndpointId) -> Result<Endpoint, Refusal> {
+    let found = find_endpoint(api, owner, &Reference::Id(id.clone())).await?;
+    Ok(found.ok_or(ApiError::NotFound("endpoint"))?)
+}
+
+fn keeps_changing() -> ApiError {
+    ApiError::Conflict("the endpoint keeps changing: try again".to_owned())
 }
 
 /// Deletes an endpoint; its pending deliveries stop.
 #[utoipa::path(delete, path = "/api/v1/app/{app_id}/endpoint/{endpoint_id}", operation_id = "v1.endpoint.delete", tag = "Endpoint",
     params(("app_id" = Uid, Path), ("endpoint_id" = Uid, Path)), responses((status = 204)))]
 pub(crate) async fn delete(api: State, found: TheEndpoint) -> Result<StatusCode, Refusal> {
-    let TheEndpoint { owner, endpoint } = found;
+    let TheEndpoint {
+        owner,
+        mut endpoint,
+    } = found;
     let (organization, application) = (owner.organization(), &owner.application.id);
-    api.config()
-        .delete_endpoint(organization, application, &endpoint)
-        .await?;
-    tell_of(&api, &owner, &endpoint, OperationalEvent::EndpointDeleted).await;
-    Ok(StatusCode::NO_CONTENT)
+    for _ in 0..MAX_TRIES {
+        let deleted = api
+            .config()
+            .delete_endpoint(organization, application, &endpoint);
+        if deleted.await? == Written::Yes {
+            tell_of(&api, &owner, &endpoint, OperationalEvent::EndpointDeleted).await;
+            return Ok(StatusCode::NO_CONTENT);
+        }
+        endpoint = again(&api, &owner, &endpoint.id).await?;
+    }
+    Err(keeps_changing().into())
 }

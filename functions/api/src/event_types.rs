@@ -155,24 +155,19 @@ pub(crate) async fn create(
     Json(body): Json<EventTypeIn>,
 ) -> Result<(StatusCode, Json<EventTypeOut>), Refusal> {
     let new = body.into_new();
-    let mut written = api.config().create_event_type(&organization, &new).await?;
-    if written == Written::Conflict {
-        let before = api.config().event_type(&organization, &new.name).await?;
-        if let Some(before) = before.filter(|before| before.archived) {
-            let after = over(new.clone(), &before);
-            written = api
-                .config()
-                .update_event_type(&organization, &before, &after)
-                .await?;
-        }
+    if api.config().create_event_type(&organization, &new).await? == Written::Yes {
+        return Ok((StatusCode::CREATED, Json(show(new, true))));
     }
-    match written {
-        Written::Yes => Ok((StatusCode::CREATED, Json(show(new, true)))),
-        Written::Conflict => {
-            let detail = format!("an event type with the name `{}` exists", new.name);
-            Err(ApiError::Conflict(detail).into())
-        }
-    }
+    let before = api.config().event_type(&organization, &new.name).await?;
+    let Some(before) = before.filter(|before| before.archived) else {
+        let detail = format!("an event type with the name `{}` exists", new.name);
+        return Err(ApiError::Conflict(detail).into());
+    };
+    let after = over(new, &before);
+    Ok((
+        StatusCode::CREATED,
+        store(&api, &organization, &before, after).await?,
+    ))
 }
 
 /// Lists event types by name.
@@ -190,6 +185,7 @@ pub(crate) async fn list(
         order,
     };
     let plan = paging.plan::<EventTypeName>(Order::Ascending)?;
+    let plan = plan.searching(true);
     Ok(Json(
         plan.fill(|page| slice(&api, &scope, &query, page)).await?,
     ))
@@ -244,7 +240,7 @@ pub(crate) async fn update(
     }
     match api.config().create_event_type(&organization, &new).await? {
         Written::Yes => Ok((StatusCode::CREATED, Json(show(new, true)))),
-        Written::Conflict => Err(changed()),
+        Written::Conflict | Written::Taken => Err(changed()),
     }
 }
 
@@ -301,7 +297,7 @@ async fn store(
         .await?
     {
         Written::Yes => Ok(Json(show(after, true))),
-        Written::Conflict => Err(changed()),
+        Written::Conflict | Written::Taken => Err(changed()),
     }
 }
 

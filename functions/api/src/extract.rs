@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, str::FromStr, sync::Arc};
 
 use axum::{
+    RequestPartsExt,
     body::{Body, to_bytes},
     extract::{FromRequest, FromRequestParts, Path as AxumPath, Request},
     http::request::Parts,
@@ -82,11 +83,40 @@ impl FromRequestParts<Arc<Api>> for TheApplication {
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Refusal> {
         let Caller(scope) = Caller::from_request_parts(parts, api).await?;
-        let reference = path_parameter(parts, "app_id").await?;
+        let ApplicationReference(reference) = parts.extract_with_state(api).await?;
+        if scope.application.is_some() && is_operational(&reference) {
+            return Err(ApiError::NotFound("application").into());
+        }
         let application = find_application(api, &scope.organization, &reference).await?;
         let application = application.ok_or(ApiError::NotFound("application"))?;
         scope.require_application(&application.id)?;
         Ok(Self { scope, application })
+    }
+}
+
+fn is_operational(reference: &Reference<ApplicationId>) -> bool {
+    matches!(reference, Reference::Uid(uid) if uid.as_str() == OPERATIONAL_UID)
+}
+
+/// How the path names an application.
+pub(crate) struct ApplicationReference(pub(crate) Reference<ApplicationId>);
+
+/// How the path names an endpoint.
+pub(crate) struct EndpointReference(pub(crate) Reference<EndpointId>);
+
+impl FromRequestParts<Arc<Api>> for ApplicationReference {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<Api>) -> Result<Self, Refusal> {
+        path_parameter(parts, "app_id").await.map(Self)
+    }
+}
+
+impl FromRequestParts<Arc<Api>> for EndpointReference {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<Api>) -> Result<Self, Refusal> {
+        path_parameter(parts, "endpoint_id").await.map(Self)
     }
 }
 
@@ -97,7 +127,7 @@ pub(crate) async fn find_application(
     reference: &Reference<ApplicationId>,
 ) -> Result<Option<Application>, Refusal> {
     let id = match reference {
-        Reference::Uid(uid) if uid.as_str() == OPERATIONAL_UID => {
+        reference if is_operational(reference) => {
             let built_in = api.config().ensure_operational_application(organization);
             return Ok(Some(built_in.await?));
         }
@@ -131,7 +161,7 @@ impl FromRequestParts<Arc<Api>> for TheEndpoint {
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Refusal> {
         let owner = TheApplication::from_request_parts(parts, api).await?;
-        let reference = path_parameter(parts, "endpoint_id").await?;
+        let EndpointReference(reference) = parts.extract_with_state(api).await?;
         let endpoint = find_endpoint(api, &owner, &reference).await?;
         let endpoint = endpoint.ok_or(ApiError::NotFound("endpoint"))?;
         Ok(Self { owner, endpoint })

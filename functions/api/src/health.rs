@@ -1,28 +1,72 @@
 //! Health.
 
-use axum::http::StatusCode;
-use posthorn_domain::id::OrganizationId;
-use posthorn_store::Page;
+use axum::{
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use posthorn_domain::id::{ApplicationId, EndpointId, MessageId, OrganizationId};
+use posthorn_runtime::now;
+use posthorn_store::Consistency;
+use tokio::join;
 use utoipa_axum::routes;
 
-use crate::{Routes, State, refusal::Refusal};
+use crate::{Routes, State, extract::Json, openapi::HttpErrorOut};
 
 pub(crate) fn routes() -> Routes {
     Routes::new().routes(routes!(get)).routes(routes!(ping))
 }
 
-/// 204 when the tables can be read; 503 when not. No token is needed, so it tells nothing.
+/// 204 when the tables can be read and the queue answers; 503 names those that do not. No token is
+/// needed, so it tells nothing else.
 #[utoipa::path(method(get, head), path = "/api/v1/health", operation_id = "v1.health.get", tag = "Health",
-    security(()), responses((status = 204)))]
-pub(crate) async fn get(api: State) -> Result<StatusCode, Refusal> {
-    let nobody = OrganizationId::new(posthorn_runtime::now(), [0; 15]);
-    let page = Page {
-        limit: 1,
-        ascending: true,
-        after: None,
-    };
-    api.config().event_types(&nobody, &page).await?;
-    Ok(StatusCode::NO_CONTENT)
+    security(()), responses((status = 204), (status = 503, body = HttpErrorOut)))]
+pub(crate) async fn get(api: State) -> Response {
+    let organization = OrganizationId::new(now(), [0; 15]);
+    let application = ApplicationId::operational(&organization);
+    let (message, endpoint) = (
+        MessageId::new(now(), [0; 15]),
+        EndpointId::new(now(), [0; 15]),
+    );
+    let (config, messages, deliveries, queue) = join!(
+        api.config().application(&organization, &application),
+        api.messages()
+            .get(&application, 1, &message, Consistency::Eventual),
+        api.deliveries
+            .get(&endpoint, &message, 0, Consistency::Eventual),
+        api.queue().check(),
+    );
+    let dependencies = [
+        ("config table", config.err().map(|error| error.to_string())),
+        (
+            "messages table",
+            messages.err().map(|error| error.to_string()),
+        ),
+        (
+            "deliveries table",
+            deliveries.err().map(|error| error.to_string()),
+        ),
+        (
+            "deliveries queue",
+            queue.err().map(|error| error.to_string()),
+        ),
+    ];
+    let mut failed = Vec::new();
+    for (name, error) in dependencies {
+        if let Some(error) = error {
+            tracing::error!(error, "the {name} does not answer");
+            failed.push(name);
+        }
+    }
+    if failed.is_empty() {
+        return StatusCode::NO_CONTENT.into_response();
+    }
+    let detail = format!("no answer from: {}", failed.join(", "));
+    let code = "unavailable".to_owned();
+    (
+        StatusCode::SERVICE_UNAVAILABLE,
+        Json(HttpErrorOut { code, detail }),
+    )
+        .into_response()
 }
 
 /// 204: the function runs.

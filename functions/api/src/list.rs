@@ -1,12 +1,13 @@
 //! Paged lists: `limit`, `iterator`, `order` in, `data`, `iterator`, `prevIterator`, `done` out.
 //!
 //! An iterator is the key of the last item that was looked at; with a leading `-` it reads
-//! backwards from the first one. Keys never change, so items that arrive while a caller pages
-//! through do not shift later pages.
+//! backwards from the first one (a key that begins with `-` or `.` gets a leading `.`). Keys never
+//! change, so items that arrive while a caller pages through do not shift later pages.
 //!
 //! **What a page costs is bounded**: at most [`MAX_ROUNDS`] rounds, each one Query of at most 1 MB
-//! per shard. A filter that admits little may therefore leave a page short although more follows;
-//! `done` tells, and the iterator goes on where the search ended.
+//! per shard, and an answer of at most [`MAX_ANSWER_BYTES`]. A filter that admits little, or large
+//! items, may therefore leave a page short although more follows; `done` tells, and the iterator
+//! goes on where the page ended.
 
 use posthorn_domain::error::FieldError;
 use posthorn_store::{Page, Slice};
@@ -22,6 +23,10 @@ pub(crate) const MAX_LIMIT: usize = 250;
 
 /// How often a page that filters left short is read on.
 pub(crate) const MAX_ROUNDS: usize = 4;
+
+/// Bytes of a page's items as they travel: Lambda answers with at most 6 MB, in which the JSON is a
+/// string whose quotes are escaped (AWS Lambda: "Lambda quotas").
+const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 
 /// The query parameters of every list.
 #[derive(Clone, Debug, Default, Deserialize, IntoParams)]
@@ -51,6 +56,7 @@ pub(crate) enum Order {
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) page: Page,
+    limit: usize,
     backwards: bool,
 }
 
@@ -76,11 +82,12 @@ impl Paging {
             }
         };
         let ascending = self.order.unwrap_or(default) == Order::Ascending;
-        let (after, backwards) = match self.iterator.as_deref() {
-            None | Some("") => (None, false),
-            Some(iterator) => match iterator.strip_prefix('-') {
-                Some(before) => (Some(before.to_owned()), true),
-                None => (Some(iterator.to_owned()), false),
+        let (after, backwards) = match self.iterator.as_deref().filter(|text| !text.is_empty()) {
+            None => (None, false),
+            Some(text) => match (text.strip_prefix('-'), text.strip_prefix('.')) {
+                (Some(before), _) => (Some(before.to_owned()), true),
+                (_, Some(escaped)) => (Some(escaped.to_owned()), false),
+                _ => (Some(text.to_owned()), false),
             },
         };
         if after.clone().is_some_and(|key| K::try_from(key).is_err()) {
@@ -93,14 +100,50 @@ impl Paging {
             ascending,
             after,
         };
-        Ok(Plan { page, backwards })
+        Ok(Plan {
+            page,
+            limit,
+            backwards,
+        })
     }
 }
 
+/// An iterator that reads on behind a key.
+fn forward(key: String) -> String {
+    if key.starts_with(['-', '.']) {
+        format!(".{key}")
+    } else {
+        key
+    }
+}
+
+/// An iterator that reads backwards from a key.
+fn backward(key: String) -> String {
+    format!("-{key}")
+}
+
+/// How many bytes an item takes in an answer, quotes and backslashes counted twice.
+fn weight<T: Serialize>(item: &T) -> usize {
+    let text = serde_json::to_string(item).unwrap_or_default();
+    text.len()
+        + text
+            .bytes()
+            .filter(|byte| matches!(byte, b'"' | b'\\'))
+            .count()
+}
+
 impl Plan {
+    /// The same with as much looked at in a round as may be, for a list with a filter.
+    pub(crate) fn searching(mut self, has_filter: bool) -> Self {
+        if has_filter {
+            self.page.limit = MAX_LIMIT;
+        }
+        self
+    }
+
     /// Reads slices until the page is full, the list ends or the bound is reached. `read` gives the
     /// items of one slice that the filters admit, with their keys.
-    pub(crate) async fn fill<T, F: Future<Output = Result<Slice<T>, Refusal>>>(
+    pub(crate) async fn fill<T: Serialize, F: Future<Output = Result<Slice<T>, Refusal>>>(
         &self,
         mut read: impl FnMut(Page) -> F,
     ) -> Result<ListOut<T>, Refusal> {
@@ -113,7 +156,7 @@ impl Plan {
             let slice = read(page.clone()).await?;
             found.items.extend(slice.items);
             found.next = slice.next;
-            if found.items.len() >= page.limit || found.next.is_none() {
+            if found.items.len() >= self.limit || found.next.is_none() {
                 break;
             }
             page.after.clone_from(&found.next);
@@ -122,36 +165,47 @@ impl Plan {
     }
 
     /// The response for what was read.
-    pub(crate) fn respond<T>(&self, found: Slice<T>) -> ListOut<T> {
+    pub(crate) fn respond<T: Serialize>(&self, found: Slice<T>) -> ListOut<T> {
         let Slice {
             mut items,
             mut next,
         } = found;
-        if items.len() > self.page.limit {
-            items.truncate(self.page.limit);
+        let fitting = self.fitting(&items);
+        if items.len() > fitting {
+            items.truncate(fitting);
             next = items.last().map(|(key, _)| key.clone());
         }
         let first = items.first().map(|(key, _)| key.clone());
         let last = items.last().map(|(key, _)| key.clone());
         let done = next.is_none();
-        let onward = next.or(last);
+        // Where nothing was found, both directions go on from where this page began.
+        let start = || self.page.after.clone();
+        let onward = next.or(last).or_else(start);
+        let back = first.or_else(start);
         let mut data: Vec<T> = items.into_iter().map(|(_, item)| item).collect();
-        let backward = |key: String| format!("-{key}");
         let (iterator, prev_iterator) = if self.backwards {
             data.reverse();
-            (first, onward.map(backward))
+            (back, onward)
         } else {
-            let is_first_page = self.page.after.is_none();
-            // A list without an end stays open: its last key finds what arrives later.
-            let iterator = onward.or_else(|| self.page.after.clone());
-            (iterator, first.filter(|_| !is_first_page).map(backward))
+            (onward, back)
         };
         ListOut {
             data,
-            iterator,
-            prev_iterator,
+            iterator: iterator.map(forward),
+            prev_iterator: prev_iterator.map(backward),
             done,
         }
+    }
+
+    /// How many items the page may hold: at least one, whatever its size.
+    fn fitting<T: Serialize>(&self, items: &[(String, T)]) -> usize {
+        let mut bytes = 0;
+        let fits = |(_, item): &&(String, T)| {
+            bytes += weight(item);
+            bytes <= MAX_ANSWER_BYTES
+        };
+        let count = items.iter().take(self.limit).take_while(fits).count();
+        count.max(items.len().min(1))
     }
 }
 
@@ -191,7 +245,11 @@ mod tests {
     fn a_page_knows_whether_more_follow() {
         let list = plan(None).respond(slice(&["a", "b"], Some("b")));
         assert_eq!((list.iterator.as_deref(), list.done), (Some("b"), false));
-        assert_eq!(list.prev_iterator, None);
+        assert_eq!(
+            list.prev_iterator.as_deref(),
+            Some("-a"),
+            "what arrives before it is found"
+        );
         let list = plan(Some("b")).respond(slice(&["c"], None));
         assert_eq!((list.iterator.as_deref(), list.done), (Some("c"), true));
         assert_eq!(list.prev_iterator.as_deref(), Some("-c"));
@@ -201,6 +259,7 @@ mod tests {
             Some("c"),
             "what arrives later is found"
         );
+        assert_eq!(list.prev_iterator.as_deref(), Some("-c"));
     }
 
     #[test]
@@ -229,6 +288,44 @@ mod tests {
             Some("x"),
             "where the search ended"
         );
+    }
+
+    #[test]
+    fn a_page_ends_before_its_answer_grows_too_large() {
+        let item = |key: &str| (key.to_owned(), "\"".repeat(MAX_ANSWER_BYTES / 6));
+        let found = Slice {
+            items: vec![item("a"), item("b")],
+            next: None,
+        };
+        let list = plan(None).respond(found);
+        assert_eq!((list.data.len(), list.done), (1, false));
+        assert_eq!(list.iterator.as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn keys_that_look_like_iterators_are_told_apart() {
+        let paging = |iterator: Option<String>| Paging {
+            iterator,
+            ..Paging::default()
+        };
+        for key in ["-a", ".a", "..", "a"] {
+            let plan = paging(None).plan::<String>(Order::Ascending).unwrap();
+            let list = plan.respond(slice(&[key], Some(key)));
+            let onward = paging(list.iterator)
+                .plan::<String>(Order::Ascending)
+                .unwrap();
+            assert_eq!(
+                (onward.page.after.as_deref(), onward.backwards),
+                (Some(key), false)
+            );
+            let back = paging(list.prev_iterator)
+                .plan::<String>(Order::Ascending)
+                .unwrap();
+            assert_eq!(
+                (back.page.after.as_deref(), back.backwards),
+                (Some(key), true)
+            );
+        }
     }
 
     #[test]

@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use axum::{extract::FromRequestParts, http::StatusCode, http::request::Parts};
 use posthorn_domain::{
+    application::Application,
+    delivery::{Status, skip},
     error::ApiError,
     id::MessageId,
     message::{Message, MessageIn, MessageOut},
     name::{Channel, EventId, Uid},
+    shard::shard_of,
     timestamp::Timestamp,
 };
 use posthorn_runtime::now;
@@ -18,6 +21,7 @@ use utoipa_axum::routes;
 
 use crate::{
     Api, Routes, State,
+    attempts::{deliveries, meant_for},
     extract::{Json, Query, TheApplication, path_parameter},
     list::{ListOut, Order, Paging, filter_map},
     query::{EventTypes, Time, yes},
@@ -73,6 +77,20 @@ pub(crate) struct TheMessage {
 
 const NOT_FOUND: ApiError = ApiError::NotFound("message");
 
+impl Api {
+    async fn message(
+        &self,
+        application: &Application,
+        id: &MessageId,
+    ) -> Result<Option<Message>, Refusal> {
+        let (shards, strong) = (application.shards, Consistency::Strong);
+        Ok(self
+            .messages()
+            .get(&application.id, shards, id, strong)
+            .await?)
+    }
+}
+
 impl FromRequestParts<Arc<Api>> for TheMessage {
     type Rejection = Refusal;
 
@@ -80,17 +98,17 @@ impl FromRequestParts<Arc<Api>> for TheMessage {
         let owner = TheApplication::from_request_parts(parts, api).await?;
         let text: String = path_parameter(parts, "msg_id").await?;
         let application = &owner.application;
-        let id = match (text.parse::<MessageId>(), EventId::try_from(text)) {
-            (Ok(id), _) => Some(id),
-            (_, Ok(event)) => api.messages().id_by_event(&application.id, &event).await?,
-            _ => None,
+        let found = match text.parse() {
+            Ok(id) => api.message(application, &id).await?,
+            Err(_) => None,
         };
-        let id = id.ok_or(NOT_FOUND)?;
-        let strong = Consistency::Strong;
-        let found = api
-            .messages()
-            .get(&application.id, application.shards, &id, strong)
-            .await?;
+        let found = match (found, EventId::try_from(text)) {
+            (None, Ok(event)) => {
+                let id = api.messages().id_by_event(&application.id, &event).await?;
+                api.message(application, &id.ok_or(NOT_FOUND)?).await?
+            }
+            (found, _) => found,
+        };
         let message = found
             .filter(|message| !message.is_expired(now()))
             .ok_or(NOT_FOUND)?;
@@ -120,6 +138,7 @@ pub(crate) async fn list(
         order: None,
     }
     .plan::<MessageId>(Order::Descending)?;
+    let plan = plan.searching(query.event_types.is_some() || query.channel.is_some());
     Ok(Json(
         plan.fill(|page| slice(&api, &owner, &query, page)).await?,
     ))
@@ -148,18 +167,51 @@ async fn slice(
 #[utoipa::path(delete, path = "/api/v1/app/{app_id}/msg/{msg_id}/content", operation_id = "v1.message.expunge-content", tag = "Message",
     params(("app_id" = Uid, Path), ("msg_id" = Uid, Path)), responses((status = 204)))]
 pub(crate) async fn expunge(api: State, found: TheMessage) -> Result<StatusCode, Refusal> {
-    found.owner.scope.require_producer()?;
-    let application = &found.owner.application;
-    let (id, shards) = (&application.id, application.shards);
-    match api
-        .messages()
-        .expunge(id, shards, &found.message.id)
-        .await?
-    {
-        Written::Yes => Ok(StatusCode::NO_CONTENT),
-        Written::Conflict => Err(NOT_FOUND.into()),
+    let TheMessage { owner, message } = found;
+    owner.scope.require_producer()?;
+    let (id, shards) = (&owner.application.id, owner.application.shards);
+    if api.messages().expunge(id, shards, &message.id).await? != Written::Yes {
+        return Err(NOT_FOUND.into());
     }
+    end_deliveries(&api, &owner, &message).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
+
+/// Ends the deliveries that were not finished: a task on the queue may carry the payload.
+async fn end_deliveries(
+    api: &Api,
+    owner: &TheApplication,
+    message: &Message,
+) -> Result<(), Refusal> {
+    for _ in 0..MAX_TRIES {
+        let found = deliveries(api, owner, &message.id, meant_for(message)).await?;
+        let mut is_done = true;
+        for endpoint in meant_for(message) {
+            let known = found.iter().find(|(id, _)| id == endpoint);
+            let delivery = known.map(|(_, delivery)| delivery.clone());
+            if delivery
+                .as_ref()
+                .is_none_or(|delivery| delivery.status == Status::Sending)
+            {
+                let ended = skip(delivery, &message.event_type);
+                let shard = shard_of(&message.id, owner.application.shards);
+                let expires_at = message.expires_at;
+                let put = api
+                    .deliveries
+                    .put(endpoint, &message.id, shard, &ended, expires_at);
+                is_done &= put.await? == Written::Yes;
+            }
+        }
+        if is_done {
+            return Ok(());
+        }
+    }
+    // A dispatcher that is at work finds no payload the next time.
+    Ok(())
+}
+
+/// How often deliveries that dispatchers change meanwhile are read again.
+const MAX_TRIES: u32 = 3;
 
 /// Creates a message and sends it to all endpoints of the application that match. The ingest function
 /// answers this; it is described here with everything else.

@@ -25,11 +25,11 @@ pub(crate) struct Description;
 
 /// `HttpErrorOut` of the contract.
 #[derive(Serialize, ToSchema)]
-struct HttpErrorOut {
+pub(crate) struct HttpErrorOut {
     /// For programs.
-    code: String,
+    pub(crate) code: String,
     /// For people.
-    detail: String,
+    pub(crate) detail: String,
 }
 
 /// `HTTPValidationError` of the contract.

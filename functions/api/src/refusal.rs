@@ -15,6 +15,16 @@ pub(crate) enum Refusal {
     Fault(PublishError),
 }
 
+impl Refusal {
+    /// The same, where the body that broke a rule is a field of another one.
+    pub(crate) fn within(self, field: &str) -> Self {
+        match self {
+            Self::Caller(ApiError::Invalid(error)) => error.within(field).into(),
+            refusal => refusal,
+        }
+    }
+}
+
 impl From<ApiError> for Refusal {
     fn from(error: ApiError) -> Self {
         Self::Caller(error)

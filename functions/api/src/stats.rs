@@ -47,7 +47,7 @@ pub(crate) struct StatsQuery {
     until: Option<Time>,
 }
 
-/// Counts an endpoint's messages of up to 28 days. Reads all of them.
+/// Counts an endpoint's messages of up to 28 days. Reads all of them, up to 200 MB of messages.
 #[utoipa::path(get, path = "/api/v1/app/{app_id}/endpoint/{endpoint_id}/stats", operation_id = "v1.endpoint.get-stats", tag = "Endpoint",
     params(("app_id" = Uid, Path), ("endpoint_id" = Uid, Path), StatsQuery), responses((status = 200, body = EndpointStats)))]
 pub(crate) async fn get(
@@ -102,6 +102,10 @@ async fn count(
         .meant_for(application, shard, range.clone(), endpoint)
         .await?;
     let statuses = api.deliveries.statuses(endpoint, shard, range).await?;
+    let (Some(meant), Some(statuses)) = (meant, statuses) else {
+        let msg = "there are too many messages to count: choose a shorter range";
+        return Err(FieldError::at("query", "since", msg).into());
+    };
     let mut stats = EndpointStats::default();
     for status in statuses.values() {
         *match status {

@@ -45,7 +45,9 @@ impl Dispatcher {
             return Ok(());
         };
         match (plan(delivery.as_ref(), task.ask()), delivery) {
-            (Plan::Resume(step), Some(delivery)) => self.follow(task, &delivery, step).await,
+            (Plan::Resume(step), Some(delivery)) => {
+                self.follow(task, &delivery, step.repeated()).await
+            }
             (_, delivery) if endpoint.disabled => {
                 self.skip(&task, delivery, "the endpoint is disabled").await
             }
@@ -109,13 +111,14 @@ impl Dispatcher {
         Err(Fault::Contention)
     }
 
-    /// Takes the next step; repeating it is harmless.
+    /// Takes the next step; repeating it is harmless. The next attempt comes first: a fault in telling
+    /// operators must not hold it up.
     async fn follow(&self, task: Task, delivery: &Delivery, step: NextStep) -> Result<(), Fault> {
-        if let Some(notice) = step.notice {
-            self.tell(&task, delivery, notice).await?;
+        if let Some(retry) = step.retry {
+            self.retry(task.clone(), retry).await?;
         }
-        match step.retry {
-            Some(retry) => self.retry(task, retry).await,
+        match step.notice {
+            Some(notice) => self.tell(&task, delivery, notice).await,
             None => Ok(()),
         }
     }
@@ -162,7 +165,7 @@ impl Dispatcher {
                 .get(application, *shards, message, Consistency::Strong),
         )?;
         let (Some(application), Some(message), Some(last)) =
-            (application, message, delivery.attempts.last())
+            (application, message, delivery.decider())
         else {
             return Ok(());
         };
@@ -190,7 +193,7 @@ impl Dispatcher {
         }
         match self.put(task, &skip(delivery, &task.event_type)).await? {
             Written::Yes => Ok(()),
-            Written::Conflict => Err(Fault::Contention),
+            Written::Conflict | Written::Taken => Err(Fault::Contention),
         }
     }
 
@@ -217,19 +220,16 @@ impl Dispatcher {
         })
     }
 
-    /// The delivery's record. A retry follows a record, so one that lacks it is read again strongly,
-    /// and so is that of an extra attempt.
+    /// The delivery's record. Before a first attempt there is none, so a read that misses the last
+    /// moments will do; whatever follows depends on what was recorded.
     async fn delivery(&self, task: &Task) -> Result<Option<Delivery>, Fault> {
-        if task.manual.is_some() {
-            return self.read_delivery(task, Consistency::Strong).await;
-        }
-        let found = self.read_delivery(task, Consistency::Eventual).await?;
-        let made = found.as_ref().map_or(0, |delivery| delivery.made);
-        Ok(if made >= task.attempt {
-            found
+        let is_first = task.attempt == 0 && task.manual.is_none();
+        let consistency = if is_first {
+            Consistency::Eventual
         } else {
-            self.read_delivery(task, Consistency::Strong).await?
-        })
+            Consistency::Strong
+        };
+        self.read_delivery(task, consistency).await
     }
 
     async fn read_delivery(
@@ -258,19 +258,17 @@ impl Dispatcher {
             .await?)
     }
 
-    /// What is posted: from the task, or from the table. A message may have been stored moments ago.
+    /// What is posted: from the task, or from the table; `None` when it is gone.
     async fn payload(&self, task: &Task) -> Result<Option<Payload>, Fault> {
         if let Some(payload) = &task.payload {
             return Ok(Some(payload.clone()));
         }
-        let read = |consistency| {
-            self.messages()
-                .get(&task.application, task.shards, &task.message, consistency)
-        };
-        let found = match read(Consistency::Eventual).await? {
-            None => read(Consistency::Strong).await?,
-            found => found,
-        };
+        let (application, message) = (&task.application, &task.message);
+        let strong = Consistency::Strong;
+        let found = self
+            .messages()
+            .get(application, task.shards, message, strong)
+            .await?;
         Ok(found.and_then(|message| message.payload))
     }
 }

@@ -5,6 +5,8 @@
 //! next step. Whatever is lost in between is repeated from the cursor when SQS delivers the task
 //! again.
 
+use std::time::Duration;
+
 use posthorn_domain::{
     endpoint::Endpoint,
     id::MessageId,
@@ -69,17 +71,15 @@ impl Dispatcher {
         let deliveries = self.deliveries.get_many(keys, application.shards).await?;
         let mut tasks = Vec::new();
         for message in &messages {
-            if message.is_expired(now()) {
-                continue;
-            }
             let delivery = deliveries.get(&(endpoint.id.clone(), message.id.clone()));
-            let Some(selected) = job.selects(&endpoint, message, delivery) else {
+            let Some(selected) = job.selects(&endpoint, message, delivery, now()) else {
                 continue;
             };
             let Endpoint { id, revision, .. } = &endpoint;
             let first = task_of(organization, &application, id, *revision, message);
             tasks.push(match selected {
                 Selected::First => first,
+                Selected::Overdue(attempt) => first.retry(attempt),
                 Selected::Manual => Task {
                     manual: Some(job.id.clone()),
                     payload: None,
@@ -103,6 +103,7 @@ impl Dispatcher {
 fn range(job: &Job) -> Range {
     Range {
         low: MessageId::lower_bound(job.since).to_string(),
-        high: MessageId::lower_bound(job.until).to_string(),
+        // Ids are in steps of 4 ms; the job itself is exact.
+        high: MessageId::lower_bound(job.until.plus(Duration::from_millis(4))).to_string(),
     }
 }

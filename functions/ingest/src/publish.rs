@@ -8,7 +8,7 @@ use posthorn_domain::{
     error::{ApiError, FieldError},
     filter::destinations,
     id::MessageId,
-    message::{Message, MessageIn},
+    message::{Message, MessageIn, Payload},
     timestamp::Timestamp,
     token::Scope,
 };
@@ -54,18 +54,37 @@ impl Ingest {
             ..
         } = &publication;
         let message = publication.message(&reservation);
-        let published =
-            self.publisher
-                .publish(&scope.organization, application, endpoints, message);
+        let organization = &scope.organization;
+        let published = self
+            .publisher
+            .publish(organization, application, endpoints, message);
         let message = published.await?;
-        for (guard, expires_at) in &guards {
-            let application = &publication.application.id;
-            self.publisher
-                .messages
-                .finish(application, guard, &reservation, *expires_at)
-                .await?;
+        if publication.message.event_id.is_some() {
+            self.finish(&publication, &guards, &reservation).await?;
+        }
+        if !publication.made(&message) {
+            return Err(exists(&message.id).into());
         }
         Ok(message)
+    }
+
+    /// Marks the guards as complete. An `idempotency-key` alone needs no mark: its request again
+    /// finds the stored message, queues its tasks again, and their records absorb them.
+    async fn finish(
+        &self,
+        publication: &Publication,
+        guards: &[(Guard, Timestamp)],
+        reservation: &Reservation,
+    ) -> Result<(), Refusal> {
+        let application = &publication.application.id;
+        for (guard, expires_at) in guards {
+            let finish =
+                self.publisher
+                    .messages
+                    .finish(application, guard, reservation, *expires_at);
+            finish.await?;
+        }
+        Ok(())
     }
 
     /// Reserves every guard of a request. Without one this costs nothing.
@@ -104,15 +123,15 @@ fn judge(guard: &Guard, earlier: Reservation, this: &Reservation) -> Result<Turn
             Err(FieldError::at("header", IDEMPOTENCY_KEY, msg).into())
         }
         Guard::IdempotencyKey(_) if earlier.finished => Ok(Turn::Accepted(earlier)),
-        Guard::EventId(id) if earlier.finished || !is_same_request => {
-            Err(ApiError::Conflict(format!(
-                "a message with the eventId `{id}` exists: {}",
-                earlier.message
-            )))
-        }
-        // The earlier try ended between the table and the queue: its caller got no answer.
+        Guard::EventId(_) if earlier.finished => Err(exists(&earlier.message)),
+        // The earlier try ended somewhere before its mark, and its caller may have got no answer:
+        // what it began is completed, under its message id.
         Guard::IdempotencyKey(_) | Guard::EventId(_) => Ok(Turn::Continue(earlier)),
     }
+}
+
+fn exists(message: &MessageId) -> ApiError {
+    ApiError::Conflict(format!("a message with this eventId exists: {message}"))
 }
 
 impl Publication {
@@ -138,6 +157,12 @@ impl Publication {
             request_hash: self.request_hash.clone(),
             finished: false,
         }
+    }
+
+    /// Whether a stored message is this request's, and not that of an earlier try with another body.
+    fn made(&self, message: &Message) -> bool {
+        let is_own = |payload: &Payload| *payload == self.message.payload;
+        message.event_type == self.message.event_type && message.payload.as_ref().is_none_or(is_own)
     }
 
     fn message(&self, reservation: &Reservation) -> Message {

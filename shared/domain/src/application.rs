@@ -40,6 +40,9 @@ pub struct Application {
     pub created_at: Timestamp,
     /// When it last changed.
     pub updated_at: Timestamp,
+    /// Whether its deletion has begun: it is not found any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deleted: bool,
 }
 
 /// The body that creates or replaces an application.
@@ -95,6 +98,7 @@ impl Application {
             shards: DEFAULT_SHARDS,
             created_at,
             updated_at: created_at,
+            deleted: false,
         }
     }
 }
@@ -111,6 +115,7 @@ impl ApplicationIn {
             shards: DEFAULT_SHARDS,
             created_at: now,
             updated_at: now,
+            deleted: false,
         }
     }
 
@@ -154,8 +159,15 @@ impl ApplicationIn {
     }
 }
 
-/// The built-in application's uid is taken in every organization.
+/// The built-in application's uid is taken in every organization, and what looks like an id would
+/// never be found as a uid.
 fn check_uid(uid: Option<&Uid>) -> Result<(), FieldError> {
+    if uid.is_some_and(|uid| uid.as_str().starts_with(ApplicationId::PREFIX)) {
+        return Err(FieldError::body(
+            "uid",
+            "must not begin with `app_`, as ids do",
+        ));
+    }
     if uid.is_some_and(|uid| uid.as_str() == OPERATIONAL_UID) {
         return Err(FieldError::body(
             "uid",

@@ -11,6 +11,9 @@ use crate::{
 /// Bytes of a response body that are read and kept.
 pub const MAX_RESPONSE_BYTES: usize = 4096;
 
+/// Bytes of the URL that an attempt keeps: every attempt of a delivery is written again with the next.
+pub const MAX_URL_KEPT: usize = 1024;
+
 /// What an endpoint did. Every variant is a result of the outside world; our own faults are errors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -106,7 +109,7 @@ pub struct Attempt {
     /// Which request of an operator asked for it.
     #[serde(rename = "j", default, skip_serializing_if = "Option::is_none")]
     pub job: Option<JobId>,
-    /// Where it was posted.
+    /// Where it was posted; the first [`MAX_URL_KEPT`] bytes.
     #[serde(rename = "u")]
     pub url: String,
 }
@@ -157,6 +160,14 @@ impl Attempt {
             Outcome::Response { status, body } => (*status, None, response_text(body)),
             Outcome::Failure(class) => (0, Some(*class), String::new()),
         };
+        let mut url = url;
+        if url.len() > MAX_URL_KEPT {
+            // URLs are ASCII once they are parsed; the check keeps any other text whole, too.
+            let end = (0..=MAX_URL_KEPT)
+                .rev()
+                .find(|end| url.is_char_boundary(*end));
+            url.truncate(end.unwrap_or(0));
+        }
         Self {
             id,
             started_at,

@@ -8,6 +8,8 @@
 //! The at-least-once window: an attempt is made twice only when two copies of its task are at work
 //! at the same time, or when a dispatcher ends between the response and the record.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -20,6 +22,13 @@ use crate::{
 
 /// Attempts that a record keeps; older ones are dropped first.
 pub const MAX_ATTEMPTS_KEPT: usize = 50;
+
+/// Bytes of all response bodies that a record keeps: an item of the table has at most 400 KB.
+const MAX_RESPONSES_KEPT: usize = 128 * 1024;
+
+/// How much later than due a next step is repeated: so that the first copy, if it was not lost, has
+/// recorded its attempt by then. The default time-out of a request and a margin.
+const REPEAT_AFTER: Duration = Duration::from_secs(20);
 
 /// Failed attempts after which operators are told that a message is failing (the contract's
 /// `message.attempt.failing`: on the fourth failure).
@@ -60,6 +69,9 @@ pub struct Delivery {
     /// What operators are to be told of the last attempt.
     #[serde(rename = "o", default, skip_serializing_if = "Option::is_none")]
     pub notice: Option<Notice>,
+    /// The attempt that decided what comes next, while there is something to come.
+    #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
+    pub decided_by: Option<AttemptId>,
     /// Whether operators know that it fails.
     #[serde(rename = "w", default, skip_serializing_if = "std::ops::Not::not")]
     pub warned: bool,
@@ -108,6 +120,20 @@ pub struct Retry {
     pub due: Timestamp,
 }
 
+impl NextStep {
+    /// The same step, taken once more because the first time may have been lost.
+    pub fn repeated(self) -> Self {
+        let later = |retry: Retry| Retry {
+            due: retry.due.plus(REPEAT_AFTER),
+            ..retry
+        };
+        Self {
+            retry: self.retry.map(later),
+            ..self
+        }
+    }
+}
+
 /// What a task that was received calls for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plan {
@@ -128,12 +154,9 @@ pub fn plan(delivery: Option<&Delivery>, ask: Ask<'_>) -> Plan {
             let ended = Plan::Resume(NextStep::default());
             return if goes_on { Plan::Attempt } else { ended };
         }
-        Ask::Scheduled(number) => delivery.made == number + 1,
         Ask::Manual(job) if !delivery.was_made_for(job) => return Plan::Attempt,
-        Ask::Manual(job) => delivery
-            .attempts
-            .last()
-            .is_some_and(|last| last.job.as_ref() == Some(job)),
+        Ask::Scheduled(number) => delivery.made == number + 1 && delivery.was_decided_for(None),
+        Ask::Manual(job) => delivery.was_decided_for(Some(job)),
     };
     Plan::Resume(if is_last {
         delivery.next_step()
@@ -177,7 +200,7 @@ pub fn record(
             is_fresh.then_some(delivery.made)
         }
     };
-    let is_success = attempt.is_success();
+    let (is_success, id) = (attempt.is_success(), attempt.id.clone());
     delivery.push(attempt);
     if let Some(number) = place {
         delivery.made = number + 1;
@@ -199,6 +222,7 @@ pub fn record(
     delivery.notice = delivery.news(is_success);
     delivery.warned = !is_success && (delivery.warned || delivery.notice.is_some());
     let step = delivery.next_step();
+    delivery.decided_by = (step != NextStep::default()).then_some(id);
     (delivery, step)
 }
 
@@ -212,6 +236,7 @@ impl Delivery {
             version: 0,
             next_attempt_at: None,
             notice: None,
+            decided_by: None,
             warned: false,
             attempts: Vec::new(),
         }
@@ -235,8 +260,21 @@ impl Delivery {
         match self.status {
             _ if is_success => self.warned.then_some(Notice::Recovered),
             Status::Fail => Some(Notice::Exhausted),
-            _ => (failures.count() == FAILING_AFTER).then_some(Notice::Failing),
+            _ if self.warned => None,
+            _ => (failures.count() >= FAILING_AFTER).then_some(Notice::Failing),
         }
+    }
+
+    /// The attempt that decided what comes next.
+    pub fn decider(&self) -> Option<&Attempt> {
+        let id = self.decided_by.as_ref()?;
+        self.attempts.iter().find(|attempt| attempt.id == *id)
+    }
+
+    /// Whether what comes next was decided by an attempt for this job, or by a scheduled one.
+    fn was_decided_for(&self, job: Option<&JobId>) -> bool {
+        self.decider()
+            .is_some_and(|attempt| attempt.job.as_ref() == job)
     }
 
     fn was_made_for(&self, job: &JobId) -> bool {
@@ -260,10 +298,20 @@ impl Delivery {
         delivery
     }
 
+    /// Adds an attempt; the oldest ones go when there are too many, and the oldest response bodies
+    /// when they are too large for an item of the table.
     fn push(&mut self, attempt: Attempt) {
         self.attempts.push(attempt);
         let surplus = self.attempts.len().saturating_sub(MAX_ATTEMPTS_KEPT);
         self.attempts.drain(..surplus);
+        let mut bytes: usize = self.attempts.iter().map(|kept| kept.response.len()).sum();
+        for kept in &mut self.attempts {
+            if bytes <= MAX_RESPONSES_KEPT {
+                break;
+            }
+            bytes -= kept.response.len();
+            kept.response.clear();
+        }
         self.version += 1;
     }
 }
@@ -282,8 +330,10 @@ mod tests {
             status,
             body: vec![],
         };
+        static COUNT: std::sync::atomic::AtomicU8 = std::sync::atomic::AtomicU8::new(0);
+        let n = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         Attempt::record(
-            AttemptId::new(NOW, [1; 15]),
+            AttemptId::new(NOW, [n; 15]),
             String::new(),
             NOW,
             NOW,
@@ -438,6 +488,79 @@ mod tests {
         assert_eq!(step.notice, Some(Notice::Recovered));
         let (_, step) = add(Some(delivery), Ask::Manual(&job(3)), 200);
         assert_eq!(step.notice, None, "told once");
+    }
+
+    #[test]
+    fn a_step_is_repeated_by_the_task_that_decided_it_only() {
+        let one = job(1);
+        // The manual attempt took the schedule's place: the waiting first task has nothing to add.
+        let (by_job, step) = add(None, Ask::Manual(&one), 500);
+        assert_eq!(
+            plan(Some(&by_job), Ask::Scheduled(0)),
+            Plan::Resume(NOTHING)
+        );
+        assert_eq!(plan(Some(&by_job), Ask::Manual(&one)), Plan::Resume(step));
+        assert!(step.repeated().retry.unwrap().due > step.retry.unwrap().due);
+        // An extra attempt repeats nothing of the scheduled one before it.
+        let (first, step) = add_n(None, 0, 500);
+        let (after, _) = add(Some(first), Ask::Manual(&one), 500);
+        assert_eq!(plan(Some(&after), Ask::Manual(&one)), Plan::Resume(NOTHING));
+        assert_eq!(plan(Some(&after), Ask::Scheduled(0)), Plan::Resume(step));
+        let told = after.decider().unwrap();
+        assert_eq!(told.job, None, "news is of the scheduled attempt");
+    }
+
+    #[test]
+    fn a_manual_failure_does_not_hide_that_a_message_is_failing() {
+        let event_type: EventTypeName = "a".to_owned().try_into().unwrap();
+        let schedule = "1,1,1,1,1".parse().unwrap();
+        let one = job(1);
+        let asks = [0, 1, 2].map(Ask::Scheduled).into_iter();
+        let asks = asks.chain([Ask::Manual(&one), Ask::Scheduled(3), Ask::Scheduled(4)]);
+        let mut delivery = None;
+        let mut news = Vec::new();
+        for ask in asks {
+            let (after, step) = record(
+                delivery,
+                &event_type,
+                ask,
+                attempt(500),
+                &schedule,
+                NOW,
+                0.5,
+            );
+            news.push(step.notice);
+            delivery = Some(after);
+        }
+        assert_eq!(
+            news,
+            [None, None, None, None, Some(Notice::Failing), None],
+            "told once"
+        );
+    }
+
+    #[test]
+    fn a_record_stays_within_an_item() {
+        let large = |n: u8| Attempt {
+            id: AttemptId::new(NOW, [n; 15]),
+            response: "x".repeat(5600),
+            ..attempt(500)
+        };
+        let mut delivery = Delivery::pending(&"a".to_owned().try_into().unwrap());
+        for n in 0..60 {
+            delivery.push(large(n));
+        }
+        assert_eq!(delivery.attempts.len(), MAX_ATTEMPTS_KEPT);
+        let bytes: usize = delivery
+            .attempts
+            .iter()
+            .map(|kept| kept.response.len())
+            .sum();
+        assert!(bytes <= MAX_RESPONSES_KEPT && bytes > MAX_RESPONSES_KEPT - 5600);
+        assert!(
+            !delivery.attempts.last().unwrap().response.is_empty(),
+            "the newest are kept"
+        );
     }
 
     proptest! {

@@ -126,8 +126,6 @@ impl Endpoint {
         Ok(Self {
             secret,
             old_secrets,
-            revision: self.revision + 1,
-            updated_at: now,
             ..self
         })
     }

@@ -26,6 +26,9 @@ pub const MAX_LOOK_BACK: Duration = Duration::from_secs(14 * 86_400);
 /// How long a job's record is kept.
 pub const JOB_LIFETIME: Duration = Duration::from_secs(30 * 86_400);
 
+/// An attempt that is overdue by more has lost its task.
+const LOST_AFTER: Duration = Duration::from_secs(3600);
+
 /// What a job sends again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub enum JobKind {
@@ -84,6 +87,8 @@ pub enum Selected {
     First,
     /// As an extra attempt for this job.
     Manual,
+    /// As the attempt of this number, which is overdue: its task was lost.
+    Overdue(u32),
 }
 
 impl Job {
@@ -93,14 +98,26 @@ impl Job {
         endpoint: &Endpoint,
         message: &Message,
         delivery: Option<&Delivery>,
+        now: Timestamp,
     ) -> Option<Selected> {
+        if message.created_at < self.since
+            || message.created_at >= self.until
+            || message.is_expired(now)
+        {
+            return None;
+        }
         let destination = message.destination(&endpoint.id);
         message.payload.as_ref()?;
         match (self.kind, delivery) {
-            (JobKind::Recover, Some(delivery)) => {
-                let failed = matches!(delivery.status, Status::Fail | Status::Skipped);
-                failed.then_some(Selected::Manual)
-            }
+            (JobKind::Recover, Some(delivery)) => match delivery.status {
+                Status::Fail | Status::Skipped => Some(Selected::Manual),
+                Status::Success => None,
+                Status::Sending => {
+                    let due = delivery.next_attempt_at;
+                    let is_lost = due.is_some_and(|due| now.since(due) > LOST_AFTER);
+                    is_lost.then_some(Selected::Overdue(delivery.made))
+                }
+            },
             // The endpoint was disabled when the message came, so nothing was queued.
             (JobKind::Recover, None) => destination?.skipped.map(|_| Selected::First),
             (JobKind::ReplayMissing, Some(_)) => None,
@@ -157,7 +174,7 @@ mod tests {
             application: ApplicationId::new(NOW, [1; 15]),
             endpoint: endpoint().id,
             since: NOW,
-            until: NOW,
+            until: NOW.plus(Duration::from_secs(1)),
             status: JobStatus::Running,
             cursor: None,
             steps: 0,
@@ -178,7 +195,7 @@ mod tests {
             tags: None,
             payload: Payload::from_text("{}".to_owned()).ok(),
             created_at: NOW,
-            expires_at: NOW,
+            expires_at: NOW.plus(MAX_LOOK_BACK),
         }
     }
 
@@ -205,7 +222,8 @@ mod tests {
     fn recover_takes_what_failed_or_was_skipped() {
         let (job, endpoint) = (job(JobKind::Recover), endpoint());
         let sent = message(std::slice::from_ref(&endpoint));
-        let selects = |delivery: Option<Delivery>| job.selects(&endpoint, &sent, delivery.as_ref());
+        let selects =
+            |delivery: Option<Delivery>| job.selects(&endpoint, &sent, delivery.as_ref(), NOW);
         assert_eq!(selects(Some(delivery(500))), Some(Selected::Manual));
         assert_eq!(selects(Some(delivery(200))), None);
         assert_eq!(selects(None), None, "pending");
@@ -217,7 +235,7 @@ mod tests {
         };
         let left_out = message(&[disabled]);
         assert_eq!(
-            job.selects(&endpoint, &left_out, None),
+            job.selects(&endpoint, &left_out, None, NOW),
             Some(Selected::First)
         );
         let expunged = Message {
@@ -225,7 +243,34 @@ mod tests {
             ..sent.clone()
         };
         assert_eq!(
-            job.selects(&endpoint, &expunged, Some(&delivery(500))),
+            job.selects(&endpoint, &expunged, Some(&delivery(500)), NOW),
+            None
+        );
+    }
+
+    #[test]
+    fn recover_takes_attempts_whose_task_was_lost_and_keeps_to_its_range() {
+        let (job, endpoint) = (job(JobKind::Recover), endpoint());
+        let sent = message(std::slice::from_ref(&endpoint));
+        let waiting = Delivery {
+            status: Status::Sending,
+            next_attempt_at: Some(NOW),
+            ..delivery(500)
+        };
+        let selects = |now| job.selects(&endpoint, &sent, Some(&waiting), now);
+        assert_eq!(selects(NOW), None, "it is about to be tried");
+        let late = NOW.plus(LOST_AFTER + Duration::from_secs(1));
+        assert_eq!(selects(late), Some(Selected::Overdue(1)));
+        let failed = delivery(500);
+        for created_at in [job.until, Timestamp::from_millis(NOW.as_millis() - 1)] {
+            let outside = Message {
+                created_at,
+                ..sent.clone()
+            };
+            assert_eq!(job.selects(&endpoint, &outside, Some(&failed), NOW), None);
+        }
+        assert_eq!(
+            job.selects(&endpoint, &sent, Some(&failed), sent.expires_at),
             None
         );
     }
@@ -234,15 +279,21 @@ mod tests {
     fn replay_takes_what_was_never_sent() {
         let (job, endpoint) = (job(JobKind::ReplayMissing), endpoint());
         let before = message(&[]);
-        assert_eq!(job.selects(&endpoint, &before, None), Some(Selected::First));
-        assert_eq!(job.selects(&endpoint, &before, Some(&delivery(500))), None);
+        assert_eq!(
+            job.selects(&endpoint, &before, None, NOW),
+            Some(Selected::First)
+        );
+        assert_eq!(
+            job.selects(&endpoint, &before, Some(&delivery(500)), NOW),
+            None
+        );
         let types = serde_json::from_str(r#"["b"]"#).unwrap();
         let other = Endpoint {
             event_types: Some(types),
             ..endpoint
         };
         assert_eq!(
-            job.selects(&other, &before, None),
+            job.selects(&other, &before, None, NOW),
             None,
             "it does not want this type"
         );

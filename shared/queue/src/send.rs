@@ -100,6 +100,16 @@ impl DeliveriesQueue {
             .await
     }
 
+    /// Whether the queue answers.
+    ///
+    /// # Errors
+    /// [`QueueError`].
+    pub async fn check(&self) -> Result<(), QueueError> {
+        let attributes = self.client.get_queue_attributes().queue_url(&self.url);
+        let answer = attributes.send().await;
+        answer.map(|_| ()).map_err(aws_error("GetQueueAttributes"))
+    }
+
     async fn send(
         &self,
         endpoint: &EndpointId,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use aws_config::{
     BehaviorVersion, ConfigLoader, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig,
 };
+use aws_sdk_secretsmanager::error::ProvideErrorMetadata;
 use aws_smithy_http_client::{
     Builder,
     tls::{Provider, rustls_provider::CryptoMode},
@@ -67,7 +68,9 @@ pub async fn token_key(config: &SdkConfig) -> Result<TokenKey, TokenKeyError> {
     let client = aws_sdk_secretsmanager::Client::new(config);
     let output = client.get_secret_value().secret_id(name).send().await;
     let output = output.map_err(|error| {
-        TokenKeyError::Read(aws_sdk_secretsmanager::error::DisplayErrorContext(&error).to_string())
+        // Not the error's `Debug`: it holds the response, and with it the key.
+        let code = error.code().unwrap_or("no answer");
+        TokenKeyError::Read(format!("{error}: {code}"))
     })?;
     let key = output
         .secret_string()

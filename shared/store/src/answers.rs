@@ -4,7 +4,7 @@
 //! request again gets the same answer instead of a second effect. Messages have guards of their own
 //! in the messages table (see [`crate::Guard`]).
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 use posthorn_domain::{id::OrganizationId, timestamp::Timestamp};
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ConfigTable, StoreError,
     guards::take_existing,
-    item::{Item, Key, entity, n, ttl},
+    item::{Item, Key, entity, n, s, ttl},
 };
 
 /// How long an answer is kept.
@@ -24,7 +24,7 @@ const KEPT: Duration = Duration::from_secs(24 * 3600);
 const ABANDONED: Duration = Duration::from_secs(30);
 
 /// A request and what it was answered.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
     /// A hash of the request, to tell a repetition from another request.
     pub request_hash: String,
@@ -34,6 +34,18 @@ pub struct Answer {
     pub body: String,
     /// When the request arrived.
     pub started_at: Timestamp,
+    /// Random: a retry of the SDK finds its own reservation.
+    pub nonce: String,
+}
+
+/// Without the body, which may be a secret.
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            status, started_at, ..
+        } = self;
+        write!(f, "Answer({status}, {started_at:?})")
+    }
 }
 
 fn item(organization: &OrganizationId, key: &str, answer: &Answer) -> Result<Item, StoreError> {
@@ -64,12 +76,13 @@ impl ConfigTable {
             .table_name(&self.name)
             .set_item(Some(item(organization, key, answer)?))
             .condition_expression(
-                "attribute_not_exists(pk) OR #ttl <= :now OR (#status = :none AND started_at < :abandoned)",
+                "attribute_not_exists(pk) OR #ttl <= :now OR nonce = :nonce OR (#status = :none AND started_at < :abandoned)",
             )
             .expression_attribute_names("#ttl", "ttl")
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":now", n(answer.started_at.as_seconds()))
             .expression_attribute_values(":none", n(0))
+            .expression_attribute_values(":nonce", s(answer.nonce.as_str()))
             .expression_attribute_values(":abandoned", n(abandoned))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()

@@ -12,7 +12,14 @@ use crate::{
     ConfigTable, Consistency, Page, Range, Slice, StoreError, Written,
     config::application_pk,
     item::{Item, Key, entity, s},
+    read::sort_key,
 };
+
+/// How often a deletion that meets changes is tried.
+const MAX_TRIES: u32 = 5;
+
+/// The most writes of one transaction (Amazon DynamoDB: TransactWriteItems).
+const MAX_WRITES: usize = 100;
 
 fn application_key(organization: &OrganizationId, id: &ApplicationId) -> Key {
     Key::new(application_pk(organization, id), "app")
@@ -57,7 +64,8 @@ impl ConfigTable {
             return Ok(None);
         };
         let endpoints = items.map(entity).collect::<Result<_, _>>()?;
-        Ok(Some((entity(first)?, endpoints)))
+        let application: Application = entity(first)?;
+        Ok((!application.deleted).then_some((application, endpoints)))
     }
 
     /// An application alone.
@@ -72,7 +80,8 @@ impl ConfigTable {
         let item = self
             .get(application_key(organization, id), Consistency::Strong)
             .await?;
-        item.map(entity).transpose()
+        let found: Option<Application> = item.map(entity).transpose()?;
+        Ok(found.filter(|application| !application.deleted))
     }
 
     /// Which application has this uid.
@@ -174,36 +183,74 @@ impl ConfigTable {
         self.transact(writes).await
     }
 
-    /// Deletes an application and its endpoints. Endpoints go first, so that a deletion that was
-    /// interrupted can be repeated, and their pending tasks stop in any case.
+    /// Deletes an application and all that belongs to it; `None` when there is none.
+    ///
+    /// First it is marked and gives up its uid: from then on it is not found, nothing can be added to
+    /// it, and a deletion that was interrupted can be repeated by its id.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn delete_application(
         &self,
         organization: &OrganizationId,
-        application: &Application,
-    ) -> Result<(), StoreError> {
-        while let Some((_, endpoints)) = self
-            .application_with_endpoints(organization, &application.id)
-            .await?
-        {
-            for endpoint in &endpoints {
-                self.delete_endpoint(organization, &application.id, endpoint)
-                    .await?;
-            }
-            if endpoints.is_empty() {
-                break;
+        id: &ApplicationId,
+    ) -> Result<Option<Written>, StoreError> {
+        for _ in 0..MAX_TRIES {
+            let key = application_key(organization, id);
+            let item = self.get(key, Consistency::Strong).await?;
+            let Some(found) = item.map(entity::<Application>).transpose()? else {
+                return Ok(None);
+            };
+            if found.deleted || self.mark_deleted(organization, &found).await? == Written::Yes {
+                self.delete_parts(organization, id).await?;
+                let rest = self.delete(application_key(organization, id))?;
+                return self.transact(vec![rest]).await.map(Some);
             }
         }
+        Ok(Some(Written::Conflict))
+    }
+
+    async fn mark_deleted(
+        &self,
+        organization: &OrganizationId,
+        found: &Application,
+    ) -> Result<Written, StoreError> {
+        let marked = Application {
+            deleted: true,
+            ..found.clone()
+        };
+        let item = application_key(organization, &found.id).with(&marked)?;
         let mut writes = vec![
-            self.delete(application_key(organization, &application.id))?,
-            self.delete(list_key(organization, &application.id))?,
+            self.put_over(item, "updated_at", found.updated_at.as_millis())?,
+            self.delete(list_key(organization, &found.id))?,
         ];
-        if let Some(uid) = &application.uid {
+        if let Some(uid) = &found.uid {
             writes.push(self.delete(uid_key(organization, uid))?);
         }
-        self.transact(writes).await.map(|_| ())
+        self.transact(writes).await
+    }
+
+    /// Deletes the endpoints of an application and their uids.
+    async fn delete_parts(
+        &self,
+        organization: &OrganizationId,
+        id: &ApplicationId,
+    ) -> Result<(), StoreError> {
+        let pk = application_pk(organization, id);
+        let query = self.query(pk.clone(), Range::prefix("ep"));
+        let mut pages = query.projection_expression("sk").into_paginator().send();
+        while let Some(page) = pages.next().await {
+            let items = page
+                .map_err(StoreError::aws("Query"))?
+                .items
+                .unwrap_or_default();
+            for some in items.chunks(MAX_WRITES) {
+                let delete = |item| self.delete(Key::new(pk.clone(), sort_key(item)?));
+                self.transact(some.iter().map(delete).collect::<Result<_, _>>()?)
+                    .await?;
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn require_application(

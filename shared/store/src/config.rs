@@ -12,20 +12,13 @@
 //! | `{org}#sessions` | `{session}` | a session of the portal that was ended; TTL |
 //! | `{org}#key#{hash}` | `key` | what a request with this `idempotency-key` was answered; TTL |
 
-use aws_sdk_dynamodb::{
-    Client,
-    error::SdkError,
-    operation::{
-        query::builders::QueryFluentBuilder, transact_write_items::TransactWriteItemsError,
-    },
-    types::{ConditionCheck, Delete, Put, TransactWriteItem},
-};
+use aws_sdk_dynamodb::{Client, operation::query::builders::QueryFluentBuilder};
 use posthorn_domain::id::{ApplicationId, OrganizationId};
 use serde::de::DeserializeOwned;
 
 use crate::{
     Consistency, Page, Range, Slice, StoreError,
-    item::{Item, Key, entity, n},
+    item::{Item, Key, entity},
     read::{get, query, query_part},
 };
 
@@ -34,15 +27,6 @@ use crate::{
 pub struct ConfigTable {
     pub(crate) client: Client,
     pub(crate) name: String,
-}
-
-/// How a conditional write ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Written {
-    /// It is stored.
-    Yes,
-    /// The condition does not hold: the id or uid is taken, or the item changed since it was read.
-    Conflict,
 }
 
 pub(crate) fn application_pk(organization: &OrganizationId, application: &ApplicationId) -> String {
@@ -93,94 +77,4 @@ impl ConfigTable {
         let put = put.set_item(Some(item)).send().await;
         put.map(|_| ()).map_err(StoreError::aws("PutItem"))
     }
-
-    /// Writes all or nothing.
-    pub(crate) async fn transact(
-        &self,
-        writes: Vec<TransactWriteItem>,
-    ) -> Result<Written, StoreError> {
-        let result = self
-            .client
-            .transact_write_items()
-            .set_transact_items(Some(writes))
-            .send()
-            .await;
-        match result {
-            Ok(_) => Ok(Written::Yes),
-            Err(error) if is_condition_failure(&error) => Ok(Written::Conflict),
-            Err(error) => Err(StoreError::aws("TransactWriteItems")(error)),
-        }
-    }
-
-    /// Puts an item that must not exist yet.
-    pub(crate) fn put_new(&self, item: Item) -> Result<TransactWriteItem, StoreError> {
-        let put = Put::builder()
-            .table_name(&self.name)
-            .set_item(Some(item))
-            .condition_expression("attribute_not_exists(pk)")
-            .build();
-        Ok(TransactWriteItem::builder()
-            .put(put.map_err(build_error)?)
-            .build())
-    }
-
-    /// Puts an item over the version that was read (attribute `revision` or `updated_at`).
-    pub(crate) fn put_over(
-        &self,
-        item: Item,
-        attribute: &'static str,
-        seen: impl ToString,
-    ) -> Result<TransactWriteItem, StoreError> {
-        let put = Put::builder()
-            .table_name(&self.name)
-            .set_item(Some(item))
-            .condition_expression("#a = :seen")
-            .expression_attribute_names("#a", attribute)
-            .expression_attribute_values(":seen", n(seen))
-            .build();
-        Ok(TransactWriteItem::builder()
-            .put(put.map_err(build_error)?)
-            .build())
-    }
-
-    pub(crate) fn delete(&self, key: Key) -> Result<TransactWriteItem, StoreError> {
-        let delete = Delete::builder()
-            .table_name(&self.name)
-            .set_key(Some(key.item()))
-            .build();
-        Ok(TransactWriteItem::builder()
-            .delete(delete.map_err(build_error)?)
-            .build())
-    }
-
-    pub(crate) fn require(&self, key: Key) -> Result<TransactWriteItem, StoreError> {
-        let check = ConditionCheck::builder()
-            .table_name(&self.name)
-            .set_key(Some(key.item()))
-            .condition_expression("attribute_exists(pk)")
-            .build();
-        Ok(TransactWriteItem::builder()
-            .condition_check(check.map_err(build_error)?)
-            .build())
-    }
-}
-
-fn build_error(error: aws_sdk_dynamodb::error::BuildError) -> StoreError {
-    StoreError::Aws {
-        operation: "TransactWriteItems",
-        reason: error.to_string(),
-    }
-}
-
-fn is_condition_failure<R>(error: &SdkError<TransactWriteItemsError, R>) -> bool {
-    let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) =
-        error.as_service_error()
-    else {
-        return false;
-    };
-    let failed = |code: Option<&str>| code == Some("ConditionalCheckFailed");
-    cancelled
-        .cancellation_reasons()
-        .iter()
-        .any(|reason| failed(reason.code()))
 }

@@ -22,7 +22,7 @@ use crate::{
     Consistency, Page, Range, Slice, StoreError, Written,
     item::{Item, Key, entity, n, ttl},
     page::Part,
-    read::{get, get_many, query, query_part, sort_key},
+    read::{MAX_COUNT_PAGES, get, get_many, query, query_part, sort_key},
 };
 
 /// The table that holds deliveries.
@@ -151,7 +151,7 @@ impl DeliveriesTable {
     }
 
     /// The statuses of an endpoint's deliveries in one shard, for messages of a range of ids. Reads
-    /// all of them.
+    /// all of them; `None` when they have more than [`MAX_COUNT_PAGES`] pages.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -160,19 +160,27 @@ impl DeliveriesTable {
         endpoint: &EndpointId,
         shard: u16,
         range: Range,
-    ) -> Result<HashMap<String, Status>, StoreError> {
+    ) -> Result<Option<HashMap<String, Status>>, StoreError> {
+        if range.is_empty() {
+            return Ok(Some(HashMap::new()));
+        }
         let query = query(&self.client, &self.name, pk(endpoint, shard), range);
         let query = query.projection_expression("sk, s");
         let mut pages = query.into_paginator().send();
         let mut statuses = HashMap::new();
+        let mut read = 0;
         while let Some(page) = pages.next().await {
+            read += 1;
+            if read > MAX_COUNT_PAGES {
+                return Ok(None);
+            }
             let page = page.map_err(StoreError::aws("Query"))?;
             for item in page.items.unwrap_or_default() {
                 let key = sort_key(&item)?.to_owned();
                 statuses.insert(key, entity::<StatusOnly>(item)?.status);
             }
         }
-        Ok(statuses)
+        Ok(Some(statuses))
     }
 }
 

@@ -73,7 +73,7 @@ impl ConfigTable {
         Ok(self.slice(pk, range, &page).await?.without_prefix("ep#"))
     }
 
-    /// Stores a new endpoint; a conflict means that its uid is taken or the application is gone.
+    /// Stores a new endpoint; a conflict means that the application is gone.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -115,7 +115,8 @@ impl ConfigTable {
         self.transact(writes).await
     }
 
-    /// Deletes an endpoint; tasks that still name it are dropped when they arrive.
+    /// Deletes the version of an endpoint that was read; tasks that still name it are dropped when
+    /// they arrive.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -124,12 +125,12 @@ impl ConfigTable {
         organization: &OrganizationId,
         application: &ApplicationId,
         endpoint: &Endpoint,
-    ) -> Result<(), StoreError> {
-        let mut writes =
-            vec![self.delete(endpoint_key(organization, application, &endpoint.id))?];
+    ) -> Result<Written, StoreError> {
+        let key = endpoint_key(organization, application, &endpoint.id);
+        let mut writes = vec![self.delete_seen(key, "revision", endpoint.revision)?];
         if let Some(uid) = &endpoint.uid {
             writes.push(self.delete(uid_key(organization, application, uid))?);
         }
-        self.transact(writes).await.map(|_| ())
+        self.transact(writes).await
     }
 }

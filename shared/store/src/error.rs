@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use aws_sdk_dynamodb::error::{DisplayErrorContext, SdkError};
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
 /// A read or write did not happen.
 #[derive(Debug, thiserror::Error)]
@@ -29,12 +29,29 @@ pub enum StoreError {
 impl StoreError {
     pub(crate) fn aws<E, R>(operation: &'static str) -> impl FnOnce(SdkError<E, R>) -> Self
     where
-        E: Error + Send + Sync + 'static,
-        R: std::fmt::Debug + Send + Sync + 'static,
+        E: Error + ProvideErrorMetadata + 'static,
+        R: std::fmt::Debug + 'static,
     {
         move |error| Self::Aws {
             operation,
-            reason: DisplayErrorContext(&error).to_string(),
+            reason: reason(&error),
         }
     }
+}
+
+/// The chain of causes, and what AWS says. Not the `Debug` of the error: it holds the response, and
+/// with it secrets and payloads.
+fn reason<E: Error + ProvideErrorMetadata + 'static, R: std::fmt::Debug + 'static>(
+    error: &SdkError<E, R>,
+) -> String {
+    let mut reason = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        reason.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    for part in [error.code(), error.message()].into_iter().flatten() {
+        reason.push_str(&format!(" ({part})"));
+    }
+    reason
 }

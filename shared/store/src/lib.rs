@@ -39,15 +39,17 @@ mod page;
 mod read;
 mod schedule;
 mod sessions;
+mod transact;
 
 pub use answers::Answer;
-pub use config::{ConfigTable, Written};
+pub use config::ConfigTable;
 pub use deliveries::DeliveriesTable;
 pub use error::StoreError;
 pub use guards::{Guard, Reservation};
-pub use messages::{MessagesTable, Put};
+pub use messages::{MAX_SLICE_BYTES, MessagesTable, Put};
 pub use page::{Page, Range, Slice};
 pub use schedule::{ScheduleTable, Scheduled, minute_of};
+pub use transact::Written;
 
 /// Whether a read sees every write that was acknowledged before it. Strong reads cost double.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

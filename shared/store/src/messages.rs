@@ -28,9 +28,11 @@ use crate::{
     Consistency, Guard, Page, Range, Reservation, Slice, StoreError, Written,
     guards::{guard_key, take_existing},
     item::{Item, Key, entity, s, ttl},
-    page::Part,
-    read::{get, get_many, query, query_part, sort_key},
+    read::{MAX_COUNT_PAGES, get, get_many, query, query_part, sort_key},
 };
+
+/// Bytes of payloads after which a slice of a list ends: a function has 256 MB, and its answer 6 MB.
+pub const MAX_SLICE_BYTES: usize = 4 * 1024 * 1024;
 
 /// The table that holds messages.
 #[derive(Clone, Debug)]
@@ -185,6 +187,8 @@ impl MessagesTable {
     }
 
     /// Messages by id, which is by time. The page's `after` is a message's id. Strongly consistent.
+    /// Payloads are unpacked after the shards are merged, and a slice ends when they have
+    /// [`MAX_SLICE_BYTES`].
     ///
     /// # Errors
     /// [`StoreError`].
@@ -195,31 +199,16 @@ impl MessagesTable {
         range: Range,
         page: &Page,
     ) -> Result<Slice<Message>, StoreError> {
-        let parts = (0..shards).map(|shard| self.list_shard(application, shard, &range, page));
-        Ok(page.merge(try_join_all(parts).await?))
-    }
-
-    async fn list_shard(
-        &self,
-        application: &ApplicationId,
-        shard: u16,
-        range: &Range,
-        page: &Page,
-    ) -> Result<Part<Message>, StoreError> {
-        let pk = pk(application, shard);
-        let part = query_part(&self.client, &self.name, pk, range.clone(), page).await?;
-        let items = part
-            .items
-            .into_iter()
-            .map(|(key, item)| Ok((key, to_message(item)?)));
-        Ok(Part {
-            items: items.collect::<Result<_, StoreError>>()?,
-            frontier: part.frontier,
-        })
+        let part = |shard| {
+            let pk = pk(application, shard);
+            query_part(&self.client, &self.name, pk, range.clone(), page)
+        };
+        unpack(page.merge(try_join_all((0..shards).map(part)).await?))
     }
 
     /// The ids of messages that are meant for an endpoint, in one shard and a range of ids, and
-    /// whether each was skipped. Reads all of the range.
+    /// whether each was skipped. Reads all of the range; `None` when it has more than
+    /// [`MAX_COUNT_PAGES`] pages.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -229,11 +218,19 @@ impl MessagesTable {
         shard: u16,
         range: Range,
         endpoint: &EndpointId,
-    ) -> Result<Vec<(String, bool)>, StoreError> {
+    ) -> Result<Option<Vec<(String, bool)>>, StoreError> {
+        if range.is_empty() {
+            return Ok(Some(Vec::new()));
+        }
         let query = query(&self.client, &self.name, pk(application, shard), range);
         let mut pages = query.projection_expression("sk, d").into_paginator().send();
         let mut found = Vec::new();
+        let mut read = 0;
         while let Some(page) = pages.next().await {
+            read += 1;
+            if read > MAX_COUNT_PAGES {
+                return Ok(None);
+            }
             let page = page.map_err(StoreError::aws("Query"))?;
             for item in page.items.unwrap_or_default() {
                 let key = sort_key(&item)?.to_owned();
@@ -244,8 +241,29 @@ impl MessagesTable {
                 found.extend(own.map(|own| (key, own.skipped.is_some())));
             }
         }
-        Ok(found)
+        Ok(Some(found))
     }
+}
+
+fn unpack(packed: Slice<Item>) -> Result<Slice<Message>, StoreError> {
+    let mut slice = Slice {
+        items: Vec::new(),
+        next: packed.next,
+    };
+    let (mut bytes, mut items) = (0, packed.items.into_iter().peekable());
+    while let Some((key, item)) = items.next() {
+        let message = to_message(item)?;
+        bytes += message
+            .payload
+            .as_ref()
+            .map_or(0, |payload| payload.as_str().len());
+        slice.items.push((key.clone(), message));
+        if bytes >= MAX_SLICE_BYTES && items.peek().is_some() {
+            slice.next = Some(key);
+            break;
+        }
+    }
+    Ok(slice)
 }
 
 #[derive(Deserialize)]

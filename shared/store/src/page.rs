@@ -41,6 +41,11 @@ pub(crate) struct Part<T> {
 }
 
 impl Range {
+    /// Whether no key can lie inside.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.low > self.high
+    }
+
     /// Everything that begins with a prefix of ASCII characters.
     pub fn prefix(prefix: &str) -> Self {
         Self {

@@ -1,5 +1,7 @@
 //! Reads that several tables make.
 
+use std::time::Duration;
+
 use aws_sdk_dynamodb::{
     Client, operation::query::builders::QueryFluentBuilder, types::KeysAndAttributes,
 };
@@ -37,6 +39,13 @@ pub(crate) async fn query_part(
     page: &Page,
 ) -> Result<Part<Item>, StoreError> {
     let range = page.narrow(range);
+    if range.is_empty() {
+        // DynamoDB refuses bounds that are the wrong way round.
+        return Ok(Part {
+            items: Vec::new(),
+            frontier: None,
+        });
+    }
     let output = query(client, table, pk, range)
         .scan_index_forward(page.ascending)
         .limit(page.query_limit())
@@ -69,11 +78,16 @@ pub(crate) fn query(client: &Client, table: &str, pk: String, range: Range) -> Q
         .expression_attribute_values(":high", s(range.high))
 }
 
+/// The most pages of 1 MB that are read to count something, per shard.
+pub(crate) const MAX_COUNT_PAGES: usize = 50;
+
 /// The most keys of one BatchGetItem (Amazon DynamoDB: BatchGetItem).
 const MAX_BATCH: usize = 100;
 
-/// How often keys that DynamoDB did not process are asked for again.
-const MAX_ROUNDS: u32 = 8;
+/// How often keys are asked for again when DynamoDB processed none of them, and how long apart at
+/// first; doubled every time.
+const MAX_ROUNDS: u32 = 6;
+const FIRST_WAIT: Duration = Duration::from_millis(25);
 
 /// Items by key, strongly consistent; those that do not exist are left out.
 pub(crate) async fn get_many(
@@ -101,18 +115,24 @@ pub(crate) async fn get_many(
             .await;
         let output = output.map_err(StoreError::aws("BatchGetItem"))?;
         let tables = output.responses.unwrap_or_default();
+        let processed = found.len();
         found.extend(tables.into_values().flatten());
         let unprocessed = output.unprocessed_keys.unwrap_or_default();
         let unprocessed: Vec<_> = unprocessed
             .into_values()
             .flat_map(|keys| keys.keys)
             .collect();
-        rounds += u32::from(!unprocessed.is_empty());
+        // A batch of more than 16 MB comes in parts; none at all means throttling.
+        let is_throttled = !unprocessed.is_empty() && found.len() == processed;
+        rounds = if is_throttled { rounds + 1 } else { 0 };
         if rounds > MAX_ROUNDS {
             return Err(StoreError::Aws {
                 operation: "BatchGetItem",
-                reason: format!("keys were left unprocessed {MAX_ROUNDS} times"),
+                reason: format!("throttled {MAX_ROUNDS} times"),
             });
+        }
+        if is_throttled {
+            tokio::time::sleep(FIRST_WAIT * 2_u32.pow(rounds)).await;
         }
         keys.extend(unprocessed);
     }

@@ -1,0 +1,172 @@
+//! Writes of several items of the config table: all or none.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::{
+    error::SdkError,
+    operation::transact_write_items::TransactWriteItemsError,
+    types::{ConditionCheck, Delete, Put, TransactWriteItem},
+};
+
+use crate::{
+    ConfigTable, StoreError,
+    item::{Item, Key, n},
+};
+
+/// How often a transaction that met another one is tried.
+const MAX_TRIES: u32 = 6;
+
+/// The wait before a transaction is tried again; doubled every time.
+const FIRST_WAIT: Duration = Duration::from_millis(25);
+
+/// How a conditional write ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// It is stored.
+    Yes,
+    /// The item changed since it was read, or what it belongs to is gone.
+    Conflict,
+    /// The uid is another's.
+    Taken,
+}
+
+impl ConfigTable {
+    /// Writes all or nothing. The condition of the first write is about versions, those of the
+    /// others about uids. Transactions that meet on an item are tried again: the SDK does not.
+    pub(crate) async fn transact(
+        &self,
+        writes: Vec<TransactWriteItem>,
+    ) -> Result<Written, StoreError> {
+        let mut wait = FIRST_WAIT;
+        for last in (0..MAX_TRIES).rev() {
+            let request = self.client.transact_write_items();
+            let result = request
+                .set_transact_items(Some(writes.clone()))
+                .send()
+                .await;
+            let Err(error) = result else {
+                return Ok(Written::Yes);
+            };
+            match verdict(&error) {
+                Some(written) => return Ok(written),
+                None if last > 0 && met_another(&error) => tokio::time::sleep(wait).await,
+                None => return Err(StoreError::aws("TransactWriteItems")(error)),
+            }
+            wait *= 2;
+        }
+        Ok(Written::Conflict)
+    }
+
+    /// Puts an item that must not exist yet.
+    pub(crate) fn put_new(&self, item: Item) -> Result<TransactWriteItem, StoreError> {
+        let put = Put::builder()
+            .table_name(&self.name)
+            .set_item(Some(item))
+            .condition_expression("attribute_not_exists(pk)")
+            .build();
+        Ok(TransactWriteItem::builder()
+            .put(put.map_err(build_error)?)
+            .build())
+    }
+
+    /// Puts an item over the version that was read (a number).
+    pub(crate) fn put_over(
+        &self,
+        item: Item,
+        attribute: &'static str,
+        seen: impl ToString,
+    ) -> Result<TransactWriteItem, StoreError> {
+        let put = Put::builder()
+            .table_name(&self.name)
+            .set_item(Some(item))
+            .condition_expression("#a = :seen")
+            .expression_attribute_names("#a", attribute)
+            .expression_attribute_values(":seen", n(seen))
+            .build();
+        Ok(TransactWriteItem::builder()
+            .put(put.map_err(build_error)?)
+            .build())
+    }
+
+    /// Deletes an item, whether it is there or not.
+    pub(crate) fn delete(&self, key: Key) -> Result<TransactWriteItem, StoreError> {
+        let delete = Delete::builder()
+            .table_name(&self.name)
+            .set_key(Some(key.item()))
+            .build();
+        Ok(TransactWriteItem::builder()
+            .delete(delete.map_err(build_error)?)
+            .build())
+    }
+
+    /// Deletes the version of an item that was read.
+    pub(crate) fn delete_seen(
+        &self,
+        key: Key,
+        attribute: &'static str,
+        seen: impl ToString,
+    ) -> Result<TransactWriteItem, StoreError> {
+        let delete = Delete::builder()
+            .table_name(&self.name)
+            .set_key(Some(key.item()))
+            .condition_expression("#a = :seen")
+            .expression_attribute_names("#a", attribute)
+            .expression_attribute_values(":seen", n(seen))
+            .build();
+        Ok(TransactWriteItem::builder()
+            .delete(delete.map_err(build_error)?)
+            .build())
+    }
+
+    /// Lets the others happen only when this item is there and is not being deleted.
+    pub(crate) fn require(&self, key: Key) -> Result<TransactWriteItem, StoreError> {
+        let check = ConditionCheck::builder()
+            .table_name(&self.name)
+            .set_key(Some(key.item()))
+            .condition_expression("attribute_exists(pk) AND attribute_not_exists(deleted)")
+            .build();
+        Ok(TransactWriteItem::builder()
+            .condition_check(check.map_err(build_error)?)
+            .build())
+    }
+}
+
+fn build_error(error: aws_sdk_dynamodb::error::BuildError) -> StoreError {
+    StoreError::Aws {
+        operation: "TransactWriteItems",
+        reason: error.to_string(),
+    }
+}
+
+/// Why each write of a cancelled transaction failed.
+fn reasons<R>(error: &SdkError<TransactWriteItemsError, R>) -> Vec<&str> {
+    match error.as_service_error() {
+        Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
+            let reasons = cancelled.cancellation_reasons().iter();
+            reasons
+                .map(|reason| reason.code().unwrap_or_default())
+                .collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn verdict<R>(error: &SdkError<TransactWriteItemsError, R>) -> Option<Written> {
+    let failed = reasons(error)
+        .iter()
+        .position(|code| *code == "ConditionalCheckFailed")?;
+    Some(if failed == 0 {
+        Written::Conflict
+    } else {
+        Written::Taken
+    })
+}
+
+fn met_another<R>(error: &SdkError<TransactWriteItemsError, R>) -> bool {
+    let passing = [
+        "TransactionConflict",
+        "ThrottlingError",
+        "ProvisionedThroughputExceeded",
+    ];
+    reasons(error).iter().any(|code| passing.contains(code))
+}
