@@ -13,7 +13,8 @@ use posthorn_domain::{
 };
 use posthorn_runtime::{entropy, now};
 use posthorn_store::{
-    Consistency, Guard, Page, Put, Range, Reservation, Scheduled, Written, minute_of,
+    Consistency, Cursor, Guard, Page, Progress, Put, Range, Reservation, Scheduled, Written,
+    minute_of,
 };
 
 use crate::emulators;
@@ -245,20 +246,60 @@ async fn scheduled_tasks_are_found_in_their_minute() {
         clients.schedule.put(&scheduled).await.unwrap();
     }
     let minute = minute_of(due);
-    assert_eq!(
-        clients.schedule.due_in(minute).await.unwrap().len(),
-        20,
-        "the same task twice is one row"
-    );
-    assert!(
-        clients
-            .schedule
-            .due_in(minute + 1)
-            .await
-            .unwrap()
-            .is_empty()
-    );
+    let start = Progress::default();
+    let (rows, progress) = clients.schedule.due_in(minute, &start).await.unwrap();
+    assert_eq!(rows.len(), 20, "the same task twice is one row");
+    assert!(progress.is_done() && !start.is_done());
+    let (again, _) = clients.schedule.due_in(minute, &progress).await.unwrap();
+    assert!(again.is_empty(), "they were queued");
+    let (rows, _) = clients.schedule.due_in(minute + 1, &start).await.unwrap();
+    assert!(rows.is_empty());
     assert_eq!(clients.schedule.cursor().await.unwrap(), None);
-    clients.schedule.set_cursor(minute).await.unwrap();
-    assert_eq!(clients.schedule.cursor().await.unwrap(), Some(minute));
+    let cursor = Cursor { minute, progress };
+    assert_eq!(
+        clients.schedule.set_cursor(&cursor).await.unwrap(),
+        Written::Yes
+    );
+    assert_eq!(
+        clients.schedule.cursor().await.unwrap(),
+        Some(cursor.clone())
+    );
+    let behind = Cursor {
+        minute: minute - 1,
+        ..cursor
+    };
+    assert_eq!(
+        clients.schedule.set_cursor(&behind).await.unwrap(),
+        Written::Conflict
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_minute_with_thousands_of_tasks_is_read_in_parts() {
+    let (_aws, clients) = emulators(&[], None).await;
+    let due = now().plus(Duration::from_secs(7200));
+    for i in 0..2500 {
+        let scheduled = Scheduled {
+            due,
+            endpoint: EndpointId::new(now(), entropy()),
+            message: MessageId::new(now(), entropy()),
+            body: i.to_string(),
+        };
+        clients.schedule.put(&scheduled).await.unwrap();
+    }
+    let (mut progress, mut bodies, mut parts) = (Progress::default(), Vec::new(), 0);
+    while !progress.is_done() {
+        let (rows, after) = clients
+            .schedule
+            .due_in(minute_of(due), &progress)
+            .await
+            .unwrap();
+        assert!(rows.len() <= 1000);
+        bodies.extend(rows.into_iter().map(|row| row.body));
+        (progress, parts) = (after, parts + 1);
+    }
+    bodies.sort();
+    bodies.dedup();
+    assert_eq!(bodies.len(), 2500, "each once, in {parts} parts");
+    assert!(parts > 2);
 }

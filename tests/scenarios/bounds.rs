@@ -41,7 +41,7 @@ fn calls(report: &MeterReport) -> Vec<(&str, u64)> {
         .iter()
         .filter(|(call, _)| call.starts_with("DynamoDB"));
     dynamodb
-        .map(|(call, count)| (call.as_str(), *count as u64))
+        .map(|(call, count)| (call.as_str(), *count))
         .collect()
 }
 

@@ -109,7 +109,9 @@ async fn a_wait_of_more_than_15_minutes_goes_through_the_schedule_table() {
         "two hours with jitter: {wait} s"
     );
     let mut row = until("the schedule row", || async {
-        clients.schedule.due_in(minute_of(due)).await.unwrap().pop()
+        let progress = posthorn_store::Progress::default();
+        let due = clients.schedule.due_in(minute_of(due), &progress).await;
+        due.unwrap().0.pop()
     })
     .await;
 

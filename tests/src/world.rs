@@ -163,7 +163,7 @@ impl World {
         for page in 1..=1000 {
             let list = format!("{path}{and}limit={limit}&iterator={iterator}");
             let mut body = self.expect("GET", &list, None).await;
-            items.extend(body["data"].as_array_mut().unwrap().drain(..));
+            items.append(body["data"].as_array_mut().unwrap());
             if body["done"] == true {
                 return (items, page);
             }

@@ -1,7 +1,8 @@
 //! The scheduler: every minute, queues the attempts that fall due in the next one.
 //!
-//! A cursor in the table names the last minute whose tasks were all queued. A run works from there
-//! to the coming minute, so what a crashed or missed run left behind is queued by the next one.
+//! A cursor in the table names the last minute whose tasks were all queued, and how far the next one
+//! is. A run works from there to the coming minute, page by page, so what a crashed, missed or
+//! overwhelmed run left behind is queued by the next one.
 //! Tasks wait in the queue to their exact second. Cost follows due rows, not pending ones.
 
 use std::time::Duration;
@@ -12,7 +13,7 @@ use posthorn_domain::{
 };
 use posthorn_queue::{DeliveriesQueue, QueueError};
 use posthorn_runtime::now;
-use posthorn_store::{ScheduleTable, Scheduled, StoreError, minute_of};
+use posthorn_store::{Cursor, Progress, ScheduleTable, Scheduled, StoreError, Written, minute_of};
 use serde::Serialize;
 
 /// Minutes that the first run of a deployment looks back.
@@ -64,14 +65,38 @@ impl Scheduler {
         deadline: Timestamp,
     ) -> Result<Report, RunError> {
         let mut report = Report::default();
-        for minute in minutes(self.schedule.cursor().await?, started_at) {
-            if now().plus(MARGIN) > deadline {
-                tracing::warn!(minute, "out of time; the next run goes on");
-                break;
+        let cursor = self.schedule.cursor().await?;
+        let (last, mut begun) = match cursor {
+            Some(Cursor { minute, progress }) => (Some(minute), Some((minute + 1, progress))),
+            None => (None, None),
+        };
+        for minute in minutes(last, started_at) {
+            let begun = begun.take().filter(|(of, _)| *of == minute);
+            let mut progress = begun.map(|(_, progress)| progress).unwrap_or_default();
+            while !progress.is_done() {
+                if now().plus(MARGIN) > deadline {
+                    tracing::warn!(minute, "out of time; the next run goes on");
+                    return Ok(report);
+                }
+                let queued = self.queue_some(minute, &mut progress).await?;
+                report.queued += queued;
+                // Behind a minute that is done begins another one.
+                let cursor = match progress.is_done() {
+                    true => Cursor {
+                        minute,
+                        progress: Progress::default(),
+                    },
+                    false => Cursor {
+                        minute: minute - 1,
+                        progress: progress.clone(),
+                    },
+                };
+                if self.schedule.set_cursor(&cursor).await? == Written::Conflict {
+                    tracing::warn!(minute, "another run is ahead");
+                    return Ok(report);
+                }
             }
-            report.queued += self.queue_minute(minute).await?;
             report.minutes += 1;
-            self.schedule.set_cursor(minute).await?;
         }
         tracing::info!(
             minutes = report.minutes,
@@ -81,26 +106,26 @@ impl Scheduler {
         Ok(report)
     }
 
-    async fn queue_minute(&self, minute: i64) -> Result<usize, RunError> {
-        let rows = self.schedule.due_in(minute).await?;
-        let count = rows.len();
-        let now = now();
-        let bodies = rows.into_iter().map(
-            |Scheduled {
-                 due,
-                 endpoint,
-                 body,
-                 ..
-             }| {
-                let seconds = match wait_until(due, now) {
-                    Wait::Queue { seconds } => seconds,
-                    // Rows of the coming minute are never that far away.
-                    Wait::Schedule { .. } => 900,
-                };
-                (endpoint, body, seconds)
-            },
-        );
+    /// Queues the next tasks of a minute; gives how many.
+    async fn queue_some(&self, minute: i64, progress: &mut Progress) -> Result<usize, RunError> {
+        let (rows, after) = self.schedule.due_in(minute, progress).await?;
+        let (count, now) = (rows.len(), now());
+        let bodies = rows.into_iter().map(|row| {
+            let Scheduled {
+                due,
+                endpoint,
+                body,
+                ..
+            } = row;
+            let seconds = match wait_until(due, now) {
+                Wait::Queue { seconds } => seconds,
+                // Rows of the coming minute are never that far away.
+                Wait::Schedule { .. } => 900,
+            };
+            (endpoint, body, seconds)
+        });
         self.queue.send_bodies(bodies).await?;
+        *progress = after;
         Ok(count)
     }
 }

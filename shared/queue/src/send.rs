@@ -5,6 +5,7 @@ use aws_sdk_sqs::{
     error::{DisplayErrorContext, SdkError},
     types::SendMessageBatchRequestEntry,
 };
+use futures_util::{StreamExt, TryStreamExt, stream};
 use posthorn_domain::id::EndpointId;
 
 use crate::{JobTask, Task};
@@ -14,6 +15,9 @@ const MAX_ENTRIES: usize = 10;
 
 /// Bytes of one SendMessageBatch. SQS takes 1 MiB since 2025; the older limit holds everywhere.
 const MAX_BATCH_BYTES: usize = 256 * 1024;
+
+/// Batches that are under way at the same time.
+const MAX_CONCURRENT: usize = 8;
 
 /// How often entries that SQS refused for a fault of its own are sent again.
 const MAX_RESENDS: u32 = 3;
@@ -146,10 +150,13 @@ impl DeliveriesQueue {
     }
 
     async fn send_entries(&self, entries: Vec<Entry>) -> Result<(), QueueError> {
-        for batch in batches(entries) {
-            self.send_batch(batch).await?;
-        }
-        Ok(())
+        let batches = batches(entries)
+            .into_iter()
+            .map(|batch| self.send_batch(batch));
+        stream::iter(batches)
+            .buffer_unordered(MAX_CONCURRENT)
+            .try_collect()
+            .await
     }
 
     async fn send_batch(&self, mut batch: Vec<Entry>) -> Result<(), QueueError> {

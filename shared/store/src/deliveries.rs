@@ -151,7 +151,7 @@ impl DeliveriesTable {
     }
 
     /// The statuses of an endpoint's deliveries in one shard, for messages of a range of ids. Reads
-    /// all of them; `None` when they have more than [`MAX_COUNT_PAGES`] pages.
+    /// all of them; `None` when they have more than 50 pages of 1 MB.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -11,7 +11,7 @@
 //! | a message's payload (dispatcher, when the task does not carry it) | [`MessagesTable::get`] | 0.5 RRU per 4 KB |
 //! | record an attempt (dispatcher) | [`DeliveriesTable::put`]: PutItem on the version that was read | 1 WRU per KB |
 //! | a retry later than 15 min (dispatcher) | [`ScheduleTable::put`] | 1 WRU |
-//! | due retries (scheduler) | [`ScheduleTable::due_in`]: one Query per minute and shard; [`ScheduleTable::cursor`] | 0.5 RRU per 4 KB |
+//! | due retries (scheduler) | [`ScheduleTable::due_in`]: one Query per minute, shard and 250 rows; [`ScheduleTable::cursor`] | 0.5 RRU per 4 KB |
 //! | lists (api) | one Query of at most 1 MB per shard and page, merged ([`Slice`]) | 1 RRU per 4 KB |
 //! | the deliveries of a message, of a page of messages (api, jobs) | [`DeliveriesTable::get_many`]: one BatchGetItem per 100 | 1 RRU per 4 KB each |
 //! | a job's step (dispatcher) | [`ConfigTable::job`], a page of messages and their deliveries, [`ConfigTable::step_job`] | 1 RRU, lists as above, 2 WRU |
@@ -48,7 +48,7 @@ pub use error::StoreError;
 pub use guards::{Guard, Reservation};
 pub use messages::{MAX_SLICE_BYTES, MessagesTable, Put};
 pub use page::{Page, Range, Slice};
-pub use schedule::{ScheduleTable, Scheduled, minute_of};
+pub use schedule::{Cursor, Progress, ScheduleTable, Scheduled, minute_of};
 pub use transact::Written;
 
 /// Whether a read sees every write that was acknowledged before it. Strong reads cost double.

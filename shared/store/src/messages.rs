@@ -208,7 +208,7 @@ impl MessagesTable {
 
     /// The ids of messages that are meant for an endpoint, in one shard and a range of ids, and
     /// whether each was skipped. Reads all of the range; `None` when it has more than
-    /// [`MAX_COUNT_PAGES`] pages.
+    /// 50 pages of 1 MB.
     ///
     /// # Errors
     /// [`StoreError`].

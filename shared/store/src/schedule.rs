@@ -3,15 +3,16 @@
 //! | pk | sk | item |
 //! |---|---|---|
 //! | `{minute}#{shard}` | `{due}#{endpoint}#{message}` | a task to queue in that minute |
-//! | `cursor` | `cursor` | the last minute whose tasks were all queued |
+//! | `cursor` | `cursor` | the last minute whose tasks were all queued, and how far the next one is |
 //!
 //! Rows are never deleted by us: the cursor tells what was queued, and the TTL (two days behind the
 //! due time) removes rows for nothing. A run that crashes leaves the cursor where it was, so the
-//! next one repeats its minutes; the dispatcher ignores tasks whose attempt is recorded.
+//! next one repeats at most one round of pages; the dispatcher ignores tasks whose attempt is
+//! recorded.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::{Client, operation::put_item::PutItemError};
 use futures_util::future::try_join_all;
 use posthorn_domain::{
     id::{EndpointId, MessageId},
@@ -21,13 +22,16 @@ use posthorn_domain::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Consistency, StoreError,
-    item::{Key, entity, s, ttl},
-    read::get,
+    Consistency, StoreError, Written,
+    item::{Key, entity, n, s, ttl},
+    read::{get, sort_key},
 };
 
 /// Over how many partitions a minute's rows are spread.
 const SHARDS: u16 = 4;
+
+/// The most rows of one shard that are read at once: with what a task holds, about 1 MB for all.
+const PAGE: i32 = 250;
 
 /// How long a row stays behind its due time: the longest outage of the scheduler that loses nothing.
 const KEPT: Duration = Duration::from_secs(2 * 86_400);
@@ -56,9 +60,32 @@ pub struct Scheduled {
     pub body: String,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Cursor {
-    minute: i64,
+/// What was queued.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor {
+    /// The last minute whose tasks were all queued.
+    pub minute: i64,
+    /// How far the minute after it is.
+    #[serde(default)]
+    pub progress: Progress,
+}
+
+/// How far a minute is: the last row that was queued of each shard. A shard that is not there was
+/// not begun.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress(BTreeMap<String, Position>);
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Position {
+    after: Option<String>,
+    done: bool,
+}
+
+impl Progress {
+    /// Whether all rows of the minute were queued.
+    pub fn is_done(&self) -> bool {
+        (0..SHARDS).all(|shard| self.0.get(&shard.to_string()).is_some_and(|at| at.done))
+    }
 }
 
 /// Minutes since the epoch, rounded down.
@@ -101,55 +128,92 @@ impl ScheduleTable {
         self.put_item(item).await
     }
 
-    /// All tasks that are due in a minute. One Query per shard; an empty one costs 0.5 RRU.
+    /// The next tasks that are due in a minute: up to 250 of each shard, and how far the minute
+    /// then is. One Query per shard that is not done; an empty one costs 0.5 RRU.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn due_in(&self, minute: i64) -> Result<Vec<Scheduled>, StoreError> {
-        let shards =
-            try_join_all((0..SHARDS).map(|shard| self.due_in_shard(minute, shard))).await?;
-        Ok(shards.into_iter().flatten().collect())
+    pub async fn due_in(
+        &self,
+        minute: i64,
+        progress: &Progress,
+    ) -> Result<(Vec<Scheduled>, Progress), StoreError> {
+        let shards = (0..SHARDS).map(|shard| self.due_in_shard(minute, shard, progress));
+        let (mut rows, mut after) = (Vec::new(), progress.clone());
+        for (shard, (some, position)) in try_join_all(shards).await?.into_iter().enumerate() {
+            rows.extend(some);
+            after.0.insert(shard.to_string(), position);
+        }
+        Ok((rows, after))
     }
 
-    async fn due_in_shard(&self, minute: i64, shard: u16) -> Result<Vec<Scheduled>, StoreError> {
+    async fn due_in_shard(
+        &self,
+        minute: i64,
+        shard: u16,
+        progress: &Progress,
+    ) -> Result<(Vec<Scheduled>, Position), StoreError> {
+        let before = progress.0.get(&shard.to_string()).cloned();
+        let before = before.unwrap_or(Position {
+            after: None,
+            done: false,
+        });
+        if before.done {
+            return Ok((Vec::new(), before));
+        }
         // Rows are written 15 minutes ahead or more, so an eventually consistent read has them all.
-        let mut pages = self
+        let after = before.after.unwrap_or_else(|| "0".to_owned());
+        let output = self
             .client
             .query()
             .table_name(&self.name)
-            .key_condition_expression("pk = :pk")
+            .key_condition_expression("pk = :pk AND sk > :after")
             .expression_attribute_values(":pk", s(pk(minute, shard)))
-            .into_paginator()
-            .send();
-        let mut rows = Vec::new();
-        while let Some(page) = pages.next().await {
-            for item in page
-                .map_err(StoreError::aws("Query"))?
-                .items
-                .unwrap_or_default()
-            {
-                rows.push(entity(item)?);
-            }
-        }
-        Ok(rows)
+            .expression_attribute_values(":after", s(&after))
+            .limit(PAGE)
+            .send()
+            .await
+            .map_err(StoreError::aws("Query"))?;
+        let done = output.last_evaluated_key.is_none();
+        let items = output.items.unwrap_or_default();
+        let last = items
+            .last()
+            .map(|item| sort_key(item).map(str::to_owned))
+            .transpose()?;
+        let rows = items.into_iter().map(entity).collect::<Result<_, _>>()?;
+        let after = Some(last.unwrap_or(after));
+        Ok((rows, Position { after, done }))
     }
 
-    /// The last minute whose tasks were all queued; `None` before the first run.
+    /// What was queued; `None` before the first run.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn cursor(&self) -> Result<Option<i64>, StoreError> {
+    pub async fn cursor(&self) -> Result<Option<Cursor>, StoreError> {
         let item = get(&self.client, &self.name, cursor_key(), Consistency::Strong).await?;
-        let cursor: Option<Cursor> = item.map(entity).transpose()?;
-        Ok(cursor.map(|cursor| cursor.minute))
+        item.map(entity).transpose()
     }
 
-    /// Moves the cursor.
+    /// Moves the cursor; a conflict means that another run is ahead.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn set_cursor(&self, minute: i64) -> Result<(), StoreError> {
-        self.put_item(cursor_key().with(&Cursor { minute })?).await
+    pub async fn set_cursor(&self, cursor: &Cursor) -> Result<Written, StoreError> {
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.name)
+            .set_item(Some(cursor_key().with(cursor)?))
+            .condition_expression("attribute_not_exists(pk) OR #minute <= :minute")
+            .expression_attribute_names("#minute", "minute")
+            .expression_attribute_values(":minute", n(cursor.minute));
+        match put.send().await {
+            Ok(_) => Ok(Written::Yes),
+            Err(error) => match error.as_service_error() {
+                Some(PutItemError::ConditionalCheckFailedException(_)) => Ok(Written::Conflict),
+                _ => Err(StoreError::aws("PutItem")(error)),
+            },
+        }
     }
 
     async fn put_item(&self, item: crate::item::Item) -> Result<(), StoreError> {
