@@ -1,6 +1,6 @@
 //! What a first-try delivery costs: the counted AWS calls and units. `cargo test budget -- --nocapture` prints them.
 
-use posthorn_local::StackOptions;
+use posthorn_local::{StackOptions, aws::MeterReport};
 use posthorn_tests::{Receiver, World, until};
 
 /// 2 KB of JSON, as an invoice event of a payment provider looks.
@@ -18,13 +18,13 @@ fn payload() -> String {
     )
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_first_try_delivery_keeps_to_the_budget() {
-    let world = World::with_options(StackOptions {
+/// What a delivery of a message costs, from the POST to the deleted task.
+async fn cost(headers: &[(&str, &str)], write_units: f64) -> MeterReport {
+    let options = StackOptions {
         meter: true,
         ..StackOptions::default()
-    })
-    .await;
+    };
+    let world = World::with_options(options).await;
     let receiver = Receiver::accepting().await;
     let application = world.application().await;
     world.endpoint(&application, &receiver).await;
@@ -37,33 +37,54 @@ async fn a_first_try_delivery_keeps_to_the_budget() {
     let meter = world.stack.meter().unwrap();
     meter.reset();
     let body = format!(r#"{{"eventType":"invoice.paid","payload":{payload}}}"#);
-    world.send(&application.id, &body).await;
+    let path = format!("/api/v1/app/{}/msg", application.id);
+    assert_eq!(world.post(&path, &body, headers).await.status, 202);
     receiver.wait_for(1).await;
-    let report = until("the recorded attempt and the deleted task", || async {
+    until("the recorded attempt and the deleted task", || async {
         let report = meter.report();
-        let is_done = report.write_units >= 2.0
-            && report
-                .event_source_calls
-                .contains_key("SQS DeleteMessageBatch");
-        is_done.then_some(report)
+        let deleted = report
+            .event_source_calls
+            .contains_key("SQS DeleteMessageBatch");
+        (report.write_units >= write_units && deleted).then_some(report)
     })
-    .await;
-    println!(
-        "One delivery of {} bytes to one endpoint, at the first try:\n{report}",
-        payload.len()
-    );
-    assert_eq!(report.write_units, 2.0, "{report}");
-    assert!(report.read_units <= 2.0, "{report}");
-    let calls: Vec<_> = report
+    .await
+}
+
+fn calls(report: &MeterReport) -> Vec<(&str, u64)> {
+    report
         .calls
         .iter()
         .map(|(call, count)| (call.as_str(), *count))
-        .collect();
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_try_delivery_keeps_to_the_budget() {
+    let report = cost(&[], 2.0).await;
+    println!("One delivery of 2 KB to one endpoint, at the first try:\n{report}");
+    assert_eq!(report.write_units, 2.0, "{report}");
+    assert!(report.read_units <= 2.0, "{report}");
     let expected = [
         ("DynamoDB GetItem", 2),
         ("DynamoDB PutItem", 2),
         ("DynamoDB Query", 1),
         ("SQS SendMessageBatch", 1),
     ];
-    assert_eq!(calls, expected, "{report}");
+    assert_eq!(calls(&report), expected, "{report}");
+}
+
+/// As official clients send every message.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idempotency_key_costs_one_write_more() {
+    let report = cost(&[("idempotency-key", "auto_1")], 3.0).await;
+    println!("The same with an idempotency-key:\n{report}");
+    assert_eq!(report.write_units, 3.0, "{report}");
+    assert!(report.read_units <= 2.0, "{report}");
+    let expected = [
+        ("DynamoDB GetItem", 2),
+        ("DynamoDB PutItem", 3),
+        ("DynamoDB Query", 1),
+        ("SQS SendMessageBatch", 1),
+    ];
+    assert_eq!(calls(&report), expected, "{report}");
 }

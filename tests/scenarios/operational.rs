@@ -122,6 +122,37 @@ async fn messages_that_fail_and_recover_are_told_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_is_gone_is_disabled_at_once_and_told() {
+    let world = World::with_parameters([("RetrySchedule", "1")]).await;
+    let operator = Receiver::accepting().await;
+    subscribe(&world, &operator, Some(json!(["endpoint.disabled"]))).await;
+    let receiver = Receiver::answering([410]).await;
+    let application = world.application().await;
+    let endpoint = world.endpoint(&application, &receiver).await;
+    let path = format!("/api/v1/app/{}/endpoint/{}", application.id, endpoint.id);
+    let id = world.send(&application.id, MESSAGE).await;
+    let told = &operator.wait_for(1).await[0];
+    assert_eq!(event(told)["data"]["endpointId"], endpoint.id);
+    assert!(event(told)["data"]["failSince"].is_string());
+    let shown = world.expect("GET", &path, None).await;
+    assert_eq!(
+        [&shown["disabled"], &shown["disabledReason"]],
+        [&json!(true), &json!("gone")]
+    );
+    until("the retry that is skipped", || async {
+        let path = format!("/api/v1/app/{}/msg/{id}/endpoint", application.id);
+        let list = world.expect("GET", &path, None).await;
+        (list["data"][0]["skipped"] == true).then_some(())
+    })
+    .await;
+    assert_eq!(receiver.received().len(), 1);
+    let enabled = world
+        .expect("PATCH", &path, Some(json!({ "disabled": false })))
+        .await;
+    assert_eq!(enabled["disabledReason"], Value::Null);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_operators_failing_endpoint_tells_nobody() {
     let world = World::with_parameters([("RetrySchedule", "")]).await;
     let operator = Receiver::answering([500; 100]).await;

@@ -124,6 +124,7 @@ impl EndpointIn {
             event_types,
             channels: self.channels,
             disabled: self.disabled,
+            disabled_reason: None,
             throttle_rate: self.throttle_rate.or(self.rate_limit).map(Rate::get),
             metadata: self.metadata,
             headers: self.headers.unwrap_or_default(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
 use posthorn_domain::{
-    endpoint::{Endpoint, EndpointChannels, EndpointEventTypes},
+    endpoint::{DisabledReason, Endpoint, EndpointChannels, EndpointEventTypes},
     error::ApiError,
     id::{EndpointId, Reference},
     name::{Channel, EventTypeName, Uid},
@@ -48,6 +48,10 @@ pub(crate) struct EndpointOut {
     #[schema(value_type = Option<Vec<Channel>>)]
     channels: Option<EndpointChannels>,
     disabled: bool,
+    /// Why it was disabled, when nobody asked for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(inline)]
+    disabled_reason: Option<DisabledReason>,
     rate_limit: Option<u16>,
     version: u64,
     throttle_rate: Option<u16>,
@@ -71,6 +75,7 @@ impl From<Endpoint> for EndpointOut {
             event_types: endpoint.event_types,
             channels: endpoint.channels,
             disabled: endpoint.disabled,
+            disabled_reason: endpoint.disabled_reason,
             rate_limit: endpoint.throttle_rate,
             version: endpoint.revision,
             throttle_rate: endpoint.throttle_rate,
@@ -196,10 +201,12 @@ pub(crate) async fn change(
 ) -> Result<Endpoint, Refusal> {
     let (organization, application) = (owner.organization(), &owner.application.id);
     for _ in 0..MAX_TRIES {
+        let changed = change(before.clone())?;
         let after = Endpoint {
             revision: before.revision + 1,
             updated_at: now(),
-            ..change(before.clone())?
+            disabled_reason: changed.disabled_reason.filter(|_| changed.disabled),
+            ..changed
         };
         check_size(&after)?;
         match api

@@ -29,6 +29,11 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Whether the endpoint says that it is gone for good (410).
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::Response { status: 410, .. })
+    }
+
     /// 2xx and only that: redirects are not followed and count as failures (Standard Webhooks,
     /// "Deliverability and reliability").
     pub fn is_success(&self) -> bool {

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{
     headers::CustomHeaders,
@@ -50,6 +51,9 @@ pub struct Endpoint {
     /// Whether it receives nothing for now.
     #[serde(default)]
     pub disabled: bool,
+    /// Why it was disabled, when nobody asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disabled_reason: Option<DisabledReason>,
     /// Attempts a second, at least 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub throttle_rate: Option<u16>,
@@ -73,6 +77,14 @@ pub struct Endpoint {
     pub updated_at: Timestamp,
 }
 
+/// Why Posthorn disabled an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DisabledReason {
+    /// It answered 410 Gone: it wants no more (Standard Webhooks, "Deliverability and reliability").
+    Gone,
+}
+
 /// A secret that was rotated out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OldSecret {
@@ -88,6 +100,17 @@ pub struct OldSecret {
 pub struct TooManySecrets;
 
 impl Endpoint {
+    /// The endpoint after it was disabled; `None` when it is disabled already.
+    pub fn disable(&self, reason: DisabledReason, now: Timestamp) -> Option<Self> {
+        (!self.disabled).then(|| Self {
+            disabled: true,
+            disabled_reason: Some(reason),
+            revision: self.revision + 1,
+            updated_at: now,
+            ..self.clone()
+        })
+    }
+
     /// The value of `webhook-signature`: one signature for each valid key, with a space in between
     /// (Standard Webhooks, "Multiple signatures").
     pub fn sign(&self, id: &MessageId, at: Timestamp, body: &[u8]) -> String {
@@ -146,6 +169,7 @@ pub(crate) mod tests {
             event_types: None,
             channels: None,
             disabled: false,
+            disabled_reason: None,
             throttle_rate: None,
             metadata: BTreeMap::new(),
             headers: CustomHeaders::default(),
