@@ -155,3 +155,25 @@ async fn a_disabled_or_deleted_endpoint_gets_nothing_more() {
     .await;
     assert_eq!(gone.received().len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_application_gets_nothing_more() {
+    let world = World::with_parameters([("RetrySchedule", "1")]).await;
+    let receiver = Receiver::answering([500]).await;
+    let application = world.application().await;
+    world.endpoint(&application, &receiver).await;
+    let path = format!("/api/v1/app/{}", application.id);
+    let message = r#"{"eventType":"a.b","payload":{}}"#;
+    let first = world.send(&application.id, message).await;
+    receiver.wait_for(1).await;
+    assert_eq!(world.call("DELETE", &path, None).await.status, 204);
+    let next = world.post(&format!("{path}/msg"), message, &[]).await;
+    assert_eq!(next.status, 404);
+    posthorn_tests::until("the dropped retry in the log", || async {
+        let dropped =
+            |line: &String| line.contains("the endpoint was deleted") && line.contains(&first);
+        world.stack.logs().into_iter().find(dropped)
+    })
+    .await;
+    assert_eq!(receiver.received().len(), 1);
+}

@@ -137,6 +137,36 @@ async fn a_request_repeated_after_a_crash_makes_one_message_and_queues_it() {
     assert_eq!(listed.data.len(), 1);
 }
 
+/// The first try reserved the id and ended; the next one has another timestamp in its body.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_whose_first_try_stored_nothing_is_not_taken_for_sent() {
+    let world = World::start().await;
+    let receiver = Receiver::accepting().await;
+    let application = world.application().await;
+    world.endpoint(&application, &receiver).await;
+    let path = format!("/api/v1/app/{}/msg", application.id);
+    let messages = world.aws().await.messages;
+    let now = posthorn_runtime::now();
+    let reservation = Reservation {
+        message: posthorn_domain::id::MessageId::new(now, posthorn_runtime::entropy()),
+        created_at: now,
+        request_hash: sha256("another body"),
+        finished: false,
+    };
+    let guard = Guard::EventId("evt-1".to_owned().try_into().unwrap());
+    let expires_at = now.plus(std::time::Duration::from_secs(3600));
+    let id = application.id.parse().unwrap();
+    messages
+        .reserve(&id, &guard, &reservation, expires_at)
+        .await
+        .unwrap();
+    let body = r#"{"eventType":"a.b","payload":{"at":2},"eventId":"evt-1"}"#;
+    assert_eq!(world.post(&path, body, &[]).await.status, 202);
+    assert_eq!(receiver.wait_for(1).await[0].body, r#"{"at":2}"#);
+    let other = r#"{"eventType":"a.b","payload":{"at":3},"eventId":"evt-1"}"#;
+    assert_eq!(world.post(&path, other, &[]).await.status, 409, "now it is");
+}
+
 fn sha256(text: &str) -> String {
     use sha2::Digest;
     sha2::Sha256::digest(text)
