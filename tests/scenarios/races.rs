@@ -1,8 +1,10 @@
 //! Requests at the same time, and the same request again.
 
 use futures_util::future::join_all;
+use posthorn_store::{Answer, FAILED, Seed};
 use posthorn_tests::World;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_put_by_uid_can_be_repeated() {
@@ -256,4 +258,71 @@ async fn the_same_key_has_one_effect_even_at_the_same_time() {
         "a refusal gives the key back"
     );
     assert_eq!(world.pages("/api/v1/app", 50).await.0.len(), 3);
+}
+
+/// As `functions/api` names a request: each part with its length.
+fn key_of(parts: [&str; 3]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    let digest = hash.finalize();
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The function ended after it had stored something and before it kept its answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_ended_in_the_middle_is_completed_and_not_done_twice() {
+    let world = World::start().await;
+    let config = world.aws().await.config;
+    let organization = world.organization.parse().unwrap();
+    let application = world.application().await.id;
+    let endpoints = format!("/api/v1/app/{application}/endpoint");
+    for (path, body) in [
+        ("/api/v1/app", json!({ "name": "A", "uid": "a" })),
+        (
+            &endpoints,
+            json!({ "url": "https://example.com/", "uid": "e" }),
+        ),
+    ] {
+        let post = || async {
+            let answer = world
+                .post(path, &body.to_string(), &[("idempotency-key", "k")])
+                .await;
+            assert_eq!(answer.status, 201, "{answer:?}");
+            answer.body
+        };
+        let first = post().await;
+        let key = key_of(["", path, "k"]);
+        let other = Answer {
+            request_hash: String::new(),
+            status: 0,
+            body: String::new(),
+            started_at: posthorn_runtime::now(),
+            nonce: String::new(),
+            seed: Seed {
+                at: posthorn_runtime::now(),
+                nonce: String::new(),
+            },
+        };
+        let reserved = config
+            .reserve_answer(&organization, &key, &other)
+            .await
+            .unwrap();
+        let kept = reserved.unwrap_err();
+        assert_eq!(kept.status, 201, "this is the request's row");
+        let ended = Answer {
+            status: FAILED,
+            ..kept
+        };
+        config
+            .keep_answer(&organization, &key, &ended)
+            .await
+            .unwrap();
+        assert_eq!(post().await, first, "it finds what it made");
+        assert_eq!(post().await, first, "and from now on the answer");
+    }
+    assert_eq!(world.pages("/api/v1/app", 50).await.0.len(), 2);
+    assert_eq!(world.pages(&endpoints, 50).await.0.len(), 1);
 }

@@ -19,6 +19,7 @@ use utoipa_axum::routes;
 use crate::{
     Api, MAX_TRIES, Routes, State, check_size,
     extract::{ApplicationReference, Json, Operator, Query, TheApplication, find_application},
+    idempotency::Fresh,
     list::{ListOut, Order, Paging, filter_map},
     refusal::Refusal,
 };
@@ -78,15 +79,19 @@ pub(crate) async fn create(
     api: State,
     Operator(organization): Operator,
     Query(query): Query<CreateQuery>,
+    fresh: Fresh,
     Json(body): Json<ApplicationIn>,
 ) -> Created {
     body.check()?;
     let reference = body.uid.clone().map(Reference::Uid);
-    let now = now();
-    let new = body.into_new(ApplicationId::new(now, entropy()), now);
+    let new = body.into_new(ApplicationId::new(fresh.now, fresh.entropy), fresh.now);
     check_size(&new)?;
     if api.config().create_application(&organization, &new).await? == Written::Yes {
         return Ok((StatusCode::CREATED, Json(new.into())));
+    }
+    // An earlier try of this request may have made it.
+    if let Some(own) = api.config().application(&organization, &new.id).await? {
+        return Ok((StatusCode::CREATED, Json(own.into())));
     }
     let existing = match reference.filter(|_| query.get_if_exists) {
         Some(reference) => find_application(&api, &organization, &reference).await?,

@@ -13,11 +13,11 @@ use posthorn_domain::{
     rate::Rate,
     signing::EndpointSecret,
 };
-use posthorn_runtime::{entropy, now};
+use posthorn_runtime::entropy;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::{Api, check_size, extract::TheApplication, refusal::Refusal};
+use crate::{Api, check_size, extract::TheApplication, idempotency::Fresh, refusal::Refusal};
 
 /// `EndpointIn` of the contract. Official clients before 2.0 say `filterTypes` and `rateLimit`.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -110,14 +110,14 @@ impl EndpointIn {
         self,
         api: &Api,
         owner: &TheApplication,
+        Fresh { now, entropy: id }: Fresh,
     ) -> Result<Endpoint, Refusal> {
         let event_types = self.event_types.or(self.filter_types);
         check_url(api, &self.url)?;
         check_uid(self.uid.as_ref())?;
         check_event_types(api, owner, event_types.as_ref(), None).await?;
-        let now = now();
         let new = Endpoint {
-            id: EndpointId::new(now, entropy()),
+            id: EndpointId::new(now, id),
             uid: self.uid,
             url: self.url,
             description: self.description,

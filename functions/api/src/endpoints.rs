@@ -21,6 +21,7 @@ use crate::{
     Api, MAX_TRIES, Routes, State, check_size,
     endpoint_bodies::{EndpointIn, EndpointPatch, EndpointUpdate},
     extract::{EndpointReference, Json, Query, TheApplication, TheEndpoint, find_endpoint},
+    idempotency::Fresh,
     list::{ListOut, Order, Paging, filter_map},
     refusal::Refusal,
     tell::tell_of,
@@ -94,13 +95,14 @@ type Created = Result<(StatusCode, Json<EndpointOut>), Refusal>;
 pub(crate) async fn create(
     api: State,
     owner: TheApplication,
+    fresh: Fresh,
     Json(body): Json<EndpointIn>,
 ) -> Created {
-    store_new(&api, &owner, body).await
+    store_new(&api, &owner, body, fresh).await
 }
 
-async fn store_new(api: &Api, owner: &TheApplication, body: EndpointIn) -> Created {
-    let new = body.into_new(api, owner).await?;
+async fn store_new(api: &Api, owner: &TheApplication, body: EndpointIn, fresh: Fresh) -> Created {
+    let new = body.into_new(api, owner, fresh).await?;
     let (organization, application) = (owner.organization(), &owner.application.id);
     match api
         .config()
@@ -111,7 +113,11 @@ async fn store_new(api: &Api, owner: &TheApplication, body: EndpointIn) -> Creat
             tell_of(api, owner, &new, OperationalEvent::EndpointCreated).await;
             Ok((StatusCode::CREATED, Json(new.into())))
         }
-        Written::Taken => Err(uid_taken().into()),
+        Written::Taken => {
+            // An earlier try of this request may have made it.
+            let own = find_endpoint(api, owner, &Reference::Id(new.id)).await?;
+            Ok((StatusCode::CREATED, Json(own.ok_or_else(uid_taken)?.into())))
+        }
         Written::Conflict => Err(ApiError::NotFound("application").into()),
     }
 }
@@ -155,6 +161,7 @@ pub(crate) async fn update(
     api: State,
     owner: TheApplication,
     EndpointReference(reference): EndpointReference,
+    fresh: Fresh,
     Json(body): Json<EndpointUpdate>,
 ) -> Created {
     let found = find_endpoint(&api, &owner, &reference).await?;
@@ -163,7 +170,7 @@ pub(crate) async fn update(
         (Some(before), Reference::Uid(uid)) => (before, body.named(&uid)),
         (None, Reference::Id(_)) => return Err(ApiError::NotFound("endpoint").into()),
         (None, Reference::Uid(uid)) => {
-            match store_new(&api, &owner, body.clone().into_in(&uid)?).await {
+            match store_new(&api, &owner, body.clone().into_in(&uid)?, fresh).await {
                 Err(Refusal::Caller(ApiError::Conflict(_))) => {}
                 created => return created,
             }

@@ -1,24 +1,29 @@
 //! `idempotency-key` for every POST of this function: the same request again gets the first answer.
 //!
-//! Only effects are remembered: a refusal, or a fault of ours, gives the key back. Tokens are not
-//! kept, so requests for one are carried out again.
+//! Only effects are remembered: a refusal gives the key back. A request that ended in the middle, or
+//! in a fault of ours, is carried out again with the same new ids ([`Fresh`]), so that it finds what
+//! it made before. Tokens are not kept, so requests for one are carried out again.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, Bytes, to_bytes},
     extract::{FromRequestParts, Request, State},
-    http::{HeaderValue, Method, StatusCode, header::CONTENT_TYPE},
+    http::{HeaderValue, Method, StatusCode, header::CONTENT_TYPE, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use posthorn_domain::{error::ApiError, error::FieldError, id::OrganizationId};
+use posthorn_domain::{
+    error::{ApiError, FieldError},
+    id::{Entropy, OrganizationId},
+    timestamp::Timestamp,
+};
 use posthorn_runtime::{
     entropy,
     http::{IDEMPOTENCY_KEY, idempotency_key},
     now,
 };
-use posthorn_store::Answer;
+use posthorn_store::{Answer, FAILED, Seed};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -54,7 +59,8 @@ pub(crate) async fn remember(
         .uri
         .path_and_query()
         .map_or("", |target| target.as_str());
-    let reserved = Reserved {
+    let (now, nonce) = (now(), hash([&entropy::<16>()]));
+    let mut reserved = Reserved {
         api: &api,
         organization: scope.organization,
         key: hash([subject.as_bytes(), target.as_bytes(), key.as_bytes()]),
@@ -62,14 +68,19 @@ pub(crate) async fn remember(
             request_hash: hash([&body]),
             status: 0,
             body: String::new(),
-            started_at: now(),
-            nonce: hash([&entropy::<16>()]),
+            started_at: now,
+            seed: Seed {
+                at: now,
+                nonce: nonce.clone(),
+            },
+            nonce,
         },
         path: parts.uri.path().to_owned(),
     };
     if let Some(earlier) = reserved.reserve().await? {
         return reserved.repeat(earlier);
     }
+    parts.extensions.insert(Fresh::of(&reserved.answer.seed));
     let response = next.run(Request::from_parts(parts, Body::from(body))).await;
     reserved.finish(response).await
 }
@@ -84,18 +95,19 @@ struct Reserved<'a> {
 
 impl Reserved<'_> {
     /// What an earlier request left, after it had some time to end.
-    async fn reserve(&self) -> Result<Option<Answer>, Refusal> {
+    async fn reserve(&mut self) -> Result<Option<Answer>, Refusal> {
         let config = self.api.config();
         for _ in 0..MAX_POLLS {
-            let earlier = config
-                .reserve_answer(&self.organization, &self.key, &self.answer)
-                .await?;
-            let is_same = |earlier: &Answer| earlier.request_hash == self.answer.request_hash;
-            if earlier
-                .as_ref()
-                .is_none_or(|earlier| earlier.status != 0 || !is_same(earlier))
-            {
-                return Ok(earlier);
+            let reserve = config.reserve_answer(&self.organization, &self.key, &self.answer);
+            let earlier = match reserve.await? {
+                Ok(reserved) => {
+                    self.answer = reserved;
+                    return Ok(None);
+                }
+                Err(earlier) => earlier,
+            };
+            if earlier.status != 0 || earlier.request_hash != self.answer.request_hash {
+                return Ok(Some(earlier));
             }
             tokio::time::sleep(POLL).await;
         }
@@ -122,42 +134,75 @@ impl Reserved<'_> {
         let config = api.config();
         let (head, body) = response.into_parts();
         let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
-        if head.status.is_success() {
-            let (status, text) = kept(&path, head.status.as_u16(), &body);
+        if head.status.is_client_error() {
+            config.release_answer(&organization, &key).await?;
+        } else {
+            let (status, text) = kept(&path, head.status, &body);
             let answer = Answer {
                 status,
                 body: text,
                 ..begun
             };
             config.keep_answer(&organization, &key, &answer).await?;
-        } else {
-            config.release_answer(&organization, &key).await?;
         }
         Ok(Response::from_parts(head, Body::from(body)))
     }
 }
 
 /// What is kept of an answer: no secret, no payload, and nothing too large for an item.
-fn kept(path: &str, status: u16, body: &[u8]) -> (u16, String) {
-    let text = String::from_utf8_lossy(body);
+fn kept(path: &str, status: StatusCode, body: &[u8]) -> (u16, String) {
+    if !status.is_success() {
+        return (FAILED, String::new());
+    }
     if path.ends_with("/secret/rotate") {
         return (StatusCode::NO_CONTENT.as_u16(), String::new());
     }
+    let text = String::from_utf8_lossy(body);
     if path.ends_with("/send-example")
         && let Ok(mut message) = serde_json::from_str::<Value>(&text)
     {
         message["payload"] = json!({});
-        return (status, message.to_string());
+        return (status.as_u16(), message.to_string());
     }
     let fits = text.len() <= MAX_ANSWER_BYTES;
-    (
-        status,
-        if fits {
-            text.into_owned()
-        } else {
-            "{}".to_owned()
-        },
-    )
+    let text = if fits {
+        text.into_owned()
+    } else {
+        "{}".to_owned()
+    };
+    (status.as_u16(), text)
+}
+
+/// What a handler makes new ids of: the same for a request and its repetition.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fresh {
+    pub(crate) now: Timestamp,
+    pub(crate) entropy: Entropy,
+}
+
+impl Fresh {
+    fn of(seed: &Seed) -> Self {
+        let hash = Sha256::digest(&seed.nonce);
+        let mut entropy = Entropy::default();
+        let length = entropy.len();
+        entropy.copy_from_slice(&hash[..length]);
+        Self {
+            now: seed.at,
+            entropy,
+        }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Fresh {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let seeded = parts.extensions.get().copied();
+        Ok(seeded.unwrap_or_else(|| Self {
+            now: now(),
+            entropy: entropy(),
+        }))
+    }
 }
 
 fn answer(status: u16, body: Bytes) -> Response {

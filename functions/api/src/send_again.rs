@@ -14,7 +14,7 @@ use posthorn_domain::{
 };
 use posthorn_publish::task;
 use posthorn_queue::{JobTask, Task};
-use posthorn_runtime::{entropy, now};
+use posthorn_runtime::now;
 use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::routes;
@@ -23,6 +23,7 @@ use crate::{
     Api, Routes, State,
     background_tasks::RecoverOut,
     extract::{Json, TheEndpoint},
+    idempotency::Fresh,
     messages::TheMessage,
     query::Time,
     refusal::Refusal,
@@ -64,9 +65,10 @@ type Empty = HashMap<String, String>;
 pub(crate) async fn recover(
     api: State,
     found: TheEndpoint,
+    fresh: Fresh,
     Json(body): Json<RecoverIn>,
 ) -> Result<(StatusCode, Json<RecoverOut>), Refusal> {
-    start(&api, &found, JobKind::Recover, body).await
+    start(&api, &found, JobKind::Recover, body, fresh).await
 }
 
 /// Sends all messages since a point in time that match the endpoint and were never sent to it.
@@ -75,9 +77,10 @@ pub(crate) async fn recover(
 pub(crate) async fn replay_missing(
     api: State,
     found: TheEndpoint,
+    fresh: Fresh,
     Json(body): Json<RecoverIn>,
 ) -> Result<(StatusCode, Json<RecoverOut>), Refusal> {
-    start(&api, &found, JobKind::ReplayMissing, body).await
+    start(&api, &found, JobKind::ReplayMissing, body, fresh).await
 }
 
 /// Stores a job and queues its first step. A job whose step was not queued does nothing, and its
@@ -87,12 +90,13 @@ async fn start(
     found: &TheEndpoint,
     kind: JobKind,
     body: RecoverIn,
+    fresh: Fresh,
 ) -> Result<(StatusCode, Json<RecoverOut>), Refusal> {
     let now = now();
     let (since, until) = body.check(now)?;
     found.require_enabled()?;
     let job = Job {
-        id: JobId::new(now, entropy()),
+        id: JobId::new(fresh.now, fresh.entropy),
         kind,
         application: found.owner.application.id.clone(),
         endpoint: found.endpoint.id.clone(),
@@ -141,6 +145,7 @@ pub(crate) async fn resend(
     api: State,
     found: TheMessage,
     to: TheEndpoint,
+    fresh: Fresh,
 ) -> Result<(StatusCode, Json<Empty>), Refusal> {
     to.require_enabled()?;
     let TheMessage { owner, message } = found;
@@ -155,7 +160,7 @@ pub(crate) async fn resend(
         endpoint.revision,
         &message,
     );
-    let job = JobId::new(now(), entropy());
+    let job = JobId::new(fresh.now, fresh.entropy);
     let manual = Task {
         manual: Some(job),
         payload: None,
@@ -171,6 +176,7 @@ pub(crate) async fn resend(
 pub(crate) async fn send_example(
     api: State,
     to: TheEndpoint,
+    fresh: Fresh,
     Json(body): Json<EventExampleIn>,
 ) -> Result<Json<MessageOut>, Refusal> {
     to.require_enabled()?;
@@ -191,9 +197,9 @@ pub(crate) async fn send_example(
         )
     };
     let payload = example.ok_or_else(without)?;
-    let now = now();
+    let now = fresh.now;
     let message = Message {
-        id: MessageId::new(now, entropy()),
+        id: MessageId::new(now, fresh.entropy),
         event_type: event_type.name,
         event_id: None,
         channels: None,

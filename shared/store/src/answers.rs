@@ -6,7 +6,7 @@
 
 use std::{fmt, time::Duration};
 
-use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
+use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
 use posthorn_domain::{id::OrganizationId, timestamp::Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -28,7 +28,8 @@ const ABANDONED: Duration = Duration::from_secs(30);
 pub struct Answer {
     /// A hash of the request, to tell a repetition from another request.
     pub request_hash: String,
-    /// The HTTP status code; 0 while the request is carried out.
+    /// The HTTP status code; 0 while the request is carried out, [`FAILED`] when it may have had an
+    /// effect and its caller got none of it.
     pub status: u16,
     /// The response body.
     pub body: String,
@@ -36,7 +37,22 @@ pub struct Answer {
     pub started_at: Timestamp,
     /// Random: a retry of the SDK finds its own reservation.
     pub nonce: String,
+    /// What the request's new ids are made of. A repetition of a request that ended in the middle
+    /// gets the same ones, and finds what was made.
+    pub seed: Seed,
 }
+
+/// The time and randomness of a request's first try.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seed {
+    /// When it arrived.
+    pub at: Timestamp,
+    /// Random.
+    pub nonce: String,
+}
+
+/// See [`Answer::status`].
+pub const FAILED: u16 = 1;
 
 /// Without the body, which may be a secret.
 impl fmt::Debug for Answer {
@@ -59,7 +75,9 @@ fn row(organization: &OrganizationId, key: &str) -> Key {
 }
 
 impl ConfigTable {
-    /// Reserves a key (a hash: callers choose any text). `Some` is what an earlier request left.
+    /// Reserves a key (a hash: callers choose any text). `Err` inside is what an earlier request left;
+    /// `Ok` is the reservation, with the seed of an earlier try of the same request that ended without
+    /// an answer.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -68,7 +86,7 @@ impl ConfigTable {
         organization: &OrganizationId,
         key: &str,
         answer: &Answer,
-    ) -> Result<Option<Answer>, StoreError> {
+    ) -> Result<Result<Answer, Answer>, StoreError> {
         let abandoned = answer.started_at.as_millis() - ABANDONED.as_millis() as i64;
         let result = self
             .client
@@ -76,24 +94,52 @@ impl ConfigTable {
             .table_name(&self.name)
             .set_item(Some(item(organization, key, answer)?))
             .condition_expression(
-                "attribute_not_exists(pk) OR #ttl <= :now OR nonce = :nonce OR (#status = :none AND started_at < :abandoned)",
+                "attribute_not_exists(pk) OR #ttl <= :now OR nonce = :nonce OR #status = :failed OR (#status = :none AND started_at < :abandoned)",
             )
             .expression_attribute_names("#ttl", "ttl")
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":now", n(answer.started_at.as_seconds()))
             .expression_attribute_values(":none", n(0))
+            .expression_attribute_values(":failed", n(FAILED))
             .expression_attribute_values(":nonce", s(answer.nonce.as_str()))
             .expression_attribute_values(":abandoned", n(abandoned))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .return_values(ReturnValue::AllOld)
             .send()
             .await;
         match result {
-            Ok(_) => Ok(None),
+            Ok(output) => {
+                let before = output.attributes.map(entity::<Answer>).transpose()?;
+                self.go_on(organization, key, answer, before).await.map(Ok)
+            }
             Err(error) => match take_existing(&error) {
-                Some(existing) => entity(existing).map(Some),
+                Some(existing) => entity(existing).map(Err),
                 None => Err(StoreError::aws("PutItem")(error)),
             },
         }
+    }
+
+    /// Takes over the seed of an earlier try of the same request.
+    async fn go_on(
+        &self,
+        organization: &OrganizationId,
+        key: &str,
+        answer: &Answer,
+        before: Option<Answer>,
+    ) -> Result<Answer, StoreError> {
+        let is_same = |before: &Answer| {
+            let is_fresh = answer.started_at < before.seed.at.plus(KEPT);
+            is_fresh && before.request_hash == answer.request_hash
+        };
+        let Some(before) = before.filter(is_same) else {
+            return Ok(answer.clone());
+        };
+        let answer = Answer {
+            seed: before.seed,
+            ..answer.clone()
+        };
+        self.keep_answer(organization, key, &answer).await?;
+        Ok(answer)
     }
 
     /// Keeps an answer.

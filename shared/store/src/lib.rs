@@ -41,7 +41,7 @@ mod schedule;
 mod sessions;
 mod transact;
 
-pub use answers::Answer;
+pub use answers::{Answer, FAILED, Seed};
 pub use config::ConfigTable;
 pub use deliveries::DeliveriesTable;
 pub use error::StoreError;
