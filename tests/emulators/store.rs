@@ -176,6 +176,7 @@ async fn concurrent_records_of_a_delivery_do_not_overwrite_each_other() {
         let outcome = Outcome::Response {
             status,
             body: b"x".to_vec(),
+            retry_after: None,
         };
         Attempt::record(
             AttemptId::new(now(), entropy()),

@@ -122,6 +122,7 @@ async fn a_recorded_attempt_is_not_repeated_and_its_lost_next_step_is() {
     let outcome = Outcome::Response {
         status: 500,
         body: vec![],
+        retry_after: None,
     };
     let id = AttemptId::new(now, posthorn_runtime::entropy());
     let attempt = Attempt::record(id, receiver.url().to_owned(), now, now, &outcome);

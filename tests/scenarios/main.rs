@@ -11,6 +11,7 @@ mod crash;
 mod delivery;
 mod event_types;
 mod expunge;
+mod failures;
 mod filters;
 mod first_message;
 mod headers;

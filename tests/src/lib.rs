@@ -7,11 +7,13 @@
     reason = "a harness for tests fails by panicking"
 )]
 
+mod raw;
 mod receiver;
 mod world;
 
 use std::{future::Future, time::Duration};
 
+pub use raw::{Broken, Fault};
 pub use receiver::{Receiver, Request};
 pub use world::{Answer, Clients, World};
 

@@ -55,6 +55,8 @@ pub struct Receiver {
 struct Inner {
     /// Status codes of the answers to come; 204 when there are no more.
     script: Mutex<VecDeque<u16>>,
+    /// A header of every answer.
+    header: Option<(&'static str, String)>,
     received: Mutex<Vec<Request>>,
 }
 
@@ -64,10 +66,27 @@ const HANG: u16 = 0;
 impl Receiver {
     /// Answers each request with the next of these status codes, then with 204. 0 never answers.
     pub async fn answering(script: impl IntoIterator<Item = u16>) -> Self {
+        Self::start(script, None).await
+    }
+
+    /// The same with a header.
+    pub async fn answering_with(
+        script: impl IntoIterator<Item = u16>,
+        name: &'static str,
+        value: impl Into<String>,
+    ) -> Self {
+        Self::start(script, Some((name, value.into()))).await
+    }
+
+    async fn start(
+        script: impl IntoIterator<Item = u16>,
+        header: Option<(&'static str, String)>,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/hook", listener.local_addr().unwrap());
         let state = Arc::new(Inner {
             script: Mutex::new(script.into_iter().collect()),
+            header,
             ..Inner::default()
         });
         let router = Router::new()
@@ -119,10 +138,11 @@ async fn receive(State(state): State<Arc<Inner>>, headers: HeaderMap, body: Byte
     }
     let status = StatusCode::from_u16(status).unwrap();
     // Only redirects look at it: the second hop must never be visited.
-    (
-        status,
-        [(header::LOCATION, "/second-hop")],
-        format!("answer {}", status.as_u16()),
-    )
-        .into_response()
+    let location = [(header::LOCATION, "/second-hop")];
+    let body = format!("answer {}", status.as_u16());
+    let mut response = (status, location, body).into_response();
+    if let Some((name, value)) = &state.header {
+        response.headers_mut().insert(*name, value.parse().unwrap());
+    }
+    response
 }

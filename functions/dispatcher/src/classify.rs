@@ -8,19 +8,25 @@ use crate::resolve::ResolveError;
 
 /// The class of a request that got no complete response.
 pub(crate) fn classify(error: &reqwest::Error) -> FailureClass {
-    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    match class_of_chain(error) {
+        Some(class) => class,
+        None if error.is_timeout() => FailureClass::Timeout,
+        // The connection ended inside the response.
+        None if error.is_body() || error.is_decode() => FailureClass::Reset,
+        None => FailureClass::Other,
+    }
+}
+
+/// The class of an error or of the first of its causes that has one.
+fn class_of_chain(error: &(dyn Error + 'static)) -> Option<FailureClass> {
+    let mut cause = Some(error);
     while let Some(error) = cause {
         if let Some(class) = class_of(error) {
-            return class;
+            return Some(class);
         }
         cause = error.source();
     }
-    match error {
-        error if error.is_timeout() => FailureClass::Timeout,
-        // The connection ended inside the response.
-        error if error.is_body() || error.is_decode() => FailureClass::Reset,
-        _ => FailureClass::Other,
-    }
+    None
 }
 
 fn class_of(error: &(dyn Error + 'static)) -> Option<FailureClass> {
@@ -30,15 +36,18 @@ fn class_of(error: &(dyn Error + 'static)) -> Option<FailureClass> {
             ResolveError::Dns(_) | ResolveError::NoAddress => FailureClass::Dns,
         });
     }
+    if let Some(error) = error.downcast_ref::<hyper::Error>()
+        && (error.is_incomplete_message() || error.is_canceled() || error.is_closed())
+    {
+        return Some(FailureClass::Reset);
+    }
     if error.is::<rustls::Error>() {
         return Some(FailureClass::Tls);
     }
     let error = error.downcast_ref::<io::Error>()?;
-    if error
-        .get_ref()
-        .is_some_and(|inner| inner.is::<rustls::Error>())
-    {
-        return Some(FailureClass::Tls);
+    // What an I/O error wraps is not among its sources.
+    if let Some(class) = error.get_ref().and_then(|inner| class_of_chain(inner)) {
+        return Some(class);
     }
     match error.kind() {
         io::ErrorKind::ConnectionRefused => Some(FailureClass::Refused),

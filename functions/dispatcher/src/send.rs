@@ -8,9 +8,10 @@ use posthorn_domain::{
     endpoint::Endpoint,
     id::MessageId,
     message::Payload,
+    retry::retry_after,
     timestamp::Timestamp,
 };
-use posthorn_runtime::StartError;
+use posthorn_runtime::{StartError, now};
 use reqwest::{Client, RequestBuilder, Response, header, redirect};
 
 use crate::{classify::classify, resolve::GuardedResolver};
@@ -125,6 +126,8 @@ fn default_headers() -> header::HeaderMap {
 async fn read(request: RequestBuilder) -> Result<Outcome, reqwest::Error> {
     let mut response: Response = request.send().await?;
     let status = response.status().as_u16();
+    let header = response.headers().get(header::RETRY_AFTER);
+    let retry_after = header.and_then(|value| retry_after(value.to_str().ok()?, now()));
     let mut body = Vec::new();
     while body.len() < MAX_RESPONSE_BYTES {
         let Some(chunk) = response.chunk().await? else {
@@ -132,5 +135,9 @@ async fn read(request: RequestBuilder) -> Result<Outcome, reqwest::Error> {
         };
         body.extend_from_slice(&chunk[..chunk.len().min(MAX_RESPONSE_BYTES - body.len())]);
     }
-    Ok(Outcome::Response { status, body })
+    Ok(Outcome::Response {
+        status,
+        body,
+        retry_after,
+    })
 }

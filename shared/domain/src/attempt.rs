@@ -1,5 +1,7 @@
 //! Attempts: what one HTTP request of a delivery came to.
 
+use std::time::Duration;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +25,8 @@ pub enum Outcome {
         status: u16,
         /// The first [`MAX_RESPONSE_BYTES`] of the body.
         body: Vec<u8>,
+        /// How long it asks to be left alone ([`crate::retry::retry_after`]).
+        retry_after: Option<Duration>,
     },
     /// It did not answer, or was not asked.
     Failure(FailureClass),
@@ -104,6 +108,9 @@ pub struct Attempt {
     /// The beginning of the response body; base64 when it is not UTF-8.
     #[serde(rename = "b", default, skip_serializing_if = "String::is_empty")]
     pub response: String,
+    /// Seconds that a refusing endpoint asked to be left alone for.
+    #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<u64>,
     /// Whether it was on the schedule or asked for.
     #[serde(
         rename = "g",
@@ -161,10 +168,17 @@ impl Attempt {
         ended_at: Timestamp,
         outcome: &Outcome,
     ) -> Self {
-        let (status_code, failure, response) = match outcome {
-            Outcome::Response { status, body } => (*status, None, response_text(body)),
-            Outcome::Failure(class) => (0, Some(*class), String::new()),
+        let (status_code, failure, response, wait) = match outcome {
+            Outcome::Response {
+                status,
+                body,
+                retry_after,
+            } => (*status, None, response_text(body), *retry_after),
+            Outcome::Failure(class) => (0, Some(*class), String::new(), None),
         };
+        let retry_after = wait
+            .filter(|_| !outcome.is_success())
+            .map(|wait| wait.as_secs());
         let mut url = url;
         if url.len() > MAX_URL_KEPT {
             // URLs are ASCII once they are parsed; the check keeps any other text whole, too.
@@ -180,6 +194,7 @@ impl Attempt {
             status_code,
             failure,
             response,
+            retry_after,
             trigger: TriggerType::Scheduled,
             job: None,
             url,
@@ -222,6 +237,7 @@ mod tests {
             Outcome::Response {
                 status,
                 body: vec![],
+                retry_after: None,
             }
             .is_success()
         };

@@ -201,10 +201,15 @@ pub fn record(
         }
     };
     let (is_success, id) = (attempt.is_success(), attempt.id.clone());
+    // Later than the schedule says when the endpoint asks for it, never earlier.
+    let asked = attempt
+        .retry_after
+        .map(|wait| now.plus(Duration::from_secs(wait)));
     delivery.push(attempt);
     if let Some(number) = place {
         delivery.made = number + 1;
-        delivery.next_attempt_at = schedule.next_after(number, now, jitter);
+        let due = schedule.next_after(number, now, jitter);
+        delivery.next_attempt_at = due.map(|due| asked.map_or(due, |asked| due.max(asked)));
         let goes_on = delivery.next_attempt_at.is_some();
         delivery.status = if goes_on {
             Status::Sending
@@ -326,9 +331,11 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
     fn attempt(status: u16) -> Attempt {
+        let (body, retry_after) = (vec![], None);
         let outcome = Outcome::Response {
             status,
-            body: vec![],
+            body,
+            retry_after,
         };
         static COUNT: std::sync::atomic::AtomicU8 = std::sync::atomic::AtomicU8::new(0);
         let n = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -392,6 +399,22 @@ mod tests {
         let (third, step) = add_n(Some(second), 2, 500);
         assert_eq!((third.status, step.retry), (Status::Fail, None));
         assert_eq!(third.attempts.len(), 3);
+    }
+
+    #[test]
+    fn an_endpoint_may_ask_for_a_longer_wait_and_not_for_a_shorter_one() {
+        let event_type = "a".to_owned().try_into().unwrap();
+        let schedule = "300".parse().unwrap();
+        let due = |retry_after| {
+            let attempt = Attempt {
+                retry_after,
+                ..attempt(503)
+            };
+            let ask = Ask::Scheduled(0);
+            let step = record(None, &event_type, ask, attempt, &schedule, NOW, 0.5).1;
+            step.retry.unwrap().due.since(NOW).as_secs()
+        };
+        assert_eq!([due(None), due(Some(1)), due(Some(3600))], [300, 300, 3600]);
     }
 
     #[test]

@@ -201,7 +201,12 @@ mod tests {
 
     fn delivery(status: u16) -> Delivery {
         let body = Vec::new();
-        let outcome = Outcome::Response { status, body };
+        let retry_after = None;
+        let outcome = Outcome::Response {
+            status,
+            body,
+            retry_after,
+        };
         let id = AttemptId::new(NOW, [1; 15]);
         let attempt = Attempt::record(id, String::new(), NOW, NOW, &outcome);
         let event_type = "a".to_owned().try_into().unwrap();

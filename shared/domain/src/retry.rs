@@ -10,6 +10,25 @@ pub const MAX_QUEUE_DELAY: Duration = Duration::from_secs(900);
 /// How far jitter moves a wait, up or down: a fifth of it.
 const JITTER: f64 = 0.2;
 
+/// The longest wait that an endpoint may ask for.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(86_400);
+
+/// How long an endpoint asks to be left alone: the value of its `Retry-After`, whole seconds or an
+/// HTTP date (RFC 9110, section 10.2.3), at most 24 hours. Anything else asks for nothing.
+pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
+    let value = value.trim();
+    let wait = if value.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More seconds than a number holds are more than a day.
+        (!value.is_empty()).then(|| Duration::from_secs(value.parse().unwrap_or(u64::MAX)))?
+    } else {
+        let date = httpdate::parse_http_date(value).ok()?;
+        let since_epoch = date.duration_since(std::time::UNIX_EPOCH).ok()?;
+        let millis = i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX);
+        Timestamp::from_millis(millis).since(now)
+    };
+    Some(wait.min(MAX_RETRY_AFTER))
+}
+
 /// The waits between the attempts of a delivery; attempts = 1 + their number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RetrySchedule(Vec<Duration>);
@@ -117,6 +136,24 @@ mod tests {
         let error = "5,soon".parse::<RetrySchedule>().unwrap_err();
         assert!(error.to_string().contains("`soon`"));
         assert!("5,,6".parse::<RetrySchedule>().is_err());
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date_up_to_a_day() {
+        let seconds = |value: &str| retry_after(value, NOW).map(|wait| wait.as_secs());
+        assert_eq!(seconds("120"), Some(120));
+        assert_eq!(seconds(" 0 "), Some(0));
+        assert_eq!(seconds("Tue, 14 Nov 2023 22:14:20 GMT"), Some(60));
+        assert_eq!(
+            seconds("Tue, 14 Nov 2023 22:12:20 GMT"),
+            Some(0),
+            "in the past"
+        );
+        assert_eq!(seconds("99999999999999999999999"), Some(86_400));
+        assert_eq!(seconds("Fri, 14 Nov 2099 22:14:20 GMT"), Some(86_400));
+        for garbage in ["", "soon", "-5", "1.5", "Tue, 99 Nov 2023 22:14:20 GMT"] {
+            assert_eq!(seconds(garbage), None, "{garbage}");
+        }
     }
 
     #[test]

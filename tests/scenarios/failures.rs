@@ -1,0 +1,104 @@
+//! Whatever an endpoint does is recorded with its class, in time, and tried again.
+
+use std::time::{Duration, Instant};
+
+use posthorn_domain::attempt::FailureClass;
+use posthorn_tests::{Broken, Fault, Receiver, World, until};
+use serde_json::json;
+
+const MESSAGE: &str = r#"{"eventType":"a.b","payload":{}}"#;
+
+/// The deadline of an attempt here, the shortest that the template allows.
+const DEADLINE_SECONDS: u64 = 5;
+
+/// What one attempt at a URL comes to: the status code and the response as it is shown.
+async fn attempt(world: &World, url: String) -> (i16, String, Duration) {
+    let application = world.application().await;
+    let path = format!("/api/v1/app/{}/endpoint", application.id);
+    world
+        .expect("POST", &path, Some(json!({ "url": url })))
+        .await;
+    let started = Instant::now();
+    let id = world.send(&application.id, MESSAGE).await;
+    let attempt = world.attempts(&application, &id, 1).await.remove(0);
+    (
+        attempt.response_status_code,
+        attempt.response,
+        started.elapsed(),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_failure_has_its_class_within_the_deadline() {
+    let seconds = DEADLINE_SECONDS.to_string();
+    let parameters = [
+        ("RequestTimeoutSeconds", seconds.as_str()),
+        ("RetrySchedule", "3600"),
+    ];
+    let world = &World::with_parameters(parameters).await;
+    let broken = async |fault, scheme: &str, expected: FailureClass| {
+        let server = Broken::listen(fault).await;
+        let (status, response, took) =
+            attempt(world, format!("{scheme}://127.0.0.1:{}/", server.port())).await;
+        assert_eq!(
+            (status, response.as_str()),
+            (0, expected.describe()),
+            "{fault:?}"
+        );
+        let limit = Duration::from_secs(DEADLINE_SECONDS + 5);
+        assert!(took < limit, "{fault:?} took {took:?}");
+        println!("{fault:?} over {scheme}: {expected:?} after {took:?}");
+    };
+    let name = async || {
+        let (status, response, _) = attempt(world, "http://nothing.invalid/".to_owned()).await;
+        assert_eq!(
+            (status, response.as_str()),
+            (0, FailureClass::Dns.describe())
+        );
+    };
+    // A body that does not end is cut off, and what came before it counts.
+    let endless = async || {
+        let server = Broken::listen(Fault::Endless).await;
+        let (status, response, _) =
+            attempt(world, format!("http://127.0.0.1:{}/", server.port())).await;
+        assert_eq!((status, response), (200, "x".repeat(4096)));
+    };
+    tokio::join!(
+        broken(Fault::Close, "http", FailureClass::Reset),
+        broken(Fault::ResetInBody, "http", FailureClass::Reset),
+        broken(Fault::Drip, "http", FailureClass::Timeout),
+        broken(Fault::Headers, "http", FailureClass::Other),
+        broken(Fault::Garbage, "http", FailureClass::Other),
+        broken(Fault::Garbage, "https", FailureClass::Tls),
+        name(),
+        endless(),
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_may_ask_to_be_left_alone_for_longer() {
+    let world = World::with_parameters([("RetrySchedule", "1")]).await;
+    for (value, expected) in [("7200", 7200), ("1000000", 86_400), ("soon", 1), ("0", 1)] {
+        let receiver = Receiver::answering_with([503], "retry-after", value).await;
+        let application = world.application().await;
+        world.endpoint(&application, &receiver).await;
+        let id = world.send(&application.id, MESSAGE).await;
+        let sent_at = posthorn_runtime::now();
+        if expected == 1 {
+            receiver.wait_for(2).await;
+            continue;
+        }
+        let next = until("the next attempt's time", || async {
+            let path = format!("/api/v1/app/{}/msg/{id}/endpoint", application.id);
+            let list = world.expect("GET", &path, None).await;
+            list["data"][0]["nextAttempt"].as_str().map(str::to_owned)
+        })
+        .await;
+        let next = posthorn_domain::timestamp::Timestamp::parse_rfc3339(&next).unwrap();
+        let wait = next.since(sent_at).as_secs();
+        assert!(
+            (expected - 5..=expected + 60).contains(&wait),
+            "{value}: {wait} s"
+        );
+    }
+}
