@@ -102,3 +102,59 @@ async fn an_endpoint_may_ask_to_be_left_alone_for_longer() {
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_only_fails_is_disabled_and_a_success_in_between_resets() {
+    let parameters = [
+        ("DisableAfterSeconds", "6"),
+        ("RetrySchedule", "1,1,1,1,1,1,1,1"),
+    ];
+    let world = World::with_parameters(parameters).await;
+    let operator = Receiver::accepting().await;
+    let subscribe = json!({ "url": operator.url(), "eventTypes": ["endpoint.disabled"] });
+    world
+        .expect(
+            "POST",
+            "/api/v1/app/posthorn.operational/endpoint",
+            Some(subscribe),
+        )
+        .await;
+    // One of the two recovers in time.
+    let failing = Receiver::answering([500; 20]).await;
+    let flapping = Receiver::answering([500, 200]).await;
+    let application = world.application().await;
+    let bad = world.endpoint(&application, &failing).await;
+    let good = world.endpoint(&application, &flapping).await;
+    world.send(&application.id, MESSAGE).await;
+    let path = |id: &str| format!("/api/v1/app/{}/endpoint/{id}", application.id);
+    let told = &operator.wait_for(1).await[0];
+    let event: serde_json::Value = serde_json::from_slice(&told.body).unwrap();
+    assert_eq!(event["data"]["endpointId"], bad.id);
+    let shown = world.expect("GET", &path(&bad.id), None).await;
+    assert_eq!(
+        [&shown["disabled"], &shown["disabledReason"]],
+        [&json!(true), &json!("failing")]
+    );
+    until("the delivery that is skipped", || async {
+        let list = format!("{}/msg?status=2", path(&bad.id));
+        let list = world.expect("GET", &list, None).await;
+        (list["data"][0]["skipped"] == true).then_some(())
+    })
+    .await;
+    assert_eq!(
+        world.expect("GET", &path(&good.id), None).await["disabled"],
+        false
+    );
+    let config = world.aws().await.config;
+    let [organization, app] = [&world.organization, &application.id];
+    let (organization, app) = (organization.parse().unwrap(), app.parse().unwrap());
+    let strong = posthorn_store::Consistency::Strong;
+    let id = good.id.parse().unwrap();
+    let stored = config
+        .endpoint(&organization, &app, &id, strong)
+        .await
+        .unwrap();
+    assert_eq!(stored.unwrap().failing_since, None, "the success reset it");
+    let secret = world.secret(&application, &good).await;
+    flapping.wait_for(2).await[1].verify(&secret).unwrap();
+}

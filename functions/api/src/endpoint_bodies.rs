@@ -125,6 +125,7 @@ impl EndpointIn {
             channels: self.channels,
             disabled: self.disabled,
             disabled_reason: None,
+            failing_since: None,
             throttle_rate: self.throttle_rate.or(self.rate_limit).map(Rate::get),
             metadata: self.metadata,
             headers: self.headers.unwrap_or_default(),

@@ -213,6 +213,10 @@ pub(crate) async fn change(
             revision: before.revision + 1,
             updated_at: now(),
             disabled_reason: changed.disabled_reason.filter(|_| changed.disabled),
+            // Enabled again, it gets the whole time again.
+            failing_since: changed
+                .failing_since
+                .filter(|_| changed.disabled == before.disabled),
             ..changed
         };
         check_size(&after)?;

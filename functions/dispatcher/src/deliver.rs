@@ -3,13 +3,12 @@
 use posthorn_domain::{
     attempt::{Attempt, Outcome},
     delivery::{Delivery, NextStep, Notice, Plan, Retry, Status, plan, record, skip},
-    endpoint::{DisabledReason, Endpoint},
+    endpoint::Endpoint,
     id::{ApplicationId, AttemptId},
     message::Payload,
-    operational::{EndpointData, OperationalEvent},
+    operational::OperationalEvent,
     retry::{Wait, wait_until},
     shard::shard_of,
-    timestamp::Timestamp,
 };
 use posthorn_publish::PublishError;
 use posthorn_queue::{QueueError, Task};
@@ -20,7 +19,7 @@ use tokio::try_join;
 use crate::Dispatcher;
 
 /// How often a record is merged with what concurrent dispatchers wrote before the task is given back.
-const MAX_MERGES: u32 = 5;
+pub(crate) const MAX_MERGES: u32 = 5;
 
 /// A fault of ours: the task is received again.
 #[derive(Debug, thiserror::Error)]
@@ -73,60 +72,10 @@ impl Dispatcher {
         let id = AttemptId::new(started_at, entropy());
         let attempt = Attempt::record(id, endpoint.url.clone(), started_at, now(), &outcome);
         log(&task, &attempt, &outcome);
-        if outcome.is_gone() {
-            self.disable(&task, DisabledReason::Gone, started_at)
-                .await?;
-        }
+        // Before the attempt is recorded: a task that ends in between is received again.
+        self.watch(&task, endpoint, &outcome, started_at).await?;
         let (delivery, step) = self.record(&task, delivery, attempt).await?;
         self.follow(task, &delivery, step).await
-    }
-
-    /// Disables an endpoint and tells operators, before the attempt is recorded: a task that ends in
-    /// between is received again.
-    async fn disable(
-        &self,
-        task: &Task,
-        reason: DisabledReason,
-        since: Timestamp,
-    ) -> Result<(), Fault> {
-        let Task {
-            organization,
-            application: id,
-            endpoint,
-            ..
-        } = task;
-        for _ in 0..MAX_MERGES {
-            let (application, found) = try_join!(
-                self.config().application(organization, id),
-                self.config()
-                    .endpoint(organization, id, endpoint, Consistency::Strong),
-            )?;
-            let (Some(application), Some(before)) = (application, found) else {
-                return Ok(());
-            };
-            let after = before.disable(reason, now());
-            let written = match &after {
-                Some(after) => {
-                    self.config()
-                        .update_endpoint(organization, id, &before, after)
-                        .await?
-                }
-                None => Written::Yes,
-            };
-            if written == Written::Yes {
-                let endpoint = after.unwrap_or(before);
-                let data = EndpointData::new(&application, &endpoint).failing_since(since);
-                let event = OperationalEvent::EndpointDisabled(data);
-                let cause = format!("{}#{}", endpoint.id, endpoint.revision);
-                if application.id != ApplicationId::operational(organization) {
-                    self.publisher
-                        .tell(organization, &event, endpoint.updated_at, &cause)
-                        .await?;
-                }
-                return Ok(());
-            }
-        }
-        Err(Fault::Contention)
     }
 
     /// Writes the attempt into the delivery's record; gives the record and what follows.

@@ -10,6 +10,9 @@ mod deliver;
 mod job;
 mod resolve;
 mod send;
+mod watch;
+
+use std::time::Duration;
 
 use posthorn_domain::retry::RetrySchedule;
 use posthorn_publish::Publisher;
@@ -29,6 +32,8 @@ pub struct Dispatcher {
     pub schedule: ScheduleTable,
     /// The waits between attempts.
     pub retries: RetrySchedule,
+    /// How long an endpoint may fail without a success in between.
+    pub disable_after: Duration,
     /// Makes requests.
     pub sender: Sender,
 }

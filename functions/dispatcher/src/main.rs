@@ -30,6 +30,7 @@ async fn main() -> Result<(), StartError> {
         deliveries: DeliveriesTable::new(dynamodb.clone(), env::required("DELIVERIES_TABLE")?),
         schedule: ScheduleTable::new(dynamodb, env::required("SCHEDULE_TABLE")?),
         retries: env::parsed("RETRY_SCHEDULE")?,
+        disable_after: Duration::from_secs(env::parsed("DISABLE_AFTER_SECONDS")?),
         sender: Sender::new(settings)?,
     };
     run(service_fn(|event: LambdaEvent<SqsEvent>| async move {
