@@ -97,7 +97,9 @@ async fn a_request_repeated_after_a_crash_makes_one_message_and_queues_it() {
     let path = format!("/api/v1/app/{}/msg", application.id);
     let id = application.id.parse().unwrap();
     let messages = world.aws().await.messages;
-    let now = posthorn_runtime::now();
+    // Longer ago than a request may take.
+    let now = posthorn_runtime::now().as_millis() - 20_000;
+    let now = posthorn_domain::timestamp::Timestamp::from_millis(now);
     let guard = Guard::EventId("evt-1".to_owned().try_into().unwrap());
     let reservation = Reservation {
         message: posthorn_domain::id::MessageId::new(now, posthorn_runtime::entropy()),
@@ -146,7 +148,9 @@ async fn an_event_whose_first_try_stored_nothing_is_not_taken_for_sent() {
     world.endpoint(&application, &receiver).await;
     let path = format!("/api/v1/app/{}/msg", application.id);
     let messages = world.aws().await.messages;
-    let now = posthorn_runtime::now();
+    // Longer ago than a request may take.
+    let now = posthorn_runtime::now().as_millis() - 20_000;
+    let now = posthorn_domain::timestamp::Timestamp::from_millis(now);
     let reservation = Reservation {
         message: posthorn_domain::id::MessageId::new(now, posthorn_runtime::entropy()),
         created_at: now,
@@ -173,4 +177,27 @@ fn sha256(text: &str) -> String {
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_request_several_times_at_once_is_delivered_once() {
+    let world = World::start().await;
+    let path = |application: &str| format!("/api/v1/app/{application}/msg");
+    let by_key = r#"{"eventType":"a.b","payload":{}}"#;
+    let by_event = r#"{"eventType":"a.b","payload":{},"eventId":"evt-1"}"#;
+    for (body, headers) in [(by_key, &[("idempotency-key", "k")][..]), (by_event, &[])] {
+        let receiver = Receiver::accepting().await;
+        let application = world.application().await;
+        world.endpoint(&application, &receiver).await;
+        let path = path(&application.id);
+        let posts = (0..6).map(|_| world.post(&path, body, headers));
+        let answers = futures_util::future::join_all(posts).await;
+        let accepted = answers.iter().filter(|answer| answer.status == 202).count();
+        let expected = if headers.is_empty() { 1 } else { 6 };
+        assert_eq!(accepted, expected, "{answers:?}");
+        // Once another message has come through, nothing else is on its way.
+        world.send(&application.id, by_key).await;
+        receiver.wait_for(2).await;
+        assert_eq!(receiver.received().len(), 2);
+    }
 }

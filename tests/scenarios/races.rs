@@ -120,6 +120,13 @@ async fn changes_of_different_fields_at_the_same_time_are_all_made() {
             .all(|answer| [200, 204].contains(&answer.status)),
         "{answers:?}"
     );
+    let types = (0..6).map(|n| {
+        let body = json!({ "description": n.to_string() });
+        world.call("PUT", "/api/v1/event-type/a.b", Some(body))
+    });
+    for answer in join_all(types).await {
+        assert!([200, 201].contains(&answer.status), "{answer:?}");
+    }
     let after = world.expect("GET", path, None).await;
     let fields = [
         &after["description"],

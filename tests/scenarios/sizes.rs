@@ -82,6 +82,31 @@ async fn an_endpoint_that_would_make_every_message_expensive_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_way_leads_to_an_application_that_is_too_large() {
+    let world = World::start().await;
+    let large = json!({ "name": "A", "metadata": { "a": "x".repeat(70_000) } });
+    let along = json!({ "application": large });
+    let message = json!({ "eventType": "a.b", "payload": {}, "application": large });
+    for (method, path, body) in [
+        ("POST", "/api/v1/app", &large),
+        ("PUT", "/api/v1/app/new", &large),
+        ("POST", "/api/v1/auth/app-portal-access/new", &along),
+        ("POST", "/api/v1/app/new/msg", &message),
+    ] {
+        let refused = world.call(method, path, Some(body.clone())).await;
+        assert_eq!(refused.status, 422, "{method} {path}: {refused:?}");
+    }
+    let half = "x".repeat(170_000);
+    let body = json!({ "name": "a.b", "description": half });
+    world.expect("POST", "/api/v1/event-type", Some(body)).await;
+    let more = json!({ "schemas": { "1": { "examples": [{ "a": half }] } } });
+    let refused = world
+        .call("PATCH", "/api/v1/event-type/a.b", Some(more))
+        .await;
+    assert_eq!(refused.status, 422, "and none to such an event type");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_range_without_anything_in_it_is_an_empty_page() {
     let world = World::start().await;
     let application = world.application().await;

@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use posthorn_domain::{
     application::{Application, ApplicationIn, ApplicationPatch},
     error::ApiError,
+    form::{MAX_ENTITY_BYTES, check_size},
     id::{ApplicationId, OrganizationId, Reference},
     name::Uid,
     timestamp::{Timestamp, rfc3339},
@@ -17,10 +18,11 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
 use crate::{
-    Api, MAX_TRIES, Routes, State, check_size,
+    Api, MAX_TRIES, Routes, State,
     extract::{ApplicationReference, Json, Operator, Query, TheApplication, find_application},
     idempotency::Fresh,
     list::{ListOut, Order, Paging, filter_map},
+    pause,
     refusal::Refusal,
 };
 
@@ -85,7 +87,7 @@ pub(crate) async fn create(
     body.check()?;
     let reference = body.uid.clone().map(Reference::Uid);
     let new = body.into_new(ApplicationId::new(fresh.now, fresh.entropy), fresh.now);
-    check_size(&new)?;
+    check_size(&new, MAX_ENTITY_BYTES)?;
     if api.config().create_application(&organization, &new).await? == Written::Yes {
         return Ok((StatusCode::CREATED, Json(new.into())));
     }
@@ -199,10 +201,10 @@ async fn change(
     mut before: Application,
     change: impl Fn(&Application) -> Application,
 ) -> Result<Json<ApplicationOut>, Refusal> {
-    for _ in 0..MAX_TRIES {
+    for tries in 0..MAX_TRIES {
         require_own(organization, &before.id)?;
         let after = change(&before);
-        check_size(&after)?;
+        check_size(&after, MAX_ENTITY_BYTES)?;
         match api
             .config()
             .update_application(organization, &before, &after)
@@ -212,6 +214,7 @@ async fn change(
             Written::Taken => return Err(uid_taken().into()),
             Written::Conflict => {}
         }
+        pause(tries).await;
         let again = api.config().application(organization, &before.id).await?;
         before = again.ok_or(ApiError::NotFound("application"))?;
     }

@@ -6,6 +6,7 @@ use posthorn_domain::{
     change::Change,
     endpoint::{Endpoint, EndpointChannels, EndpointEventTypes},
     error::FieldError,
+    form::{MAX_ENTITY_BYTES, check_size},
     headers::CustomHeaders,
     id::EndpointId,
     name::{Channel, EventTypeName, Uid},
@@ -17,7 +18,7 @@ use posthorn_runtime::entropy;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::{Api, check_size, extract::TheApplication, idempotency::Fresh, refusal::Refusal};
+use crate::{Api, extract::TheApplication, idempotency::Fresh, refusal::Refusal};
 
 /// `EndpointIn` of the contract. Official clients before 2.0 say `filterTypes` and `rateLimit`.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -137,7 +138,7 @@ impl EndpointIn {
             created_at: now,
             updated_at: now,
         };
-        check_size(&new)?;
+        check_size(&new, MAX_ENTITY_BYTES)?;
         Ok(new)
     }
 }

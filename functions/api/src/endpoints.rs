@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use posthorn_domain::{
     endpoint::{DisabledReason, Endpoint, EndpointChannels, EndpointEventTypes},
     error::ApiError,
+    form::{MAX_ENTITY_BYTES, check_size},
     id::{EndpointId, Reference},
     name::{Channel, EventTypeName, Uid},
     operational::OperationalEvent,
@@ -18,11 +19,12 @@ use utoipa::ToSchema;
 use utoipa_axum::routes;
 
 use crate::{
-    Api, MAX_TRIES, Routes, State, check_size,
+    Api, MAX_TRIES, Routes, State,
     endpoint_bodies::{EndpointIn, EndpointPatch, EndpointUpdate},
     extract::{EndpointReference, Json, Query, TheApplication, TheEndpoint, find_endpoint},
     idempotency::Fresh,
     list::{ListOut, Order, Paging, filter_map},
+    pause,
     refusal::Refusal,
     tell::tell_of,
 };
@@ -103,6 +105,7 @@ pub(crate) async fn create(
 
 async fn store_new(api: &Api, owner: &TheApplication, body: EndpointIn, fresh: Fresh) -> Created {
     let new = body.into_new(api, owner, fresh).await?;
+    check_room(api, owner).await?;
     let (organization, application) = (owner.organization(), &owner.application.id);
     match api
         .config()
@@ -120,6 +123,23 @@ async fn store_new(api: &Api, owner: &TheApplication, body: EndpointIn, fresh: F
         }
         Written::Conflict => Err(ApiError::NotFound("application").into()),
     }
+}
+
+/// The most endpoints of one application: ingest reads all of them for every message.
+const MAX_ENDPOINTS: usize = 500;
+
+async fn check_room(api: &Api, owner: &TheApplication) -> Result<(), Refusal> {
+    let (organization, application) = (owner.organization(), &owner.application.id);
+    if api
+        .config()
+        .count_endpoints(organization, application)
+        .await?
+        >= MAX_ENDPOINTS
+    {
+        let detail = format!("an application has at most {MAX_ENDPOINTS} endpoints");
+        return Err(ApiError::Conflict(detail).into());
+    }
+    Ok(())
 }
 
 fn uid_taken() -> ApiError {
@@ -207,7 +227,7 @@ pub(crate) async fn change(
     change: impl Fn(Endpoint) -> Result<Endpoint, Refusal>,
 ) -> Result<Endpoint, Refusal> {
     let (organization, application) = (owner.organization(), &owner.application.id);
-    for _ in 0..MAX_TRIES {
+    for tries in 0..MAX_TRIES {
         let changed = change(before.clone())?;
         let after = Endpoint {
             revision: before.revision + 1,
@@ -219,7 +239,7 @@ pub(crate) async fn change(
                 .filter(|_| changed.disabled == before.disabled),
             ..changed
         };
-        check_size(&after)?;
+        check_size(&after, MAX_ENTITY_BYTES)?;
         match api
             .config()
             .update_endpoint(organization, application, &before, &after)
@@ -230,7 +250,10 @@ pub(crate) async fn change(
                 return Ok(after);
             }
             Written::Taken => return Err(uid_taken().into()),
-            Written::Conflict => before = again(api, owner, &before.id).await?,
+            Written::Conflict => {
+                pause(tries).await;
+                before = again(api, owner, &before.id).await?;
+            }
         }
     }
     Err(keeps_changing().into())

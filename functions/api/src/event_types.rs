@@ -7,6 +7,7 @@ use posthorn_domain::{
     change::Change,
     error::ApiError,
     event_type::EventType,
+    form::check_size,
     id::OrganizationId,
     name::{EventTypeName, FeatureFlag, NameError},
     timestamp::{Timestamp, rfc3339},
@@ -20,9 +21,10 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
 use crate::{
-    Api, Routes, State,
+    Api, MAX_TRIES, Routes, State,
     extract::{Caller, Json, Operator, Query, path_parameter},
     list::{ListOut, Order, Paging, filter_map},
+    pause,
     refusal::Refusal,
 };
 
@@ -36,7 +38,7 @@ pub(crate) fn routes() -> Routes {
 type Schemas = BTreeMap<String, Object>;
 
 /// A JSON object as it was sent.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(transparent)]
 struct Object(Box<RawValue>);
 
@@ -81,7 +83,7 @@ pub(crate) struct EventTypeUpdate {
 }
 
 /// `EventTypePatch` of the contract.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct EventTypePatch {
     #[serde(default)]
@@ -155,6 +157,7 @@ pub(crate) async fn create(
     Json(body): Json<EventTypeIn>,
 ) -> Result<(StatusCode, Json<EventTypeOut>), Refusal> {
     let new = body.into_new();
+    check_size(&new, MAX_EVENT_TYPE_BYTES)?;
     if api.config().create_event_type(&organization, &new).await? == Written::Yes {
         return Ok((StatusCode::CREATED, Json(show(new, true))));
     }
@@ -163,10 +166,11 @@ pub(crate) async fn create(
         let detail = format!("an event type with the name `{}` exists", new.name);
         return Err(ApiError::Conflict(detail).into());
     };
-    let after = over(new, &before);
+    let name = before.name;
+    let renew = |_| new.clone();
     Ok((
         StatusCode::CREATED,
-        store(&api, &organization, &before, after).await?,
+        change(&api, &organization, &name, renew).await?,
     ))
 }
 
@@ -231,17 +235,26 @@ pub(crate) async fn update(
     Json(body): Json<EventTypeUpdate>,
 ) -> Result<(StatusCode, Json<EventTypeOut>), Refusal> {
     let new = body.into_new(name);
-    if let Some(before) = api.config().event_type(&organization, &new.name).await? {
-        let after = over(new, &before);
-        return Ok((
-            StatusCode::OK,
-            store(&api, &organization, &before, after).await?,
-        ));
+    check_size(&new, MAX_EVENT_TYPE_BYTES)?;
+    for tries in 0..MAX_TRIES {
+        let Some(before) = api.config().event_type(&organization, &new.name).await? else {
+            if api.config().create_event_type(&organization, &new).await? == Written::Yes {
+                return Ok((StatusCode::CREATED, Json(show(new, true))));
+            }
+            continue;
+        };
+        let after = over(new.clone(), &before);
+        if api
+            .config()
+            .update_event_type(&organization, &before, &after)
+            .await?
+            == Written::Yes
+        {
+            return Ok((StatusCode::OK, Json(show(after, true))));
+        }
+        pause(tries).await;
     }
-    match api.config().create_event_type(&organization, &new).await? {
-        Written::Yes => Ok((StatusCode::CREATED, Json(show(new, true)))),
-        Written::Conflict | Written::Taken => Err(changed()),
-    }
+    Err(keeps_changing())
 }
 
 /// Changes some fields of an event type.
@@ -254,10 +267,35 @@ pub(crate) async fn patch(
     ThePath(name): ThePath,
     Json(body): Json<EventTypePatch>,
 ) -> Result<Json<EventTypeOut>, Refusal> {
-    let found = api.config().event_type(&organization, &name).await?;
-    let before = found.ok_or(NOT_FOUND)?;
-    let after = over(body.over(before.clone()), &before);
-    store(&api, &organization, &before, after).await
+    change(&api, &organization, &name, |before| {
+        body.clone().over(before)
+    })
+    .await
+}
+
+/// Makes a change, again when the event type changed meanwhile.
+async fn change(
+    api: &Api,
+    organization: &OrganizationId,
+    name: &EventTypeName,
+    change: impl Fn(EventType) -> EventType,
+) -> Result<Json<EventTypeOut>, Refusal> {
+    for tries in 0..MAX_TRIES {
+        let found = api.config().event_type(organization, name).await?;
+        let before = found.ok_or(NOT_FOUND)?;
+        let after = over(change(before.clone()), &before);
+        check_size(&after, MAX_EVENT_TYPE_BYTES)?;
+        if api
+            .config()
+            .update_event_type(organization, &before, &after)
+            .await?
+            == Written::Yes
+        {
+            return Ok(Json(show(after, true)));
+        }
+        pause(tries).await;
+    }
+    Err(keeps_changing())
 }
 
 /// Archives an event type: it is not listed, and endpoints cannot newly filter on it.
@@ -269,42 +307,30 @@ pub(crate) async fn delete(
     ThePath(name): ThePath,
     Query(query): Query<DeleteQuery>,
 ) -> Result<StatusCode, Refusal> {
-    let found = api.config().event_type(&organization, &name).await?;
-    let before = found.ok_or(NOT_FOUND)?;
     if query.expunge {
+        api.config()
+            .event_type(&organization, &name)
+            .await?
+            .ok_or(NOT_FOUND)?;
         api.config().delete_event_type(&organization, &name).await?;
-    } else if !before.archived {
-        let archived = EventType {
-            archived: true,
-            updated_at: now(),
-            ..before.clone()
-        };
-        let after = over(archived, &before);
-        store(&api, &organization, &before, after).await?;
+        return Ok(StatusCode::NO_CONTENT);
     }
+    let archive = |before| EventType {
+        archived: true,
+        updated_at: now(),
+        ..before
+    };
+    change(&api, &organization, &name, archive).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-async fn store(
-    api: &Api,
-    organization: &OrganizationId,
-    before: &EventType,
-    after: EventType,
-) -> Result<Json<EventTypeOut>, Refusal> {
-    match api
-        .config()
-        .update_event_type(organization, before, &after)
-        .await?
-    {
-        Written::Yes => Ok(Json(show(after, true))),
-        Written::Conflict | Written::Taken => Err(changed()),
-    }
 }
 
 const NOT_FOUND: ApiError = ApiError::NotFound("event type");
 
-fn changed() -> Refusal {
-    ApiError::Conflict("the event type changed meanwhile".to_owned()).into()
+/// Bytes of what is stored of an event type: an item of the table has at most 400 KB.
+const MAX_EVENT_TYPE_BYTES: usize = 320 * 1024;
+
+fn keeps_changing() -> Refusal {
+    ApiError::Conflict("the event type keeps changing: try again".to_owned()).into()
 }
 
 /// The event type that takes another one's place.

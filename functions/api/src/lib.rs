@@ -30,14 +30,10 @@ mod stats;
 mod status;
 mod tell;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{middleware, routing::get};
-use posthorn_domain::{
-    address::Policy,
-    error::{ApiError, FieldError},
-    token::TokenKey,
-};
+use posthorn_domain::{address::Policy, error::ApiError, token::TokenKey};
 use posthorn_publish::Publisher;
 use posthorn_queue::DeliveriesQueue;
 use posthorn_store::{ConfigTable, DeliveriesTable, MessagesTable};
@@ -80,21 +76,9 @@ impl Api {
 /// How often a change that meets others is made again.
 const MAX_TRIES: u32 = 5;
 
-/// Bytes of what is stored of one application or endpoint: ingest reads an application with all its
-/// endpoints for every message.
-const MAX_ENTITY_BYTES: usize = 64 * 1024;
-
-/// Refuses what would make every message expensive.
-fn check_size(entity: &impl serde::Serialize) -> Result<(), FieldError> {
-    let bytes = serde_json::to_string(entity).map_or(0, |text| text.len());
-    if bytes > MAX_ENTITY_BYTES {
-        return Err(FieldError {
-            loc: vec!["body".to_owned()],
-            msg: format!("all fields must have at most {MAX_ENTITY_BYTES} bytes together"),
-            kind: "value_error",
-        });
-    }
-    Ok(())
+/// Lets another change go first; longer every time.
+async fn pause(tries: u32) {
+    tokio::time::sleep(Duration::from_millis(20 << tries)).await;
 }
 
 /// The function's state, shared by requests.

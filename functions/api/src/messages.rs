@@ -1,11 +1,11 @@
 //! Messages: reading and expunging what ingest stored.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{extract::FromRequestParts, http::StatusCode, http::request::Parts};
 use posthorn_domain::{
     application::Application,
-    delivery::{Status, skip},
+    delivery::{Delivery, Status, skip},
     error::ApiError,
     id::MessageId,
     message::{Message, MessageIn, MessageOut},
@@ -185,15 +185,13 @@ async fn end_deliveries(
 ) -> Result<(), Refusal> {
     for _ in 0..MAX_TRIES {
         let found = deliveries(api, owner, &message.id, meant_for(message)).await?;
+        let meant = meant_for(message).map(|id| (id, None));
+        let mut standing: BTreeMap<_, Option<&Delivery>> = meant.collect();
+        standing.extend(found.iter().map(|(id, delivery)| (id, Some(delivery))));
         let mut is_done = true;
-        for endpoint in meant_for(message) {
-            let known = found.iter().find(|(id, _)| id == endpoint);
-            let delivery = known.map(|(_, delivery)| delivery.clone());
-            if delivery
-                .as_ref()
-                .is_none_or(|delivery| delivery.status == Status::Sending)
-            {
-                let ended = skip(delivery, &message.event_type);
+        for (endpoint, delivery) in standing {
+            if delivery.is_none_or(|delivery| delivery.status == Status::Sending) {
+                let ended = skip(delivery.cloned(), &message.event_type);
                 let shard = shard_of(&message.id, owner.application.shards);
                 let expires_at = message.expires_at;
                 let put = api

@@ -78,7 +78,11 @@ impl Dispatcher {
             let Endpoint { id, revision, .. } = &endpoint;
             let first = task_of(organization, &application, id, *revision, message);
             tasks.push(match selected {
-                Selected::First => first,
+                // Payloads do not wait in the queue: they may be expunged meanwhile.
+                Selected::First => Task {
+                    payload: None,
+                    ..first
+                },
                 Selected::Overdue(attempt) => first.retry(attempt),
                 Selected::Manual => Task {
                     manual: Some(job.id.clone()),

@@ -12,10 +12,17 @@ use posthorn_domain::{
     timestamp::Timestamp,
     token::Scope,
 };
-use posthorn_runtime::{entropy, http::IDEMPOTENCY_KEY};
+use posthorn_runtime::{entropy, http::IDEMPOTENCY_KEY, now};
 use posthorn_store::{Guard, Reservation};
 
 use crate::{Ingest, Refusal};
+
+/// The function's time-out: an unfinished request that is older ended in the middle.
+const LONGEST_REQUEST: Duration = Duration::from_secs(15);
+
+/// How long a request waits for an earlier one of its key or event that is still at work.
+const POLL: Duration = Duration::from_millis(100);
+const MAX_POLLS: u32 = 50;
 
 /// How long an `idempotency-key` is remembered.
 const KEY_LIFETIME: Duration = Duration::from_secs(24 * 3600);
@@ -59,32 +66,27 @@ impl Ingest {
             .publisher
             .publish(organization, application, endpoints, message);
         let message = published.await?;
-        if publication.message.event_id.is_some() {
-            self.finish(&publication, &guards, &reservation).await?;
-        }
-        if !publication.made(&message) {
-            return Err(exists(&message.id).into());
-        }
-        Ok(message)
-    }
-
-    /// Marks the guards as complete. An `idempotency-key` alone needs no mark: its request again
-    /// finds the stored message, queues its tasks again, and their records absorb them.
-    async fn finish(
-        &self,
-        publication: &Publication,
-        guards: &[(Guard, Timestamp)],
-        reservation: &Reservation,
-    ) -> Result<(), Refusal> {
-        let application = &publication.application.id;
-        for (guard, expires_at) in guards {
-            let finish =
-                self.publisher
+        let made = publication.made(&message);
+        for (guard, expires_at) in &guards {
+            // A key belongs to this request; what the event's id stands for may be another's.
+            if made || matches!(guard, Guard::EventId(_)) {
+                let done = Reservation {
+                    request_hash: publication.request_hash.clone(),
+                    ..reservation.clone()
+                };
+                let application = &application.id;
+                let finish = self
+                    .publisher
                     .messages
-                    .finish(application, guard, reservation, *expires_at);
-            finish.await?;
+                    .finish(application, guard, &done, *expires_at);
+                finish.await?;
+            }
         }
-        Ok(())
+        if made {
+            Ok(message)
+        } else {
+            Err(exists(&message.id).into())
+        }
     }
 
     /// Reserves every guard of a request. Without one this costs nothing.
@@ -95,11 +97,8 @@ impl Ingest {
     ) -> Result<Turn, Refusal> {
         let mut reservation = publication.new_reservation();
         for (guard, expires_at) in guards {
-            let application = &publication.application.id;
             let earlier = self
-                .publisher
-                .messages
-                .reserve(application, guard, &reservation, *expires_at)
+                .reserve_one(publication, guard, &reservation, *expires_at)
                 .await?;
             match earlier
                 .map(|earlier| judge(guard, earlier, &reservation))
@@ -111,6 +110,34 @@ impl Ingest {
             }
         }
         Ok(Turn::Continue(reservation))
+    }
+}
+
+impl Ingest {
+    /// What an earlier request left, after it had some time to end.
+    async fn reserve_one(
+        &self,
+        publication: &Publication,
+        guard: &Guard,
+        reservation: &Reservation,
+        expires_at: Timestamp,
+    ) -> Result<Option<Reservation>, Refusal> {
+        let application = &publication.application.id;
+        for _ in 0..MAX_POLLS {
+            let messages = &self.publisher.messages;
+            let earlier = messages
+                .reserve(application, guard, reservation, expires_at)
+                .await?;
+            let at_work = |earlier: &Reservation| {
+                !earlier.finished && now().since(earlier.created_at) < LONGEST_REQUEST
+            };
+            if !earlier.as_ref().is_some_and(at_work) {
+                return Ok(earlier);
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        // Clients repeat a 503, and no other refusal.
+        Err(ApiError::Unavailable.into())
     }
 }
 

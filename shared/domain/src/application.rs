@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use crate::{
     change::Change,
     error::FieldError,
+    form::{MAX_ENTITY_BYTES, check_size},
     id::{ApplicationId, OrganizationId},
     name::{DisplayName, Uid},
     rate::Rate,
@@ -137,7 +138,9 @@ impl ApplicationIn {
             ..self
         };
         body.check()?;
-        Ok(body.into_new(id, now))
+        let new = body.into_new(id, now);
+        check_size(&new, MAX_ENTITY_BYTES)?;
+        Ok(new)
     }
 
     /// Checks what the types cannot.

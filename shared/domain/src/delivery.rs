@@ -27,8 +27,8 @@ pub const MAX_ATTEMPTS_KEPT: usize = 50;
 const MAX_RESPONSES_KEPT: usize = 128 * 1024;
 
 /// How much later than due a next step is repeated: so that the first copy, if it was not lost, has
-/// recorded its attempt by then. The default time-out of a request and a margin.
-const REPEAT_AFTER: Duration = Duration::from_secs(20);
+/// recorded its attempt by then. The longest time-out of a request and a margin.
+const REPEAT_AFTER: Duration = Duration::from_secs(35);
 
 /// Failed attempts after which operators are told that a message is failing (the contract's
 /// `message.attempt.failing`: on the fourth failure).

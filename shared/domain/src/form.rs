@@ -1,6 +1,9 @@
 //! Reads a JSON request body into a type, and says which field is wrong when it cannot.
 
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{
+    Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use serde_json::error::Category;
 use serde_path_to_error::{Path, Segment};
 
@@ -29,6 +32,26 @@ pub fn parse_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, FieldError> {
     })?;
     json.end().map_err(|error| not_json(&error))?;
     Ok(value)
+}
+
+/// Bytes of what is stored of one application or endpoint: ingest reads an application with all its
+/// endpoints for every message.
+pub const MAX_ENTITY_BYTES: usize = 64 * 1024;
+
+/// Refuses what would make every message expensive, or not fit an item of the table (400 KB).
+///
+/// # Errors
+/// When the entity as JSON is longer than `max` bytes.
+pub fn check_size(entity: &impl Serialize, max: usize) -> Result<(), FieldError> {
+    let bytes = serde_json::to_string(entity).map_or(0, |text| text.len());
+    if bytes > max {
+        return Err(FieldError {
+            loc: vec!["body".to_owned()],
+            msg: format!("all fields must have at most {max} bytes together"),
+            kind: "value_error",
+        });
+    }
+    Ok(())
 }
 
 /// The rule without the position that serde_json adds: the field's name says more.

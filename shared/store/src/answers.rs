@@ -6,13 +6,16 @@
 
 use std::{fmt, time::Duration};
 
-use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::{
+    operation::update_item::UpdateItemError,
+    types::{ReturnValue, ReturnValuesOnConditionCheckFailure},
+};
 use posthorn_domain::{id::OrganizationId, timestamp::Timestamp};
 use serde::{Deserialize, Serialize};
+use serde_dynamo::aws_sdk_dynamodb_1::to_attribute_value;
 
 use crate::{
     ConfigTable, StoreError,
-    guards::take_existing,
     item::{Item, Key, entity, n, s, ttl},
 };
 
@@ -88,58 +91,60 @@ impl ConfigTable {
         answer: &Answer,
     ) -> Result<Result<Answer, Answer>, StoreError> {
         let abandoned = answer.started_at.as_millis() - ABANDONED.as_millis() as i64;
+        let (_, expires) = ttl(answer.started_at.plus(KEPT));
         let result = self
             .client
-            .put_item()
+            .update_item()
             .table_name(&self.name)
-            .set_item(Some(item(organization, key, answer)?))
+            .set_key(Some(row(organization, key).item()))
+            .update_expression(
+                "SET request_hash = :hash, #status = :none, body = :empty, started_at = :started, \
+                 nonce = :nonce, seed = if_not_exists(seed, :seed), #ttl = :ttl",
+            )
             .condition_expression(
-                "attribute_not_exists(pk) OR #ttl <= :now OR nonce = :nonce OR #status = :failed OR (#status = :none AND started_at < :abandoned)",
+                "attribute_not_exists(pk) OR nonce = :nonce OR (request_hash = :hash AND \
+                 (#status = :failed OR (#status = :none AND started_at < :abandoned)))",
             )
             .expression_attribute_names("#ttl", "ttl")
             .expression_attribute_names("#status", "status")
-            .expression_attribute_values(":now", n(answer.started_at.as_seconds()))
+            .expression_attribute_values(":hash", s(answer.request_hash.as_str()))
             .expression_attribute_values(":none", n(0))
             .expression_attribute_values(":failed", n(FAILED))
-            .expression_attribute_values(":nonce", s(answer.nonce.as_str()))
+            .expression_attribute_values(":empty", s(""))
+            .expression_attribute_values(":started", n(answer.started_at.as_millis()))
             .expression_attribute_values(":abandoned", n(abandoned))
+            .expression_attribute_values(":nonce", s(answer.nonce.as_str()))
+            .expression_attribute_values(":seed", to_attribute_value(&answer.seed)?)
+            .expression_attribute_values(":ttl", expires)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .return_values(ReturnValue::AllOld)
+            .return_values(ReturnValue::AllNew)
             .send()
             .await;
         match result {
-            Ok(output) => {
-                let before = output.attributes.map(entity::<Answer>).transpose()?;
-                self.go_on(organization, key, answer, before).await.map(Ok)
-            }
-            Err(error) => match take_existing(&error) {
-                Some(existing) => entity(existing).map(Err),
-                None => Err(StoreError::aws("PutItem")(error)),
+            Ok(output) => Ok(Ok(entity(output.attributes.unwrap_or_default())?)),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
+                    let earlier: Answer = entity(failed.item().cloned().unwrap_or_default())?;
+                    self.renew(organization, key, answer, earlier).await
+                }
+                _ => Err(StoreError::aws("UpdateItem")(error)),
             },
         }
     }
 
-    /// Takes over the seed of an earlier try of the same request.
-    async fn go_on(
+    /// An answer that expired and was not removed yet gives its key back.
+    async fn renew(
         &self,
         organization: &OrganizationId,
         key: &str,
         answer: &Answer,
-        before: Option<Answer>,
-    ) -> Result<Answer, StoreError> {
-        let is_same = |before: &Answer| {
-            let is_fresh = answer.started_at < before.seed.at.plus(KEPT);
-            is_fresh && before.request_hash == answer.request_hash
-        };
-        let Some(before) = before.filter(is_same) else {
-            return Ok(answer.clone());
-        };
-        let answer = Answer {
-            seed: before.seed,
-            ..answer.clone()
-        };
-        self.keep_answer(organization, key, &answer).await?;
-        Ok(answer)
+        earlier: Answer,
+    ) -> Result<Result<Answer, Answer>, StoreError> {
+        if answer.started_at < earlier.started_at.plus(KEPT) {
+            return Ok(Err(earlier));
+        }
+        self.keep_answer(organization, key, answer).await?;
+        Ok(Ok(answer.clone()))
     }
 
     /// Keeps an answer.

@@ -1,5 +1,6 @@
 //! Endpoints in the config table.
 
+use aws_sdk_dynamodb::types::Select;
 use posthorn_domain::{
     endpoint::Endpoint,
     id::{ApplicationId, EndpointId, OrganizationId},
@@ -71,6 +72,28 @@ impl ConfigTable {
         };
         let pk = application_pk(organization, application);
         Ok(self.slice(pk, range, &page).await?.without_prefix("ep#"))
+    }
+
+    /// How many endpoints an application has.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn count_endpoints(
+        &self,
+        organization: &OrganizationId,
+        application: &ApplicationId,
+    ) -> Result<usize, StoreError> {
+        let pk = application_pk(organization, application);
+        let query = self
+            .query(pk, Range::prefix("ep#ep_"))
+            .consistent_read(false);
+        let mut pages = query.select(Select::Count).into_paginator().send();
+        let mut count = 0;
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(StoreError::aws("Query"))?;
+            count += usize::try_from(page.count).unwrap_or(0);
+        }
+        Ok(count)
     }
 
     /// Stores a new endpoint; a conflict means that the application is gone.

@@ -48,7 +48,7 @@ impl ConfigTable {
             .await
     }
 
-    /// Stores a new job.
+    /// Stores a new job; one of that id stays as it is.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -57,7 +57,8 @@ impl ConfigTable {
         organization: &OrganizationId,
         job: &Job,
     ) -> Result<(), StoreError> {
-        self.put(item(organization, job)?).await
+        let put = self.put_new(item(organization, job)?)?;
+        self.transact(vec![put]).await.map(|_| ())
     }
 
     /// Stores a job after a step; a conflict means that another copy of its task made the step.
