@@ -2,28 +2,24 @@
 
 use axum::http::StatusCode;
 use posthorn_domain::{
-    attempt::Attempt,
     delivery::Delivery,
     error::ApiError,
-    id::{AttemptId, EndpointId, MessageId, Reference},
+    id::{AttemptId, EndpointId, MessageId},
     message::Message,
-    name::{Channel, Uid},
+    name::Uid,
     shard::shard_of,
 };
 use posthorn_store::{Page, Slice, Written};
-use serde::Deserialize;
-use utoipa::IntoParams;
 use utoipa_axum::routes;
 
 use crate::{
     Api, Routes, State,
     attempt_out::{AttemptOut, show},
-    extract::{Json, Query, TheApplication, TheEndpoint, find_endpoint, path_parameter},
-    list::{ListOut, Order, Paging},
-    messages::{TheMessage, has_channel},
-    query::{CodeClass, EventTypes, StatusFilter, Time, yes},
+    attempt_query::ListQuery,
+    extract::{Json, Query, TheApplication, TheEndpoint, path_parameter},
+    list::{ListOut, Order},
+    messages::TheMessage,
     refusal::Refusal,
-    status::MessageStatus,
 };
 
 pub(crate) fn routes() -> Routes {
@@ -32,40 +28,6 @@ pub(crate) fn routes() -> Routes {
         .routes(routes!(by_endpoint))
         .routes(routes!(get))
         .routes(routes!(expunge))
-}
-
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct ListQuery {
-    /// Items of the page.
-    #[param(minimum = 1, maximum = 250)]
-    limit: Option<usize>,
-    /// Where to go on: `iterator` or `prevIterator` of another page.
-    iterator: Option<String>,
-    /// 0 success, 1 pending, 2 fail, 3 sending.
-    #[param(value_type = Option<u8>, maximum = 3)]
-    status: Option<StatusFilter>,
-    /// 0 (no response), 100, 200, 300, 400 or 500.
-    #[param(value_type = Option<u16>, multiple_of = 100, maximum = 500)]
-    status_code_class: Option<CodeClass>,
-    /// Only messages with this channel.
-    channel: Option<Channel>,
-    /// Only attempts before then.
-    #[param(value_type = Option<String>, format = DateTime)]
-    before: Option<Time>,
-    /// Only attempts after then.
-    #[param(value_type = Option<String>, format = DateTime)]
-    after: Option<Time>,
-    /// Only this endpoint, by id or uid. For attempts of a message.
-    #[param(value_type = Option<Uid>)]
-    endpoint_id: Option<Uid>,
-    /// Only these event types, separated by commas.
-    #[param(value_type = Option<Vec<posthorn_domain::name::EventTypeName>>, explode = false)]
-    event_types: Option<EventTypes>,
-    /// Whether to show response bodies.
-    #[serde(default = "yes")]
-    #[param(default = true)]
-    with_content: bool,
 }
 
 /// The deliveries of a message: at the endpoints that it was meant for, and at those that it was
@@ -318,101 +280,4 @@ pub(crate) async fn expunge(
         found = find(&api, &message, &id).await?;
     }
     Err(ApiError::Conflict("the delivery keeps changing: try again".to_owned()).into())
-}
-
-impl ListQuery {
-    fn paging(&self) -> Paging {
-        Paging {
-            limit: self.limit,
-            iterator: self.iterator.clone(),
-            order: None,
-        }
-    }
-
-    fn has_filter(&self) -> bool {
-        self.status.is_some()
-            || self.status_code_class.is_some()
-            || self.channel.is_some()
-            || self.event_types.is_some()
-            || self.before.is_some()
-            || self.after.is_some()
-    }
-
-    /// The only endpoint that is wanted.
-    async fn endpoint(
-        &self,
-        api: &Api,
-        owner: &TheApplication,
-    ) -> Result<Option<EndpointId>, Refusal> {
-        let Some(name) = &self.endpoint_id else {
-            return Ok(None);
-        };
-        let reference = match name.as_str().parse() {
-            // A deleted endpoint's attempts are still there.
-            Ok(Reference::Id(id)) => return Ok(Some(id)),
-            Ok(reference) => reference,
-            Err(_) => return Err(ApiError::NotFound("endpoint").into()),
-        };
-        let found = find_endpoint(api, owner, &reference).await?;
-        Ok(Some(found.ok_or(ApiError::NotFound("endpoint"))?.id))
-    }
-
-    fn admits_message(&self, message: &Message) -> bool {
-        self.channel
-            .as_ref()
-            .is_none_or(|channel| has_channel(message, channel))
-    }
-
-    /// Which messages of a slice the filters admit; `None` when no filter asks. Deliveries do not
-    /// hold channels.
-    async fn messages(
-        &self,
-        api: &Api,
-        owner: &TheApplication,
-        slice: &Slice<Delivery>,
-    ) -> Result<Option<Vec<MessageId>>, Refusal> {
-        if self.channel.is_none() {
-            return Ok(None);
-        }
-        let ids: Vec<MessageId> = slice
-            .items
-            .iter()
-            .filter_map(|(key, _)| key.parse().ok())
-            .collect();
-        let application = &owner.application;
-        let found = api
-            .messages()
-            .get_many(&application.id, application.shards, &ids)
-            .await?;
-        let admitted = found
-            .into_iter()
-            .filter(|message| self.admits_message(message));
-        Ok(Some(admitted.map(|message| message.id).collect()))
-    }
-
-    /// The attempts of a delivery that the filters admit.
-    fn show(
-        &self,
-        endpoint: &EndpointId,
-        message: &MessageId,
-        delivery: Delivery,
-    ) -> impl Iterator<Item = AttemptOut> {
-        let types = self.event_types.as_ref();
-        let is_type = types.is_none_or(|types| types.admits(&delivery.event_type));
-        let attempts = delivery.attempts.into_iter().filter(move |_| is_type);
-        attempts
-            .filter(|attempt| self.admits(attempt))
-            .map(|attempt| show(endpoint, message, attempt, self.with_content))
-    }
-
-    fn admits(&self, attempt: &Attempt) -> bool {
-        let status = MessageStatus::of(attempt).number();
-        let classes = self.status_code_class;
-        self.status.is_none_or(|wanted| wanted.0 == status)
-            && classes.is_none_or(|class| class.admits(attempt.status_code))
-            && self
-                .before
-                .is_none_or(|before| attempt.started_at < before.0)
-            && self.after.is_none_or(|after| attempt.started_at > after.0)
-    }
 }

@@ -1,11 +1,11 @@
 //! Messages and where they went: the messages of an endpoint, the endpoints of a message.
 
 use posthorn_domain::{
-    endpoint::{Endpoint, EndpointChannels, EndpointEventTypes},
+    endpoint::Endpoint,
     id::{EndpointId, MessageId},
     message::{Message, MessageOut},
     name::{Channel, EventTypeName, Uid},
-    timestamp::{Timestamp, rfc3339},
+    timestamp::Timestamp,
 };
 use posthorn_runtime::now;
 use posthorn_store::{Page, Slice};
@@ -16,6 +16,7 @@ use utoipa_axum::routes;
 use crate::{
     Api, Routes, State,
     attempts::part,
+    endpoints::EndpointOut,
     extract::{Json, Query, TheEndpoint},
     list::{ListOut, Order, Paging},
     messages::{TheMessage, has_channel, range},
@@ -55,26 +56,8 @@ pub(crate) struct EndpointMessageOut {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct MessageEndpointOut {
-    id: EndpointId,
-    uid: Option<Uid>,
-    url: String,
-    description: String,
-    #[schema(value_type = Option<Vec<EventTypeName>>)]
-    filter_types: Option<EndpointEventTypes>,
-    #[schema(value_type = Option<Vec<EventTypeName>>)]
-    event_types: Option<EndpointEventTypes>,
-    #[schema(value_type = Option<Vec<Channel>>)]
-    channels: Option<EndpointChannels>,
-    disabled: bool,
-    rate_limit: Option<u16>,
-    throttle_rate: Option<u16>,
-    version: u64,
-    #[serde(with = "rfc3339")]
-    #[schema(value_type = String, format = DateTime)]
-    created_at: Timestamp,
-    #[serde(with = "rfc3339")]
-    #[schema(value_type = String, format = DateTime)]
-    updated_at: Timestamp,
+    #[serde(flatten)]
+    endpoint: EndpointOut,
     /// 0 success, 1 pending, 2 fail, 3 sending.
     #[schema(maximum = 3)]
     status: u8,
@@ -248,19 +231,7 @@ pub(crate) async fn attempted_destinations(
 
 fn destination(endpoint: Endpoint, standing: Standing) -> MessageEndpointOut {
     MessageEndpointOut {
-        id: endpoint.id,
-        uid: endpoint.uid,
-        url: endpoint.url,
-        description: endpoint.description,
-        filter_types: endpoint.event_types.clone(),
-        event_types: endpoint.event_types,
-        channels: endpoint.channels,
-        disabled: endpoint.disabled,
-        rate_limit: endpoint.throttle_rate,
-        throttle_rate: endpoint.throttle_rate,
-        version: endpoint.revision,
-        created_at: endpoint.created_at,
-        updated_at: endpoint.updated_at,
+        endpoint: endpoint.into(),
         status: standing.status.number(),
         status_text: standing.status,
         skipped: standing.skipped,

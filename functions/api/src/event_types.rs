@@ -1,27 +1,25 @@
 //! Event types.
 
-use std::{collections::BTreeMap, str::FromStr};
+use std::str::FromStr;
 
 use axum::http::StatusCode;
 use posthorn_domain::{
-    change::Change,
     error::ApiError,
     event_type::EventType,
     form::check_size,
     id::OrganizationId,
-    name::{EventTypeName, FeatureFlag, NameError},
-    timestamp::{Timestamp, rfc3339},
+    name::{EventTypeName, NameError},
     token::Scope,
 };
 use posthorn_runtime::now;
 use posthorn_store::{Page, Slice, Written};
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
-use utoipa::{IntoParams, ToSchema};
+use serde::Deserialize;
+use utoipa::IntoParams;
 use utoipa_axum::routes;
 
 use crate::{
     Api, MAX_TRIES, Routes, State,
+    event_type_bodies::{EventTypeIn, EventTypeOut, EventTypePatch, EventTypeUpdate, show},
     extract::{Caller, Json, Operator, Query, path_parameter},
     list::{ListOut, Order, Paging, filter_map},
     pause,
@@ -32,94 +30,6 @@ pub(crate) fn routes() -> Routes {
     Routes::new()
         .routes(routes!(list, create))
         .routes(routes!(get, update, patch, delete))
-}
-
-/// JSON Schemas by version, kept as they were sent.
-type Schemas = BTreeMap<String, Object>;
-
-/// A JSON object as it was sent.
-#[derive(Clone, Debug, Serialize)]
-#[serde(transparent)]
-struct Object(Box<RawValue>);
-
-impl<'de> Deserialize<'de> for Object {
-    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let raw = Box::<RawValue>::deserialize(from)?;
-        if raw.get().starts_with('{') {
-            Ok(Self(raw))
-        } else {
-            Err(serde::de::Error::custom("must be a JSON object"))
-        }
-    }
-}
-
-/// `EventTypeIn` of the contract.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct EventTypeIn {
-    name: EventTypeName,
-    description: String,
-    #[serde(default)]
-    archived: bool,
-    #[serde(default)]
-    deprecated: bool,
-    #[schema(value_type = Option<BTreeMap<String, BTreeMap<String, serde_json::Value>>>)]
-    schemas: Option<Schemas>,
-    feature_flag: Option<FeatureFlag>,
-}
-
-/// `EventTypeUpdate` of the contract.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct EventTypeUpdate {
-    description: String,
-    #[serde(default)]
-    archived: bool,
-    #[serde(default)]
-    deprecated: bool,
-    #[schema(value_type = Option<BTreeMap<String, BTreeMap<String, serde_json::Value>>>)]
-    schemas: Option<Schemas>,
-    feature_flag: Option<FeatureFlag>,
-}
-
-/// `EventTypePatch` of the contract.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct EventTypePatch {
-    #[serde(default)]
-    #[schema(value_type = String)]
-    description: Change<String>,
-    #[serde(default)]
-    #[schema(value_type = bool)]
-    archived: Change<bool>,
-    #[serde(default)]
-    #[schema(value_type = bool)]
-    deprecated: Change<bool>,
-    #[serde(default)]
-    #[schema(value_type = Option<BTreeMap<String, BTreeMap<String, serde_json::Value>>>)]
-    schemas: Change<Option<Schemas>>,
-    #[serde(default)]
-    #[schema(value_type = Option<FeatureFlag>)]
-    feature_flag: Change<Option<FeatureFlag>>,
-}
-
-/// `EventTypeOut` of the contract.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct EventTypeOut {
-    name: EventTypeName,
-    description: String,
-    archived: bool,
-    deprecated: bool,
-    #[schema(value_type = Option<BTreeMap<String, BTreeMap<String, serde_json::Value>>>)]
-    schemas: Option<Box<RawValue>>,
-    feature_flag: Option<FeatureFlag>,
-    #[serde(with = "rfc3339")]
-    #[schema(value_type = String, format = DateTime)]
-    created_at: Timestamp,
-    #[serde(with = "rfc3339")]
-    #[schema(value_type = String, format = DateTime)]
-    updated_at: Timestamp,
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -366,69 +276,5 @@ impl<S: Sync> axum::extract::FromRequestParts<S> for ThePath {
     ) -> Result<Self, Refusal> {
         let PathName(name) = path_parameter(parts, "event_type_name").await?;
         Ok(Self(name))
-    }
-}
-
-fn to_text(schemas: Option<Schemas>) -> Option<String> {
-    schemas.and_then(|schemas| serde_json::to_string(&schemas).ok())
-}
-
-impl EventTypeIn {
-    fn into_new(self) -> EventType {
-        let body = EventTypeUpdate {
-            description: self.description,
-            archived: self.archived,
-            deprecated: self.deprecated,
-            schemas: self.schemas,
-            feature_flag: self.feature_flag,
-        };
-        body.into_new(self.name)
-    }
-}
-
-impl EventTypeUpdate {
-    fn into_new(self, name: EventTypeName) -> EventType {
-        let now = now();
-        EventType {
-            name,
-            description: self.description,
-            archived: self.archived,
-            deprecated: self.deprecated,
-            schemas: to_text(self.schemas),
-            feature_flag: self.feature_flag,
-            created_at: now,
-            updated_at: now,
-        }
-    }
-}
-
-impl EventTypePatch {
-    fn over(self, before: EventType) -> EventType {
-        EventType {
-            description: self.description.over(before.description),
-            archived: self.archived.over(before.archived),
-            deprecated: self.deprecated.over(before.deprecated),
-            schemas: match self.schemas {
-                Change::Keep => before.schemas,
-                Change::Set(schemas) => to_text(schemas),
-            },
-            feature_flag: self.feature_flag.over(before.feature_flag),
-            updated_at: now(),
-            ..before
-        }
-    }
-}
-
-fn show(event_type: EventType, with_content: bool) -> EventTypeOut {
-    let schemas = event_type.schemas.filter(|_| with_content);
-    EventTypeOut {
-        name: event_type.name,
-        description: event_type.description,
-        archived: event_type.archived,
-        deprecated: event_type.deprecated,
-        schemas: schemas.and_then(|text| RawValue::from_string(text).ok()),
-        feature_flag: event_type.feature_flag,
-        created_at: event_type.created_at,
-        updated_at: event_type.updated_at,
     }
 }

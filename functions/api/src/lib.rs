@@ -6,6 +6,7 @@
 
 mod applications;
 mod attempt_out;
+mod attempt_query;
 mod attempts;
 mod auth;
 mod background_tasks;
@@ -14,6 +15,7 @@ mod endpoint_bodies;
 mod endpoint_headers;
 mod endpoint_secret;
 mod endpoints;
+mod event_type_bodies;
 mod event_types;
 mod extract;
 mod handle;

@@ -1,0 +1,290 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::attempt::Outcome;
+
+const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+fn attempt(status: u16) -> Attempt {
+    let (body, retry_after) = (vec![], None);
+    let outcome = Outcome::Response {
+        status,
+        body,
+        retry_after,
+    };
+    static COUNT: std::sync::atomic::AtomicU8 = std::sync::atomic::AtomicU8::new(0);
+    let n = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    Attempt::record(
+        AttemptId::new(NOW, [n; 15]),
+        String::new(),
+        NOW,
+        NOW,
+        &outcome,
+    )
+}
+
+fn add(before: Option<Delivery>, ask: Ask<'_>, status: u16) -> (Delivery, NextStep) {
+    let event_type = "a".to_owned().try_into().unwrap();
+    let schedule = "5,300".parse().unwrap();
+    record(
+        before,
+        &event_type,
+        ask,
+        attempt(status),
+        &schedule,
+        NOW,
+        0.5,
+    )
+}
+
+fn add_n(before: Option<Delivery>, number: u32, status: u16) -> (Delivery, NextStep) {
+    add(before, Ask::Scheduled(number), status)
+}
+
+fn job(n: u8) -> JobId {
+    JobId::new(NOW, [n; 15])
+}
+
+const NOTHING: NextStep = NextStep {
+    retry: None,
+    notice: None,
+};
+
+#[test]
+fn a_success_ends_the_delivery() {
+    let (delivery, step) = add_n(None, 0, 200);
+    assert_eq!((delivery.status, step), (Status::Success, NOTHING));
+    let plan = plan(Some(&delivery), Ask::Scheduled(0));
+    assert_eq!(plan, Plan::Resume(NOTHING));
+}
+
+#[test]
+fn a_failure_is_followed_until_the_schedule_ends() {
+    let (first, step) = add_n(None, 0, 500);
+    assert_eq!(step.retry.unwrap().attempt, 1);
+    let planned = |delivery: &Delivery, number| plan(Some(delivery), Ask::Scheduled(number));
+    assert_eq!(
+        planned(&first, 0),
+        Plan::Resume(step),
+        "a second copy of the task"
+    );
+    assert_eq!(planned(&first, 1), Plan::Attempt);
+    let (second, _) = add_n(Some(first), 1, 302);
+    assert_eq!(planned(&second, 0), Plan::Resume(NOTHING), "an old copy");
+    let (third, step) = add_n(Some(second), 2, 500);
+    assert_eq!((third.status, step.retry), (Status::Fail, None));
+    assert_eq!(third.attempts.len(), 3);
+}
+
+#[test]
+fn an_endpoint_may_ask_for_a_longer_wait_and_not_for_a_shorter_one() {
+    let event_type = "a".to_owned().try_into().unwrap();
+    let schedule = "300".parse().unwrap();
+    let due = |retry_after| {
+        let attempt = Attempt {
+            retry_after,
+            ..attempt(503)
+        };
+        let ask = Ask::Scheduled(0);
+        let step = record(None, &event_type, ask, attempt, &schedule, NOW, 0.5).1;
+        step.retry.unwrap().due.since(NOW).as_secs()
+    };
+    assert_eq!([due(None), due(Some(1)), due(Some(3600))], [300, 300, 3600]);
+}
+
+#[test]
+fn a_duplicate_failure_does_not_undo_a_success() {
+    let (done, _) = add_n(None, 0, 200);
+    let (after, step) = add_n(Some(done), 0, 500);
+    assert_eq!((after.status, step), (Status::Success, NOTHING));
+    assert_eq!(after.attempts.len(), 2);
+}
+
+#[test]
+fn a_duplicate_success_ends_a_failing_delivery() {
+    let (failing, _) = add_n(None, 0, 500);
+    let (after, step) = add_n(Some(failing), 0, 200);
+    assert_eq!((after.status, step), (Status::Success, NOTHING));
+    assert_eq!(after.next_attempt_at, None);
+}
+
+#[test]
+fn a_manual_attempt_is_made_once_and_leaves_the_schedule_alone() {
+    let (first, scheduled) = add_n(None, 0, 500);
+    let (one, two) = (job(1), job(2));
+    assert_eq!(plan(Some(&first), Ask::Manual(&one)), Plan::Attempt);
+    let (after, step) = add(Some(first.clone()), Ask::Manual(&one), 500);
+    assert_eq!(step, NOTHING);
+    assert_eq!((after.status, after.made), (Status::Sending, 1));
+    assert_eq!(after.next_attempt_at, first.next_attempt_at);
+    assert_eq!(after.attempts[1].trigger, TriggerType::Manual);
+    let again = plan(Some(&after), Ask::Manual(&one));
+    assert!(
+        matches!(again, Plan::Resume(_)),
+        "a second copy of its task"
+    );
+    assert_eq!(plan(Some(&after), Ask::Manual(&two)), Plan::Attempt);
+    assert_eq!(plan(Some(&after), Ask::Scheduled(1)), Plan::Attempt);
+    assert_eq!(scheduled.retry.unwrap().attempt, 1);
+    let (done, _) = add(Some(after), Ask::Manual(&two), 200);
+    assert_eq!((done.status, done.next_attempt_at), (Status::Success, None));
+    assert_eq!(plan(Some(&done), Ask::Scheduled(1)), Plan::Resume(NOTHING));
+}
+
+#[test]
+fn a_manual_failure_does_not_undo_a_success() {
+    let (done, _) = add_n(None, 0, 200);
+    let (after, step) = add(Some(done), Ask::Manual(&job(1)), 500);
+    assert_eq!((after.status, step), (Status::Success, NOTHING));
+}
+
+#[test]
+fn a_skipped_delivery_that_is_recovered_goes_on_with_its_schedule() {
+    let (first, _) = add_n(None, 0, 500);
+    let event_type = first.event_type.clone();
+    let skipped = skip(Some(first), &event_type);
+    assert_eq!(
+        plan(Some(&skipped), Ask::Scheduled(1)),
+        Plan::Resume(NOTHING)
+    );
+    let (after, step) = add(Some(skipped), Ask::Manual(&job(1)), 500);
+    assert_eq!((after.status, after.made), (Status::Sending, 2));
+    assert_eq!(step.retry.unwrap().attempt, 2);
+    assert_eq!(plan(Some(&after), Ask::Manual(&job(1))), Plan::Resume(step));
+}
+
+#[test]
+fn operators_hear_of_the_fourth_failure_the_last_and_the_recovery() {
+    let event_type: EventTypeName = "a".to_owned().try_into().unwrap();
+    let schedule = "1,1,1,1".parse().unwrap();
+    let mut delivery = None;
+    let mut news = Vec::new();
+    for number in 0..5 {
+        let ask = Ask::Scheduled(number);
+        let (after, step) = record(
+            delivery,
+            &event_type,
+            ask,
+            attempt(500),
+            &schedule,
+            NOW,
+            0.5,
+        );
+        assert_eq!(
+            plan(Some(&after), ask),
+            Plan::Resume(step),
+            "the news is repeated, too"
+        );
+        news.push(step.notice);
+        delivery = Some(after);
+    }
+    let (failing, exhausted) = (Some(Notice::Failing), Some(Notice::Exhausted));
+    assert_eq!(news, [None, None, None, failing, exhausted]);
+    let (delivery, step) = add(delivery, Ask::Manual(&job(1)), 500);
+    assert_eq!(step.notice, None, "no news");
+    let (delivery, step) = add(Some(delivery), Ask::Manual(&job(2)), 200);
+    assert_eq!(step.notice, Some(Notice::Recovered));
+    let (_, step) = add(Some(delivery), Ask::Manual(&job(3)), 200);
+    assert_eq!(step.notice, None, "told once");
+}
+
+#[test]
+fn a_step_is_repeated_by_the_task_that_decided_it_only() {
+    let one = job(1);
+    // The manual attempt took the schedule's place: the waiting first task has nothing to add.
+    let (by_job, step) = add(None, Ask::Manual(&one), 500);
+    assert_eq!(
+        plan(Some(&by_job), Ask::Scheduled(0)),
+        Plan::Resume(NOTHING)
+    );
+    assert_eq!(plan(Some(&by_job), Ask::Manual(&one)), Plan::Resume(step));
+    assert!(step.repeated().retry.unwrap().due > step.retry.unwrap().due);
+    // An extra attempt repeats nothing of the scheduled one before it.
+    let (first, step) = add_n(None, 0, 500);
+    let (after, _) = add(Some(first), Ask::Manual(&one), 500);
+    assert_eq!(plan(Some(&after), Ask::Manual(&one)), Plan::Resume(NOTHING));
+    assert_eq!(plan(Some(&after), Ask::Scheduled(0)), Plan::Resume(step));
+    let told = after.decider().unwrap();
+    assert_eq!(told.job, None, "news is of the scheduled attempt");
+}
+
+#[test]
+fn a_manual_failure_does_not_hide_that_a_message_is_failing() {
+    let event_type: EventTypeName = "a".to_owned().try_into().unwrap();
+    let schedule = "1,1,1,1,1".parse().unwrap();
+    let one = job(1);
+    let asks = [0, 1, 2].map(Ask::Scheduled).into_iter();
+    let asks = asks.chain([Ask::Manual(&one), Ask::Scheduled(3), Ask::Scheduled(4)]);
+    let mut delivery = None;
+    let mut news = Vec::new();
+    for ask in asks {
+        let (after, step) = record(
+            delivery,
+            &event_type,
+            ask,
+            attempt(500),
+            &schedule,
+            NOW,
+            0.5,
+        );
+        news.push(step.notice);
+        delivery = Some(after);
+    }
+    assert_eq!(
+        news,
+        [None, None, None, None, Some(Notice::Failing), None],
+        "told once"
+    );
+}
+
+#[test]
+fn a_record_stays_within_an_item() {
+    let large = |n: u8| Attempt {
+        id: AttemptId::new(NOW, [n; 15]),
+        response: "x".repeat(5600),
+        ..attempt(500)
+    };
+    let mut delivery = Delivery::pending(&"a".to_owned().try_into().unwrap());
+    for n in 0..60 {
+        delivery.push(large(n));
+    }
+    assert_eq!(delivery.attempts.len(), MAX_ATTEMPTS_KEPT);
+    let bytes: usize = delivery
+        .attempts
+        .iter()
+        .map(|kept| kept.response.len())
+        .sum();
+    assert!(bytes <= MAX_RESPONSES_KEPT && bytes > MAX_RESPONSES_KEPT - 5600);
+    assert!(
+        !delivery.attempts.last().unwrap().response.is_empty(),
+        "the newest are kept"
+    );
+}
+
+proptest! {
+    /// Tasks arrive once or several times, in order, with any outcomes: the delivery ends, no
+    /// finished delivery is attempted again, and there are at most 1 + schedule attempts.
+    #[test]
+    fn every_delivery_ends(statuses in prop::collection::vec(200_u16..600, 3), copies in 1_usize..4) {
+        let mut delivery: Option<Delivery> = None;
+        let mut queue = vec![0_u32; copies];
+        while let Some(number) = queue.pop() {
+            let step = match plan(delivery.as_ref(), Ask::Scheduled(number)) {
+                Plan::Resume(step) => step,
+                Plan::Attempt => {
+                    let ended = delivery.as_ref().is_some_and(|d| d.status != Status::Sending);
+                    prop_assert!(!ended, "a finished delivery was attempted again");
+                    let (after, step) = add_n(delivery.take(), number, statuses[number as usize]);
+                    delivery = Some(after);
+                    step
+                }
+            };
+            queue.extend(step.retry.map(|retry| retry.attempt));
+        }
+        let delivery = delivery.unwrap();
+        let success = statuses.iter().position(|status| *status < 300);
+        prop_assert_eq!(delivery.attempts.len(), success.map_or(3, |i| i + 1));
+        prop_assert_eq!(delivery.status, if success.is_some() { Status::Success } else { Status::Fail });
+        prop_assert_eq!(delivery.next_attempt_at, None);
+    }
+}
