@@ -288,3 +288,160 @@ proptest! {
         prop_assert_eq!(delivery.next_attempt_at, None);
     }
 }
+
+/// A task on the queue.
+#[derive(Clone, Debug)]
+enum Queued {
+    Scheduled(u32),
+    Manual(JobId),
+}
+
+impl Queued {
+    fn ask(&self) -> Ask<'_> {
+        match self {
+            Self::Scheduled(number) => Ask::Scheduled(*number),
+            Self::Manual(job) => Ask::Manual(job),
+        }
+    }
+}
+
+/// Where a dispatcher ends; its task is received again.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Crash {
+    No,
+    AfterSend,
+    AfterRecord,
+}
+
+#[derive(Clone, Debug)]
+enum Event {
+    /// A task is received: which one, whether a copy of it stays, what the endpoint answers.
+    Receive(prop::sample::Index, bool, u16, Crash),
+    /// An operator asks for the message again.
+    Resend,
+    /// The endpoint is disabled, or enabled.
+    Switch,
+}
+
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    let crash = prop_oneof![
+        Just(Crash::No),
+        Just(Crash::AfterSend),
+        Just(Crash::AfterRecord)
+    ];
+    let status = prop_oneof![3 => Just(500_u16), 1 => Just(200_u16)];
+    let receive = (any::<prop::sample::Index>(), any::<bool>(), status, crash);
+    let receive =
+        receive.prop_map(|(task, copy, status, crash)| Event::Receive(task, copy, status, crash));
+    let event = prop_oneof![8 => receive, 1 => Just(Event::Resend), 1 => Just(Event::Switch)];
+    prop::collection::vec(event, 0..40)
+}
+
+/// One delivery with the queue around it, as dispatchers and operators drive it.
+struct Model {
+    record: Option<Delivery>,
+    queue: Vec<Queued>,
+    disabled: bool,
+    /// Requests that were made and recorded, and those whose dispatcher ended before the record.
+    recorded: usize,
+    unrecorded: usize,
+    resends: u8,
+}
+
+impl Model {
+    fn new() -> Self {
+        Self {
+            record: None,
+            queue: vec![Queued::Scheduled(0)],
+            disabled: false,
+            recorded: 0,
+            unrecorded: 0,
+            resends: 0,
+        }
+    }
+
+    fn apply(&mut self, event: Event) {
+        match event {
+            Event::Switch => self.disabled = !self.disabled,
+            Event::Resend => {
+                self.resends += 1;
+                self.queue.push(Queued::Manual(job(self.resends)));
+            }
+            Event::Receive(_, _, _, _) if self.queue.is_empty() => {}
+            Event::Receive(task, copy, status, crash) => {
+                let index = task.index(self.queue.len());
+                let task = self.queue[index].clone();
+                if self.work(&task, status, crash) && !copy {
+                    self.queue.remove(index);
+                }
+            }
+        }
+    }
+
+    /// Whether the dispatcher came to its end, so that the task is deleted.
+    fn work(&mut self, task: &Queued, status: u16, crash: Crash) -> bool {
+        let before = self.record.clone();
+        let ended = before.as_ref().is_some_and(|d| d.status != Status::Sending);
+        let step = match plan(before.as_ref(), task.ask()) {
+            Plan::Resume(step) => step.repeated(),
+            Plan::Attempt if self.disabled => {
+                let event_type = "a".to_owned().try_into().unwrap();
+                if !ended {
+                    self.record = Some(skip(before, &event_type));
+                }
+                return true;
+            }
+            Plan::Attempt => {
+                let is_scheduled = matches!(task, Queued::Scheduled(_));
+                assert!(
+                    !(ended && is_scheduled),
+                    "a finished delivery was sent again"
+                );
+                if crash == Crash::AfterSend {
+                    self.unrecorded += 1;
+                    return false;
+                }
+                let (after, step) = add(before, task.ask(), status);
+                self.record = Some(after);
+                self.recorded += 1;
+                step
+            }
+        };
+        if crash == Crash::AfterRecord {
+            return false;
+        }
+        self.queue
+            .extend(step.retry.map(|retry| Queued::Scheduled(retry.attempt)));
+        true
+    }
+
+    /// Works the queue off; gives how many tasks that took.
+    fn drain(&mut self) -> usize {
+        let mut count = 0;
+        while let Some(task) = self.queue.pop() {
+            assert!(self.work(&task, 500, Crash::No));
+            count += 1;
+            assert!(count < 10_000, "the queue does not run dry");
+        }
+        count
+    }
+}
+
+proptest! {
+    /// Tasks in any order and any number of copies, dispatchers that end anywhere, resends, an
+    /// endpoint that is switched off and on: the delivery is not lost, makes no more attempts than
+    /// the schedule has and operators asked for, and is not sent again once it has ended.
+    #[test]
+    fn no_order_of_events_loses_a_delivery_or_repeats_it(events in events()) {
+        let mut model = Model::new();
+        for event in events {
+            model.apply(event);
+        }
+        model.drain();
+        let record = model.record.unwrap();
+        prop_assert!(record.status != Status::Sending, "lost: {record:?}");
+        prop_assert_eq!(record.next_attempt_at, None);
+        prop_assert!(model.recorded <= 3 + usize::from(model.resends));
+        prop_assert_eq!(record.attempts.len(), model.recorded);
+    }
+}
