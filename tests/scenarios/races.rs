@@ -166,6 +166,20 @@ async fn a_deletion_during_a_change_of_uid_blocks_no_uid() {
         create(format!("after-{round}")).await;
     }
     for round in 0..5 {
+        // Two deletions at once, and the uid is taken again by whoever comes next.
+        let path = format!("/api/v1/app/twice-{round}");
+        world
+            .expect("PUT", &path, Some(json!({ "name": "A" })))
+            .await;
+        let put = || world.call("PUT", &path, Some(json!({ "name": "B" })));
+        let delete = || world.call("DELETE", &path, None);
+        tokio::join!(delete(), delete(), put());
+        let again = put().await;
+        assert!([200, 201].contains(&again.status), "{again:?}");
+        let read = world.expect("GET", &path, None).await;
+        assert_eq!(read["name"], "B", "its uid is its own");
+    }
+    for round in 0..5 {
         let name = |when: &str| format!("{when}-{round}");
         let body = json!({ "name": "A", "uid": name("old") });
         let application = world.expect("POST", "/api/v1/app", Some(body)).await;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
 use posthorn_domain::{
-    application::{Application, ApplicationIn, ApplicationPatch},
+    application::{Application, ApplicationIn, ApplicationPatch, OPERATIONAL_UID},
     error::ApiError,
     form::{MAX_ENTITY_BYTES, check_size},
     id::{ApplicationId, OrganizationId, Reference},
@@ -229,12 +229,13 @@ pub(crate) async fn delete(
     Operator(organization): Operator,
     ApplicationReference(reference): ApplicationReference,
 ) -> Result<StatusCode, Refusal> {
-    // By its id, also one whose deletion was interrupted.
+    // Not `find_application`: a deletion that was interrupted is taken up again.
     let id = match reference {
         Reference::Id(id) => Some(id),
-        reference => find_application(&api, &organization, &reference)
-            .await?
-            .map(|found| found.id),
+        Reference::Uid(uid) if uid.as_str() == OPERATIONAL_UID => {
+            Some(ApplicationId::operational(&organization))
+        }
+        Reference::Uid(uid) => api.config().application_by_uid(&organization, &uid).await?,
     };
     let id = id.ok_or(ApiError::NotFound("application"))?;
     require_own(&organization, &id)?;

@@ -7,7 +7,8 @@
 //! **What a page costs is bounded**: at most [`MAX_ROUNDS`] rounds, each one Query of at most 1 MB
 //! per shard, and an answer of at most [`MAX_ANSWER_BYTES`]. A filter that admits little, or large
 //! items, may therefore leave a page short although more follows; `done` tells, and the iterator
-//! goes on where the page ended.
+//! goes on where the page ended. Lists that show how messages stand, or filter attempts by channel,
+//! also read one item of a second table for each of at most 250 items of a round.
 
 use posthorn_domain::error::FieldError;
 use posthorn_store::{Page, Slice};

@@ -1,5 +1,7 @@
 //! Applications in the config table.
 
+use std::time::Duration;
+
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use posthorn_domain::{
     application::Application,
@@ -185,8 +187,8 @@ impl ConfigTable {
 
     /// Deletes an application and all that belongs to it; `None` when there is none.
     ///
-    /// First it is marked and gives up its uid: from then on it is not found, nothing can be added to
-    /// it, and a deletion that was interrupted can be repeated by its id.
+    /// First it is marked: from then on it is not found, and nothing can be added to it. Its row and
+    /// its uid go last, so that a deletion that was interrupted can be repeated.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -201,11 +203,23 @@ impl ConfigTable {
             let Some(found) = item.map(entity::<Application>).transpose()? else {
                 return Ok(None);
             };
-            if found.deleted || self.mark_deleted(organization, &found).await? == Written::Yes {
-                self.delete_parts(organization, id).await?;
-                let rest = self.delete(application_key(organization, id))?;
-                return self.transact(vec![rest]).await.map(Some);
+            if !found.deleted {
+                // Whether it was this request or another that marked it shows when it is read again.
+                self.mark_deleted(organization, &found).await?;
+                continue;
             }
+            self.delete_parts(organization, id).await?;
+            let (key, seen) = (
+                application_key(organization, id),
+                found.updated_at.as_millis(),
+            );
+            let mut rest = vec![self.delete_seen(key, "updated_at", seen)?];
+            if let Some(uid) = &found.uid {
+                rest.push(self.delete(uid_key(organization, uid))?);
+            }
+            // Where another request was faster, the uid may be a new application's.
+            self.transact(rest).await?;
+            return Ok(Some(Written::Yes));
         }
         Ok(Some(Written::Conflict))
     }
@@ -217,17 +231,14 @@ impl ConfigTable {
     ) -> Result<Written, StoreError> {
         let marked = Application {
             deleted: true,
+            // A version of its own: a change that was under way must not take the mark away.
+            updated_at: found.updated_at.plus(Duration::from_millis(1)),
             ..found.clone()
         };
         let item = application_key(organization, &found.id).with(&marked)?;
-        let mut writes = vec![
-            self.put_over(item, "updated_at", found.updated_at.as_millis())?,
-            self.delete(list_key(organization, &found.id))?,
-        ];
-        if let Some(uid) = &found.uid {
-            writes.push(self.delete(uid_key(organization, uid))?);
-        }
-        self.transact(writes).await
+        let over = self.put_over(item, "updated_at", found.updated_at.as_millis())?;
+        let unlisted = self.delete(list_key(organization, &found.id))?;
+        self.transact(vec![over, unlisted]).await
     }
 
     /// Deletes the endpoints of an application and their uids.
