@@ -27,6 +27,7 @@ mod recover;
 mod resources;
 mod retries;
 mod rotation;
+mod schedule;
 mod scopes;
 mod sizes;
 mod template;
