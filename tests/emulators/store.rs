@@ -125,6 +125,7 @@ async fn a_guard_gives_its_first_reservation_until_it_expires() {
         created_at,
         request_hash: "h".to_owned(),
         finished: false,
+        abandoned: false,
     };
     let first = reservation(now());
     let expires_at = now().plus(Duration::from_secs(60));
@@ -145,15 +146,15 @@ async fn a_guard_gives_its_first_reservation_until_it_expires() {
         "a retry of the SDK finds its own reservation"
     );
     assert_eq!(reserve(reservation(now())).await, Some(first.clone()));
-    clients
-        .messages
-        .finish(&application, &guard, &first, expires_at)
-        .await
-        .unwrap();
     let finished = Reservation {
         finished: true,
         ..first
     };
+    clients
+        .messages
+        .settle(&application, &guard, &finished, expires_at)
+        .await
+        .unwrap();
     assert_eq!(reserve(reservation(now())).await, Some(finished));
     let later = reservation(expires_at.plus(Duration::from_secs(1)));
     assert_eq!(

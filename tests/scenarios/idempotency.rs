@@ -86,6 +86,32 @@ async fn the_same_key_is_the_same_message_and_another_body_is_422() {
     assert_eq!(listed.data.len(), 2);
 }
 
+/// Longer than a request may take.
+const LONG_AGO: i64 = 20_000;
+
+/// What ingest leaves of a request for the event `evt-1` that reserved its id and ended so many
+/// milliseconds ago.
+async fn left_behind(world: &World, application: &str, body: &str, ago: i64) -> Reservation {
+    let at = posthorn_runtime::now().as_millis() - ago;
+    let at = posthorn_domain::timestamp::Timestamp::from_millis(at);
+    let reservation = Reservation {
+        message: posthorn_domain::id::MessageId::new(at, posthorn_runtime::entropy()),
+        created_at: at,
+        request_hash: sha256(body),
+        finished: false,
+        abandoned: false,
+    };
+    let guard = Guard::EventId("evt-1".to_owned().try_into().unwrap());
+    let expires_at = at.plus(std::time::Duration::from_secs(3600));
+    let application = application.parse().unwrap();
+    let messages = world.aws().await.messages;
+    let reserved = messages
+        .reserve(&application, &guard, &reservation, expires_at)
+        .await;
+    assert_eq!(reserved.unwrap(), None);
+    reservation
+}
+
 /// What ingest leaves when it ends between the table and the queue: a guard that is not finished.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_repeated_after_a_crash_makes_one_message_and_queues_it() {
@@ -95,26 +121,7 @@ async fn a_request_repeated_after_a_crash_makes_one_message_and_queues_it() {
     world.endpoint(&application, &receiver).await;
     let body = r#"{"eventType":"a.b","payload":{"n":1},"eventId":"evt-1"}"#;
     let path = format!("/api/v1/app/{}/msg", application.id);
-    let id = application.id.parse().unwrap();
-    let messages = world.aws().await.messages;
-    // Longer ago than a request may take.
-    let now = posthorn_runtime::now().as_millis() - 20_000;
-    let now = posthorn_domain::timestamp::Timestamp::from_millis(now);
-    let guard = Guard::EventId("evt-1".to_owned().try_into().unwrap());
-    let reservation = Reservation {
-        message: posthorn_domain::id::MessageId::new(now, posthorn_runtime::entropy()),
-        created_at: now,
-        request_hash: sha256(body),
-        finished: false,
-    };
-    let expires_at = now.plus(std::time::Duration::from_secs(3600));
-    assert_eq!(
-        messages
-            .reserve(&id, &guard, &reservation, expires_at)
-            .await
-            .unwrap(),
-        None
-    );
+    let reservation = left_behind(&world, &application.id, body, LONG_AGO).await;
 
     let answer = world.post(&path, body, &[]).await;
     assert_eq!(
@@ -147,28 +154,45 @@ async fn an_event_whose_first_try_stored_nothing_is_not_taken_for_sent() {
     let application = world.application().await;
     world.endpoint(&application, &receiver).await;
     let path = format!("/api/v1/app/{}/msg", application.id);
-    let messages = world.aws().await.messages;
-    // Longer ago than a request may take.
-    let now = posthorn_runtime::now().as_millis() - 20_000;
-    let now = posthorn_domain::timestamp::Timestamp::from_millis(now);
-    let reservation = Reservation {
-        message: posthorn_domain::id::MessageId::new(now, posthorn_runtime::entropy()),
-        created_at: now,
-        request_hash: sha256("another body"),
-        finished: false,
-    };
-    let guard = Guard::EventId("evt-1".to_owned().try_into().unwrap());
-    let expires_at = now.plus(std::time::Duration::from_secs(3600));
-    let id = application.id.parse().unwrap();
-    messages
-        .reserve(&id, &guard, &reservation, expires_at)
-        .await
-        .unwrap();
+    left_behind(&world, &application.id, "another body", LONG_AGO).await;
     let body = r#"{"eventType":"a.b","payload":{"at":2},"eventId":"evt-1"}"#;
     assert_eq!(world.post(&path, body, &[]).await.status, 202);
     assert_eq!(receiver.wait_for(1).await[0].body, r#"{"at":2}"#);
     let other = r#"{"eventType":"a.b","payload":{"at":3},"eventId":"evt-1"}"#;
     assert_eq!(world.post(&path, other, &[]).await.status, 409, "now it is");
+}
+
+/// A request that failed says so, and the next one goes on at once; one that may be at work is
+/// waited for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_failed_is_repeated_at_once_and_one_at_work_is_waited_for() {
+    let world = World::start().await;
+    let application = world.application().await;
+    let path = format!("/api/v1/app/{}/msg", application.id);
+    let body = r#"{"eventType":"a.b","payload":{},"eventId":"evt-1"}"#;
+    let reservation = left_behind(&world, &application.id, body, 0).await;
+    assert_eq!(
+        world.post(&path, body, &[]).await.status,
+        503,
+        "it may be at work"
+    );
+    let failed = Reservation {
+        abandoned: true,
+        ..reservation
+    };
+    let guard = Guard::EventId("evt-1".to_owned().try_into().unwrap());
+    let id = application.id.parse().unwrap();
+    let expires_at = failed.created_at.plus(std::time::Duration::from_secs(3600));
+    let messages = world.aws().await.messages;
+    messages
+        .settle(&id, &guard, &failed, expires_at)
+        .await
+        .unwrap();
+    let answer = world.post(&path, body, &[]).await;
+    assert_eq!(
+        (answer.status, &answer.body["id"]),
+        (202, &failed.message.as_str().into())
+    );
 }
 
 fn sha256(text: &str) -> String {

@@ -190,13 +190,13 @@ pub(crate) async fn update(
         (Some(before), Reference::Uid(uid)) => (before, body.named(&uid)),
         (None, Reference::Id(_)) => return Err(ApiError::NotFound("endpoint").into()),
         (None, Reference::Uid(uid)) => {
-            match store_new(&api, &owner, body.clone().into_in(&uid)?, fresh).await {
-                Err(Refusal::Caller(ApiError::Conflict(_))) => {}
+            let refused = match store_new(&api, &owner, body.clone().into_in(&uid)?, fresh).await {
+                Err(Refusal::Caller(refused @ ApiError::Conflict(_))) => refused,
                 created => return created,
-            }
-            // Another request was faster: there is something to replace now.
-            let again = find_endpoint(&api, &owner, &Reference::Uid(uid.clone())).await?;
-            (again.ok_or_else(uid_taken)?, body.named(&uid))
+            };
+            // Where another request was faster, there is something to replace now.
+            let made = find_endpoint(&api, &owner, &Reference::Uid(uid.clone())).await?;
+            (made.ok_or(refused)?, body.named(&uid))
         }
     };
     body.check(&api, &owner, &before).await?;
@@ -252,14 +252,14 @@ pub(crate) async fn change(
             Written::Taken => return Err(uid_taken().into()),
             Written::Conflict => {
                 pause(tries).await;
-                before = again(api, owner, &before.id).await?;
+                before = reread(api, owner, &before.id).await?;
             }
         }
     }
     Err(keeps_changing().into())
 }
 
-async fn again(api: &Api, owner: &TheApplication, id: &EndpointId) -> Result<Endpoint, Refusal> {
+async fn reread(api: &Api, owner: &TheApplication, id: &EndpointId) -> Result<Endpoint, Refusal> {
     let found = find_endpoint(api, owner, &Reference::Id(id.clone())).await?;
     Ok(found.ok_or(ApiError::NotFound("endpoint"))?)
 }
@@ -285,7 +285,7 @@ pub(crate) async fn delete(api: State, found: TheEndpoint) -> Result<StatusCode,
             tell_of(&api, &owner, &endpoint, OperationalEvent::EndpointDeleted).await;
             return Ok(StatusCode::NO_CONTENT);
         }
-        endpoint = again(&api, &owner, &endpoint.id).await?;
+        endpoint = reread(&api, &owner, &endpoint.id).await?;
     }
     Err(keeps_changing().into())
 }

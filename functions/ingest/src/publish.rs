@@ -21,8 +21,9 @@ use crate::{Ingest, Refusal};
 const LONGEST_REQUEST: Duration = Duration::from_secs(15);
 
 /// How long a request waits for an earlier one of its key or event that is still at work.
-const POLL: Duration = Duration::from_millis(100);
-const MAX_POLLS: u32 = 50;
+/// Each look is a write that fails, and is billed.
+const POLL: Duration = Duration::from_millis(250);
+const MAX_POLLS: u32 = 20;
 
 /// How long an `idempotency-key` is remembered.
 const KEY_LIFETIME: Duration = Duration::from_secs(24 * 3600);
@@ -54,38 +55,91 @@ impl Ingest {
             Turn::Accepted(earlier) => return Ok(publication.message(&earlier)),
             Turn::Continue(reservation) => reservation,
         };
+        match self.send(&publication, &reservation).await {
+            Ok(message) => {
+                self.finish(&publication, &guards, &reservation, message)
+                    .await
+            }
+            Err(fault) => {
+                self.abandon(&publication, &guards, &reservation).await;
+                Err(fault)
+            }
+        }
+    }
+
+    async fn send(
+        &self,
+        publication: &Publication,
+        reservation: &Reservation,
+    ) -> Result<Message, Refusal> {
         let Publication {
             scope,
             application,
             endpoints,
             ..
-        } = &publication;
-        let message = publication.message(&reservation);
+        } = publication;
+        let message = publication.message(reservation);
         let organization = &scope.organization;
-        let published = self
+        let sent = self
             .publisher
             .publish(organization, application, endpoints, message);
-        let message = published.await?;
-        let made = publication.made(&message);
-        for (guard, expires_at) in &guards {
-            // A key belongs to this request; what the event's id stands for may be another's.
-            if made || matches!(guard, Guard::EventId(_)) {
-                let done = Reservation {
-                    request_hash: publication.request_hash.clone(),
-                    ..reservation.clone()
-                };
-                let application = &application.id;
-                let finish = self
-                    .publisher
-                    .messages
-                    .finish(application, guard, &done, *expires_at);
-                finish.await?;
+        Ok(sent.await?)
+    }
+
+    /// Marks the guards of a message that is stored and queued. A key belongs to this request; what
+    /// the event's id stands for may be an earlier one's message.
+    async fn finish(
+        &self,
+        publication: &Publication,
+        guards: &[(Guard, Timestamp)],
+        reservation: &Reservation,
+        message: Message,
+    ) -> Result<Message, Refusal> {
+        let is_own = publication.made(&message);
+        let done = Reservation {
+            request_hash: publication.request_hash.clone(),
+            finished: true,
+            abandoned: false,
+            ..reservation.clone()
+        };
+        for (guard, expires_at) in guards {
+            if is_own || matches!(guard, Guard::EventId(_)) {
+                let application = &publication.application.id;
+                let messages = &self.publisher.messages;
+                messages
+                    .settle(application, guard, &done, *expires_at)
+                    .await?;
             }
         }
-        if made {
+        if is_own {
             Ok(message)
         } else {
             Err(exists(&message.id).into())
+        }
+    }
+
+    /// Lets the repetition of a request that failed begin at once. Without this mark it waits until
+    /// the request is older than any can be.
+    async fn abandon(
+        &self,
+        publication: &Publication,
+        guards: &[(Guard, Timestamp)],
+        reservation: &Reservation,
+    ) {
+        let failed = Reservation {
+            request_hash: publication.request_hash.clone(),
+            abandoned: true,
+            ..reservation.clone()
+        };
+        for (guard, expires_at) in guards {
+            let application = &publication.application.id;
+            let messages = &self.publisher.messages;
+            if let Err(error) = messages
+                .settle(application, guard, &failed, *expires_at)
+                .await
+            {
+                tracing::warn!(%error, "a request that failed was not marked");
+            }
         }
     }
 
@@ -129,7 +183,8 @@ impl Ingest {
                 .reserve(application, guard, reservation, expires_at)
                 .await?;
             let at_work = |earlier: &Reservation| {
-                !earlier.finished && now().since(earlier.created_at) < LONGEST_REQUEST
+                let is_over = earlier.finished || earlier.abandoned;
+                !is_over && now().since(earlier.created_at) < LONGEST_REQUEST
             };
             if !earlier.as_ref().is_some_and(at_work) {
                 return Ok(earlier);
@@ -183,6 +238,7 @@ impl Publication {
             created_at: self.now,
             request_hash: self.request_hash.clone(),
             finished: false,
+            abandoned: false,
         }
     }
 

@@ -43,6 +43,9 @@ pub struct Reservation {
     /// Whether all tasks were queued.
     #[serde(rename = "o")]
     pub finished: bool,
+    /// Whether the request knows that it failed: the next one need not wait for it.
+    #[serde(rename = "a", default, skip_serializing_if = "std::ops::Not::not")]
+    pub abandoned: bool,
 }
 
 pub(crate) fn guard_key(application: &ApplicationId, guard: &Guard) -> Key {
@@ -88,25 +91,21 @@ impl MessagesTable {
         }
     }
 
-    /// Marks a guard's request as complete.
+    /// Writes down how a guard's request ended.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn finish(
+    pub async fn settle(
         &self,
         application: &ApplicationId,
         guard: &Guard,
         reservation: &Reservation,
         expires_at: Timestamp,
     ) -> Result<(), StoreError> {
-        let finished = Reservation {
-            finished: true,
-            ..reservation.clone()
-        };
         self.client
             .put_item()
             .table_name(&self.name)
-            .set_item(Some(item(application, guard, &finished, expires_at)?))
+            .set_item(Some(item(application, guard, reservation, expires_at)?))
             .send()
             .await
             .map_err(StoreError::aws("PutItem"))?;

@@ -5,10 +5,12 @@
 //! | an application with its endpoints (ingest) | [`ConfigTable::application_with_endpoints`]: one strongly consistent Query | 1 RRU per 4 KB |
 //! | an application by its `uid` | [`ConfigTable::application_by_uid`]: strongly consistent GetItem | 1 RRU |
 //! | remember a message (ingest) | [`MessagesTable::put`]: one conditional PutItem | 1 WRU per KB |
-//! | `eventId`, `idempotency-key` (ingest, only with one of them) | [`MessagesTable::reserve`], [`MessagesTable::finish`] | 1 WRU each |
+//! | `eventId`, `idempotency-key` (ingest, only with one of them) | [`MessagesTable::reserve`], [`MessagesTable::settle`] | 1 WRU each |
 //! | an endpoint (dispatcher) | [`ConfigTable::endpoint`]: eventually consistent GetItem, repeated strongly when older than the task | 0.5 RRU per 4 KB |
-//! | a delivery (dispatcher) | [`DeliveriesTable::get`]: likewise | 0.5 RRU per 4 KB |
-//! | a message's payload (dispatcher, when the task does not carry it) | [`MessagesTable::get`] | 0.5 RRU per 4 KB |
+//! | a delivery (dispatcher) | [`DeliveriesTable::get`]: eventually consistent before a first attempt, strongly after | 0.5, then 1 RRU per 4 KB |
+//! | a message's payload (dispatcher, when the task does not carry it) | [`MessagesTable::get`]: strongly consistent | 1 RRU per 4 KB |
+//! | an endpoint begins to fail, or recovers (dispatcher) | [`ConfigTable::update_endpoint`]: not for an attempt that changes nothing | 2 WRU per KB |
+//! | operators are told (all but the scheduler) | [`ConfigTable::application_with_endpoints`], then a message where somebody subscribed | 1 RRU, as a message |
 //! | record an attempt (dispatcher) | [`DeliveriesTable::put`]: PutItem on the version that was read | 1 WRU per KB |
 //! | a retry later than 15 min (dispatcher) | [`ScheduleTable::put`] | 1 WRU |
 //! | due retries (scheduler) | [`ScheduleTable::due_in`]: one Query per minute, shard and 250 rows; [`ScheduleTable::cursor`] | 0.5 RRU per 4 KB |
