@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use posthorn_domain::{
+    health::Lane,
     id::{ApplicationId, EndpointId, MessageId, OrganizationId},
     message::Payload,
 };
@@ -26,6 +27,9 @@ fn task(attempt: u32) -> Task {
         attempt,
         expires_at: now(),
         manual: None,
+        hops: 0,
+        place: None,
+        lane: Lane::Fast,
         payload: Some(Payload::from_text(r#"{ "a" : "ü" }"#.to_owned()).unwrap()),
     }
 }

@@ -185,9 +185,12 @@ async fn task_of(world: &World, application: &str, message: &str) -> posthorn_qu
         event_type: "a.b".to_owned().try_into().unwrap(),
         shards: application.shards,
         attempt: 0,
-        expires_at: posthorn_runtime::now(),
+        expires_at: posthorn_runtime::now().plus(std::time::Duration::from_secs(86_400)),
         manual: None,
+        hops: 0,
+        place: None,
         payload: None,
+        lane: posthorn_domain::health::Lane::Fast,
     }
 }
 

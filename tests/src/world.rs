@@ -261,7 +261,8 @@ impl Clients {
             messages: MessagesTable::new(dynamodb.clone(), "MessagesTable"),
             deliveries: DeliveriesTable::new(dynamodb.clone(), "DeliveriesTable"),
             schedule: ScheduleTable::new(dynamodb, "ScheduleTable"),
-            queue: DeliveriesQueue::new(sqs.clone(), &queue_url),
+            queue: DeliveriesQueue::new(sqs.clone(), &queue_url)
+                .with_slow_lane(aws.queues().url("SlowDeliveriesQueue")),
             sqs,
             queue_url,
         }

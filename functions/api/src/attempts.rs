@@ -9,7 +9,7 @@ use posthorn_domain::{
     name::Uid,
     shard::shard_of,
 };
-use posthorn_store::{Page, Slice, Written};
+use posthorn_store::{Consistency, Page, Slice, Written};
 use utoipa_axum::routes;
 
 use crate::{
@@ -52,7 +52,10 @@ pub(crate) async fn deliveries(
     endpoints.sort();
     endpoints.dedup();
     let keys = endpoints.iter().map(|endpoint| (endpoint, message));
-    let found = api.deliveries.get_many(keys, application.shards).await?;
+    let found = api
+        .deliveries
+        .get_many(keys, application.shards, Consistency::Strong)
+        .await?;
     let mut found: Vec<_> = found
         .into_iter()
         .map(|((id, _), delivery)| (id, delivery))

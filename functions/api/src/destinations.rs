@@ -8,7 +8,7 @@ use posthorn_domain::{
     timestamp::Timestamp,
 };
 use posthorn_runtime::now;
-use posthorn_store::{Page, Slice};
+use posthorn_store::{Consistency, Page, Slice};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
@@ -149,7 +149,10 @@ async fn slice(
         .iter()
         .map(|message| (endpoint, &message.id))
         .collect();
-    let deliveries = api.deliveries.get_many(keys, application.shards).await?;
+    let deliveries = api
+        .deliveries
+        .get_many(keys, application.shards, Consistency::Strong)
+        .await?;
     let shown = admitted.iter().filter_map(|message| {
         let delivery = deliveries.get(&(endpoint.clone(), message.id.clone()));
         let standing = Standing::of(message, endpoint, delivery)?;
@@ -220,7 +223,10 @@ pub(crate) async fn attempted_destinations(
         .map(|(_, endpoints)| endpoints)
         .unwrap_or_default();
     let keys = endpoints.iter().map(|endpoint| (&endpoint.id, &message.id));
-    let deliveries = api.deliveries.get_many(keys, application.shards).await?;
+    let deliveries = api
+        .deliveries
+        .get_many(keys, application.shards, Consistency::Strong)
+        .await?;
     let shown = endpoints.into_iter().filter_map(|endpoint| {
         let delivery = deliveries.get(&(endpoint.id.clone(), message.id.clone()));
         let standing = Standing::of(message, &endpoint.id, delivery)?;

@@ -7,6 +7,7 @@ use posthorn_domain::{
     endpoint::{DisabledReason, Endpoint, EndpointChannels, EndpointEventTypes},
     error::ApiError,
     form::{MAX_ENTITY_BYTES, check_size},
+    health::Health,
     id::{EndpointId, Reference},
     name::{Channel, EventTypeName, Uid},
     operational::OperationalEvent,
@@ -233,10 +234,12 @@ pub(crate) async fn change(
             revision: before.revision + 1,
             updated_at: now(),
             disabled_reason: changed.disabled_reason.filter(|_| changed.disabled),
-            // Enabled again, it gets the whole time again.
-            failing_since: changed
-                .failing_since
-                .filter(|_| changed.disabled == before.disabled),
+            // Enabled again, or elsewhere, it begins anew.
+            health: if changed.disabled == before.disabled && changed.url == before.url {
+                changed.health
+            } else {
+                Health::default()
+            },
             ..changed
         };
         check_size(&after, MAX_ENTITY_BYTES)?;

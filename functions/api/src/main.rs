@@ -19,7 +19,8 @@ async fn main() -> Result<(), StartError> {
         publisher: Publisher {
             config: ConfigTable::new(dynamodb.clone(), env::required("CONFIG_TABLE")?),
             messages: MessagesTable::new(dynamodb.clone(), env::required("MESSAGES_TABLE")?),
-            queue: DeliveriesQueue::new(sqs, env::required("DELIVERIES_QUEUE_URL")?),
+            queue: DeliveriesQueue::new(sqs, env::required("DELIVERIES_QUEUE_URL")?)
+                .with_slow_lane(env::required("SLOW_DELIVERIES_QUEUE_URL")?),
         },
         deliveries: DeliveriesTable::new(dynamodb, env::required("DELIVERIES_TABLE")?),
         addresses: env::address_policy()?,

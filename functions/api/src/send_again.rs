@@ -152,14 +152,8 @@ pub(crate) async fn resend(
     if message.payload.is_none() {
         return Err(ApiError::Conflict("the message's payload was expunged".to_owned()).into());
     }
-    let endpoint = &to.endpoint;
-    let first = task(
-        owner.organization(),
-        &owner.application,
-        &endpoint.id,
-        endpoint.revision,
-        &message,
-    );
+    let organization = owner.organization();
+    let first = task(organization, &owner.application, &to.endpoint, &message);
     let job = JobId::new(fresh.now, fresh.entropy);
     let manual = Task {
         manual: Some(job),

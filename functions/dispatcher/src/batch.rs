@@ -1,12 +1,19 @@
 //! SQS ↔ domain: each record is read by itself, and deliveries are handled all at the same time.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use futures_util::future::join_all;
-use posthorn_queue::Work;
+use posthorn_domain::{health::Lane, timestamp::Timestamp};
+use posthorn_queue::{Task, Work};
+use posthorn_runtime::now;
+use tokio::time::timeout;
 
-use crate::Dispatcher;
+use crate::{Dispatcher, deliver::Fault};
+
+/// Time to leave for the answer: a function that is ended gives none, and its whole batch is
+/// received again.
+const MARGIN: Duration = Duration::from_millis(1500);
 
 /// A record's work; an error is poison.
 type Parsed = Result<Work, serde_json::Error>;
@@ -15,7 +22,9 @@ impl Dispatcher {
     /// Handles a batch and names the records that SQS must deliver again. A poison record is among
     /// them: it fails alone and reaches the dead-letter queue after its last receive. Records of one
     /// delivery are handled one after another, so that the second sees what the first recorded.
-    pub async fn handle(&self, event: SqsEvent) -> SqsBatchResponse {
+    /// Before `deadline` (the function's time-out) all are answered for: one that is not done by
+    /// then fails alone.
+    pub async fn handle(&self, event: SqsEvent, deadline: Timestamp) -> SqsBatchResponse {
         let mut groups: HashMap<_, Vec<(&SqsMessage, _)>> = HashMap::new();
         for (index, record) in event.records.iter().enumerate() {
             let work = Work::from_body(record.body.as_deref().unwrap_or_default());
@@ -25,40 +34,65 @@ impl Dispatcher {
             };
             groups.entry(delivery).or_default().push((record, work));
         }
-        let groups = groups.into_values().map(|group| self.handle_group(group));
+        let groups = groups
+            .into_values()
+            .map(|group| self.handle_group(group, deadline));
         let failed = join_all(groups).await.into_iter().flatten();
         let mut response = SqsBatchResponse::default();
         response.batch_item_failures = failed.map(failure).collect();
         response
     }
 
-    async fn handle_group(&self, group: Vec<(&SqsMessage, Parsed)>) -> Vec<String> {
+    async fn handle_group(
+        &self,
+        group: Vec<(&SqsMessage, Parsed)>,
+        deadline: Timestamp,
+    ) -> Vec<String> {
         let mut failed = Vec::new();
         for (record, work) in group {
-            failed.extend(self.handle_record(record, work).await);
+            failed.extend(self.handle_record(record, work, deadline).await);
         }
         failed
     }
 
     /// The record's id when it failed.
-    async fn handle_record(&self, record: &SqsMessage, work: Parsed) -> Option<String> {
+    async fn handle_record(
+        &self,
+        record: &SqsMessage,
+        work: Parsed,
+        deadline: Timestamp,
+    ) -> Option<String> {
         let record_id = record.message_id.clone().unwrap_or_default();
-        let done = match work {
-            Ok(Work::Attempt(task)) => self.deliver(*task).await,
-            Ok(Work::Job(task)) => self.work_on(task).await,
+        let work = match work {
+            Ok(work) => work,
             Err(error) => {
                 tracing::error!(record = record_id, %error, "a record is not a task");
                 return Some(record_id);
             }
         };
-        match done {
-            Ok(()) => None,
-            Err(error) => {
-                tracing::error!(record = record_id, group = record_group(record), %error, "a task failed and is received again");
-                Some(record_id)
-            }
+        let lane = self.queue().lane_of(record_queue(record));
+        let left = deadline.since(now()).saturating_sub(MARGIN);
+        let done = match timeout(left, self.work(work, lane, deadline)).await {
+            Ok(Ok(())) => return None,
+            Ok(Err(fault)) => fault,
+            Err(_) => Fault::OutOfTime,
+        };
+        tracing::error!(record = record_id, group = record_group(record), error = %done, "a task failed and is received again");
+        Some(record_id)
+    }
+
+    async fn work(&self, work: Work, lane: Lane, deadline: Timestamp) -> Result<(), Fault> {
+        match work {
+            Work::Attempt(task) => self.deliver(Task { lane, ..*task }, deadline).await,
+            Work::Job(task) => self.work_on(task).await,
         }
     }
+}
+
+/// The queue's name: the end of its ARN.
+fn record_queue(record: &SqsMessage) -> &str {
+    let arn = record.event_source_arn.as_deref().unwrap_or_default();
+    arn.rsplit(':').next().unwrap_or_default()
 }
 
 /// The endpoint: the message group that the task was sent with.

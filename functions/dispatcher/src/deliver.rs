@@ -1,20 +1,25 @@
 //! One task, step by step.
 
+use std::time::Duration;
+
+use futures_util::future::join;
 use posthorn_domain::{
     attempt::{Attempt, Outcome},
     delivery::{Delivery, NextStep, Notice, Plan, Retry, Status, plan, record, skip},
     endpoint::Endpoint,
+    health::SLOW_AFTER,
     id::{ApplicationId, AttemptId},
     message::Payload,
     operational::OperationalEvent,
     retry::{Wait, wait_until},
     shard::shard_of,
+    timestamp::Timestamp,
 };
 use posthorn_publish::PublishError;
 use posthorn_queue::{QueueError, Task};
 use posthorn_runtime::{entropy, jitter, now};
 use posthorn_store::{Consistency, Scheduled, StoreError, Written};
-use tokio::try_join;
+use tokio::{time::timeout, try_join};
 
 use crate::Dispatcher;
 
@@ -34,11 +39,16 @@ pub(crate) enum Fault {
     Contention,
     #[error("a task could not be written: {0}")]
     Task(String),
+    #[error("the function's time was over")]
+    OutOfTime,
 }
 
+/// Time to leave behind an attempt, to record it and to take its next step.
+const AFTER_ATTEMPT: Duration = Duration::from_secs(5);
+
 impl Dispatcher {
-    /// Does what a task calls for.
-    pub(crate) async fn deliver(&self, task: Task) -> Result<(), Fault> {
+    /// Does what a task calls for, before `deadline`.
+    pub(crate) async fn deliver(&self, task: Task, deadline: Timestamp) -> Result<(), Fault> {
         let (endpoint, delivery) = try_join!(self.endpoint(&task), self.delivery(&task))?;
         let Some(endpoint) = endpoint else {
             tracing::info!(msg_id = %task.message, endpoint_id = %task.endpoint, "dropped: the endpoint was deleted");
@@ -46,36 +56,67 @@ impl Dispatcher {
         };
         match (plan(delivery.as_ref(), task.ask()), delivery) {
             (Plan::Resume(step), Some(delivery)) => {
+                let lane = endpoint.health.lane();
+                let task = Task { lane, ..task };
                 self.follow(task, &delivery, step.repeated()).await
+            }
+            (_, delivery) if task.expires_at <= now() => {
+                self.skip(&task, delivery, "the message expired").await
             }
             (_, delivery) if endpoint.disabled => {
                 self.skip(&task, delivery, "the endpoint is disabled").await
             }
-            (_, delivery) => self.attempt(task, &endpoint, delivery).await,
+            (_, delivery) => {
+                let needed = self.sender.longest() + AFTER_ATTEMPT;
+                let last_start = deadline.minus(needed);
+                match self.admit(task, endpoint, last_start).await? {
+                    Some((task, endpoint)) => self.attempt(task, endpoint, delivery).await,
+                    None => Ok(()),
+                }
+            }
         }
     }
 
     async fn attempt(
         &self,
         task: Task,
-        endpoint: &Endpoint,
+        endpoint: Endpoint,
         delivery: Option<Delivery>,
     ) -> Result<(), Fault> {
         let Some(payload) = self.payload(&task).await? else {
             return self.skip(&task, delivery, "the payload is gone").await;
         };
         let started_at = now();
-        let outcome = self
-            .sender
-            .send(endpoint, &task.message, started_at, &payload)
-            .await;
+        let (outcome, endpoint) = self.send(&task, endpoint, started_at, &payload).await;
         let id = AttemptId::new(started_at, entropy());
         let attempt = Attempt::record(id, endpoint.url.clone(), started_at, now(), &outcome);
         log(&task, &attempt, &outcome);
         // Before the attempt is recorded: a task that ends in between is received again.
-        self.watch(&task, endpoint, &outcome, started_at).await?;
+        let health = self.watch(&task, &endpoint, &outcome, started_at).await?;
         let (delivery, step) = self.record(&task, delivery, attempt).await?;
-        self.follow(task, &delivery, step).await
+        let lane = health.lane();
+        self.follow(Task { lane, ..task }, &delivery, step).await
+    }
+
+    /// Makes the request. While an endpoint takes long, others are told to keep its tasks apart;
+    /// gives the endpoint as it then is.
+    async fn send(
+        &self,
+        task: &Task,
+        endpoint: Endpoint,
+        started_at: Timestamp,
+        payload: &Payload,
+    ) -> (Outcome, Endpoint) {
+        let (outcome, slowed) = {
+            let message = &task.message;
+            let request = self.sender.send(&endpoint, message, started_at, payload);
+            tokio::pin!(request);
+            match timeout(SLOW_AFTER, &mut request).await {
+                Ok(outcome) => (outcome, None),
+                Err(_) => join(request, self.slow_down(task, &endpoint)).await,
+            }
+        };
+        (outcome, slowed.unwrap_or(endpoint))
     }
 
     /// Writes the attempt into the delivery's record; gives the record and what follows.
@@ -116,8 +157,8 @@ impl Dispatcher {
     /// Takes the next step; repeating it is harmless. The next attempt comes first: a fault in telling
     /// operators must not hold it up.
     async fn follow(&self, task: Task, delivery: &Delivery, step: NextStep) -> Result<(), Fault> {
-        if let Some(retry) = step.retry {
-            self.retry(task.clone(), retry).await?;
+        if let Some(Retry { attempt, due }) = step.retry {
+            self.send_at(task.clone().retry(attempt), due).await?;
         }
         match step.notice {
             Some(notice) => self.tell(&task, delivery, notice).await,
@@ -125,8 +166,8 @@ impl Dispatcher {
         }
     }
 
-    async fn retry(&self, task: Task, Retry { attempt, due }: Retry) -> Result<(), Fault> {
-        let task = task.retry(attempt);
+    /// Queues a task for a moment to come.
+    pub(crate) async fn send_at(&self, task: Task, due: Timestamp) -> Result<(), Fault> {
         match wait_until(due, now()) {
             Wait::Queue { seconds } => self.queue().send_after(&task, seconds).await?,
             Wait::Schedule { due } => {

@@ -8,7 +8,6 @@
 use std::time::Duration;
 
 use posthorn_domain::{
-    endpoint::Endpoint,
     id::MessageId,
     job::{Job, JobStatus, Selected},
 };
@@ -68,15 +67,17 @@ impl Dispatcher {
             .await?;
         let messages: Vec<_> = slice.items.iter().map(|(_, message)| message).collect();
         let keys = messages.iter().map(|message| (&endpoint.id, &message.id));
-        let deliveries = self.deliveries.get_many(keys, application.shards).await?;
+        let deliveries = self
+            .deliveries
+            .get_many(keys, application.shards, Consistency::Strong)
+            .await?;
         let mut tasks = Vec::new();
         for message in &messages {
             let delivery = deliveries.get(&(endpoint.id.clone(), message.id.clone()));
             let Some(selected) = job.selects(&endpoint, message, delivery, now()) else {
                 continue;
             };
-            let Endpoint { id, revision, .. } = &endpoint;
-            let first = task_of(organization, &application, id, *revision, message);
+            let first = task_of(organization, &application, &endpoint, message);
             tasks.push(match selected {
                 // Payloads do not wait in the queue: they may be expunged meanwhile.
                 Selected::First => Task {

@@ -1,13 +1,16 @@
 //! The dispatcher: task → signed request → outcome → record → done or next attempt.
 //!
-//! [`batch`](Dispatcher::handle) answers SQS, `deliver` is the sequence of steps for one task,
-//! `send` makes the request, `job` makes a step of a job over many messages. What an endpoint does is never an error here: only faults of our own
-//! make SQS deliver a task again.
+//! [`batch`](Dispatcher::handle) answers SQS, `deliver` is the sequence of steps for one task: `admit`
+//! says whether its attempt may be made now, `send` makes the request, `watch` notes how the endpoint
+//! fares. `job` makes a step of a job over many messages. What an endpoint does is never an error
+//! here: only faults of our own make SQS deliver a task again.
 
+mod admit;
 mod batch;
 mod classify;
 mod deliver;
 mod job;
+mod places;
 mod resolve;
 mod send;
 mod watch;
@@ -19,6 +22,7 @@ use posthorn_publish::Publisher;
 use posthorn_queue::DeliveriesQueue;
 use posthorn_store::{ConfigTable, DeliveriesTable, MessagesTable, ScheduleTable};
 
+pub use places::Places;
 pub use send::{Sender, Settings};
 
 /// What the function works with; built once per process.
@@ -34,6 +38,8 @@ pub struct Dispatcher {
     pub retries: RetrySchedule,
     /// How long an endpoint may fail without a success in between.
     pub disable_after: Duration,
+    /// Reserved places at endpoints with a rate.
+    pub places: Places,
     /// Makes requests.
     pub sender: Sender,
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use aws_lambda_events::event::sqs::SqsEvent;
 use lambda_runtime::{LambdaEvent, run, service_fn};
-use posthorn_dispatcher::{Dispatcher, Sender, Settings};
+use posthorn_dispatcher::{Dispatcher, Places, Sender, Settings};
+use posthorn_domain::timestamp::Timestamp;
 use posthorn_publish::Publisher;
 use posthorn_queue::DeliveriesQueue;
 use posthorn_runtime::{StartError, aws, env, init_logs};
@@ -25,16 +26,20 @@ async fn main() -> Result<(), StartError> {
         publisher: Publisher {
             config: ConfigTable::new(dynamodb.clone(), env::required("CONFIG_TABLE")?),
             messages: MessagesTable::new(dynamodb.clone(), env::required("MESSAGES_TABLE")?),
-            queue: DeliveriesQueue::new(sqs, env::required("DELIVERIES_QUEUE_URL")?),
+            queue: DeliveriesQueue::new(sqs, env::required("DELIVERIES_QUEUE_URL")?)
+                .with_slow_lane(env::required("SLOW_DELIVERIES_QUEUE_URL")?),
         },
         deliveries: DeliveriesTable::new(dynamodb.clone(), env::required("DELIVERIES_TABLE")?),
         schedule: ScheduleTable::new(dynamodb, env::required("SCHEDULE_TABLE")?),
         retries: env::parsed("RETRY_SCHEDULE")?,
         disable_after: Duration::from_secs(env::parsed("DISABLE_AFTER_SECONDS")?),
+        places: Places::default(),
         sender: Sender::new(settings)?,
     };
     run(service_fn(|event: LambdaEvent<SqsEvent>| async move {
-        Ok::<_, StartError>(dispatcher.handle(event.payload).await)
+        let deadline = i64::try_from(event.context.deadline).unwrap_or(i64::MAX);
+        let deadline = Timestamp::from_millis(deadline);
+        Ok::<_, StartError>(dispatcher.handle(event.payload, deadline).await)
     }))
     .await
 }

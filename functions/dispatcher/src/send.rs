@@ -63,6 +63,11 @@ impl Sender {
         Ok(Self { client, settings })
     }
 
+    /// The longest time for a request.
+    pub(crate) fn longest(&self) -> Duration {
+        self.settings.request_timeout
+    }
+
     /// Posts a payload to an endpoint. Whatever the endpoint does is an outcome.
     pub(crate) async fn send(
         &self,

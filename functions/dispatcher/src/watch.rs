@@ -1,9 +1,10 @@
-//! What attempts say of their endpoint: since when it fails, and when that is too long.
+//! What attempts say of their endpoint ([`posthorn_domain::health`]), written down.
 
 use posthorn_domain::{
     application::Application,
     attempt::Outcome,
-    endpoint::{DisabledReason, Endpoint, Health},
+    endpoint::{DisabledReason, Endpoint},
+    health::{Health, Verdict},
     id::ApplicationId,
     operational::{EndpointData, OperationalEvent},
     timestamp::Timestamp,
@@ -19,31 +20,52 @@ use crate::{
 };
 
 impl Dispatcher {
-    /// Notes what an attempt says of its endpoint. Costs nothing while nothing changes.
+    /// Notes what an attempt says of its endpoint; gives how it then fares. Costs nothing while
+    /// nothing changes.
     pub(crate) async fn watch(
         &self,
         task: &Task,
         endpoint: &Endpoint,
         outcome: &Outcome,
         started_at: Timestamp,
-    ) -> Result<(), Fault> {
-        match endpoint.health(outcome, started_at, self.disable_after) {
-            Health::AsBefore => Ok(()),
-            Health::FailsSince(since) => self.note(task, endpoint, Some(since)).await,
-            Health::Recovered => self.note(task, endpoint, None).await,
-            Health::Disable(reason, since) => self.disable(task, reason, since).await,
+    ) -> Result<Health, Fault> {
+        let health = endpoint.health;
+        match health.after(outcome, started_at, now(), self.disable_after) {
+            Verdict::AsBefore => Ok(health),
+            Verdict::Changed(after) => {
+                // When the endpoint changed meanwhile, another attempt notes it.
+                self.note(task, endpoint, after).await?;
+                Ok(after)
+            }
+            Verdict::Disable(reason, since) => {
+                self.disable(task, reason, since).await?;
+                Ok(health)
+            }
         }
     }
 
-    /// Writes down since when an endpoint fails. When it changed meanwhile, another attempt does.
-    async fn note(
+    /// Notes that an endpoint keeps dispatchers waiting; gives it as it then is when that was new.
+    /// A fault is no reason to give the attempt up that is under way.
+    pub(crate) async fn slow_down(&self, task: &Task, endpoint: &Endpoint) -> Option<Endpoint> {
+        let slowed = endpoint.health.slowed(now())?;
+        match self.note(task, endpoint, slowed).await {
+            Ok(noted) => noted,
+            Err(error) => {
+                tracing::warn!(endpoint_id = %endpoint.id, %error, "it could not be noted that an endpoint is slow");
+                None
+            }
+        }
+    }
+
+    /// Writes down how an endpoint fares; `None` when it changed meanwhile.
+    pub(crate) async fn note(
         &self,
         task: &Task,
         endpoint: &Endpoint,
-        failing_since: Option<Timestamp>,
-    ) -> Result<(), Fault> {
+        health: Health,
+    ) -> Result<Option<Endpoint>, Fault> {
         let after = Endpoint {
-            failing_since,
+            health,
             revision: endpoint.revision + 1,
             ..endpoint.clone()
         };
@@ -52,10 +74,11 @@ impl Dispatcher {
             application,
             ..
         } = task;
-        self.config()
+        let update = self
+            .config()
             .update_endpoint(organization, application, endpoint, &after)
             .await?;
-        Ok(())
+        Ok((update == Written::Yes).then_some(after))
     }
 
     /// Disables an endpoint and tells operators.

@@ -16,7 +16,8 @@ async fn main() -> Result<(), StartError> {
     let publisher = Publisher {
         config: ConfigTable::new(dynamodb.clone(), env::required("CONFIG_TABLE")?),
         messages: MessagesTable::new(dynamodb, env::required("MESSAGES_TABLE")?),
-        queue: DeliveriesQueue::new(sqs, env::required("DELIVERIES_QUEUE_URL")?),
+        queue: DeliveriesQueue::new(sqs, env::required("DELIVERIES_QUEUE_URL")?)
+            .with_slow_lane(env::required("SLOW_DELIVERIES_QUEUE_URL")?),
     };
     let ingest = &Ingest::new(aws::token_key(&config).await?, publisher);
     run(service_fn(|request: Request| async move {

@@ -6,6 +6,7 @@ use std::{collections::BTreeSet, time::Duration};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
     ACCOUNT, REGION,
@@ -17,18 +18,55 @@ use crate::{
 /// The longest wait of one receive; SQS allows no more.
 const WAIT: Duration = Duration::from_secs(20);
 
-/// Consumes a queue for ever. Several run at the same time.
+/// The most messages of one receive; SQS allows no more.
+const MAX_RECEIVED: u16 = 10;
+
+/// How long an empty queue is left alone while a batch waits for more.
+const BETWEEN_RECEIVES: Duration = Duration::from_millis(100);
+
+/// Consumes a queue for ever. As many batches are under way at the same time as the source allows:
+/// Lambda, too, starts more functions while the running ones are busy.
 pub(crate) async fn poll(queues: Queues, source: SourceSpec, pool: Pool) {
+    let mut running = JoinSet::new();
     loop {
-        let batch = queues.receive(&source.queue, source.batch_size, WAIT).await;
-        if batch.is_empty() {
-            continue;
+        while running.len() >= source.max_concurrency {
+            running.join_next().await;
         }
-        let result = pool
-            .invoke(Bytes::from(event(&source.queue, &batch).to_string()))
-            .await;
-        let done = succeeded(result, batch);
-        queues.delete(&source.queue, &done).await;
+        while running.try_join_next().is_some() {}
+        let batch = receive(&queues, &source).await;
+        if !batch.is_empty() {
+            running.spawn(consume(queues.clone(), source.clone(), pool.clone(), batch));
+        }
+    }
+}
+
+/// A batch: the first messages that there are, and what comes within the source's window.
+async fn receive(queues: &Queues, source: &SourceSpec) -> Vec<Received> {
+    let first = source.batch_size.min(MAX_RECEIVED);
+    let mut batch = queues.receive(&source.queue, first, WAIT).await;
+    let end = Instant::now() + source.window;
+    while !batch.is_empty() && batch.len() < usize::from(source.batch_size) && Instant::now() < end
+    {
+        let room = usize::from(source.batch_size) - batch.len();
+        let more = u16::try_from(room)
+            .unwrap_or(MAX_RECEIVED)
+            .min(MAX_RECEIVED);
+        let more = queues.receive(&source.queue, more, Duration::ZERO).await;
+        if more.is_empty() {
+            tokio::time::sleep(BETWEEN_RECEIVES).await;
+        }
+        batch.extend(more);
+    }
+    batch
+}
+
+async fn consume(queues: Queues, source: SourceSpec, pool: Pool, batch: Vec<Received>) {
+    let result = pool
+        .invoke(Bytes::from(event(&source.queue, &batch).to_string()))
+        .await;
+    let done = succeeded(result, batch);
+    for done in done.chunks(usize::from(MAX_RECEIVED)) {
+        queues.delete(&source.queue, done).await;
     }
 }
 

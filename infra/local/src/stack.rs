@@ -17,14 +17,14 @@ use crate::{
     event_source, front,
     lambda::{self, InvokeError, Pool, PoolOptions},
     schedule,
-    template::{FunctionSpec, Template, TemplateError},
+    template::{FunctionSpec, SourceSpec, Template, TemplateError},
 };
 
-/// The most processes of a function.
-const MAX_PROCESSES: usize = 10;
+/// The most processes of a function; Lambda allows 1,000 and more.
+const MAX_PROCESSES: usize = 30;
 
-/// Batches of a queue that are handled at the same time; Lambda begins with five pollers.
-const MAX_POLLERS: usize = 5;
+/// The most batches of a queue that are handled at the same time, on this machine.
+const MAX_BATCHES: usize = 20;
 
 /// How a stack runs.
 #[derive(Clone, Debug, Default)]
@@ -128,16 +128,12 @@ impl Stack {
         let environment = self.function_environment(function);
         self.environments
             .insert(function.binary.clone(), environment.clone());
-        let limit = function
-            .source
-            .as_ref()
-            .map_or(MAX_PROCESSES, |source| source.max_concurrency);
         let options = PoolOptions {
             name: function.binary.clone(),
             executable: executable.to_owned(),
             environment,
             timeout: function.timeout,
-            max: limit.min(MAX_PROCESSES),
+            max: MAX_PROCESSES,
             runtime_api: runtime_api.to_owned(),
             log: self.log.clone(),
         };
@@ -193,12 +189,14 @@ impl Stack {
                     .iter()
                     .map(|route| (route.clone(), pool.clone())),
             );
-            if let Some(source) = &function.source {
-                for _ in 0..source.max_concurrency.min(MAX_POLLERS) {
-                    let queues = self.aws.queues().clone();
-                    self._tasks
-                        .spawn(event_source::poll(queues, source.clone(), pool.clone()));
-                }
+            for source in &function.sources {
+                let source = SourceSpec {
+                    max_concurrency: source.max_concurrency.min(MAX_BATCHES),
+                    ..source.clone()
+                };
+                let queues = self.aws.queues().clone();
+                let poll = event_source::poll(queues, source, pool.clone());
+                self._tasks.spawn(poll);
             }
             if let Some(every) = function.schedule {
                 let name = function.logical_id.clone();

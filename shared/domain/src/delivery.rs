@@ -165,6 +165,25 @@ pub fn plan(delivery: Option<&Delivery>, ask: Ask<'_>) -> Plan {
     })
 }
 
+/// The scheduled attempt that no task asks for any more, as its task must have been lost: it has been
+/// due for more than `after`. A delivery without a record is due since its message was created.
+/// Queueing it again is harmless when the task was only late ([`plan`]).
+pub fn lost(
+    delivery: Option<&Delivery>,
+    created_at: Timestamp,
+    now: Timestamp,
+    after: Duration,
+) -> Option<u32> {
+    let (attempt, due) = match delivery {
+        None => (0, created_at),
+        Some(delivery) if delivery.status == Status::Sending => {
+            (delivery.made, delivery.next_attempt_at?)
+        }
+        Some(_) => return None,
+    };
+    (now.since(due) > after).then_some(attempt)
+}
+
 /// The record of a delivery of which nothing more is sent for now.
 pub fn skip(before: Option<Delivery>, event_type: &EventTypeName) -> Delivery {
     let mut delivery = before.unwrap_or_else(|| Delivery::pending(event_type));

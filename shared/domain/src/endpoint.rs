@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    attempt::Outcome,
     headers::CustomHeaders,
+    health::Health,
     id::{EndpointId, MessageId},
     list::UniqueList,
     name::{Channel, EventTypeName, Uid},
@@ -55,9 +55,9 @@ pub struct Endpoint {
     /// Why it was disabled, when nobody asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disabled_reason: Option<DisabledReason>,
-    /// Since when it only failed; `None` after a success.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub failing_since: Option<Timestamp>,
+    /// How it fares, as its attempts tell.
+    #[serde(default, skip_serializing_if = "Health::is_well")]
+    pub health: Health,
     /// Attempts a second, at least 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub throttle_rate: Option<u16>,
@@ -91,19 +91,6 @@ pub enum DisabledReason {
     Failing,
 }
 
-/// What an attempt says of its endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Health {
-    /// Nothing that was not known.
-    AsBefore,
-    /// It failed for the first time since a success.
-    FailsSince(Timestamp),
-    /// It succeeded again.
-    Recovered,
-    /// It is to be disabled; it failed since then.
-    Disable(DisabledReason, Timestamp),
-}
-
 /// A secret that was rotated out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OldSecret {
@@ -119,26 +106,6 @@ pub struct OldSecret {
 pub struct TooManySecrets;
 
 impl Endpoint {
-    /// What an attempt that began then says of the endpoint. `disable_after` is how long an endpoint
-    /// may fail without a success in between.
-    pub fn health(
-        &self,
-        outcome: &Outcome,
-        started_at: Timestamp,
-        disable_after: Duration,
-    ) -> Health {
-        match (outcome.is_success(), self.failing_since) {
-            (true, Some(_)) => Health::Recovered,
-            (true, None) => Health::AsBefore,
-            (false, _) if outcome.is_gone() => Health::Disable(DisabledReason::Gone, started_at),
-            (false, None) => Health::FailsSince(started_at),
-            (false, Some(since)) if started_at.since(since) >= disable_after => {
-                Health::Disable(DisabledReason::Failing, since)
-            }
-            (false, Some(_)) => Health::AsBefore,
-        }
-    }
-
     /// The endpoint after it was disabled; `None` when it is disabled already.
     pub fn disable(&self, reason: DisabledReason, now: Timestamp) -> Option<Self> {
         (!self.disabled).then(|| Self {
@@ -209,7 +176,7 @@ pub(crate) mod tests {
             channels: None,
             disabled: false,
             disabled_reason: None,
-            failing_since: None,
+            health: Health::default(),
             throttle_rate: None,
             metadata: BTreeMap::new(),
             headers: CustomHeaders::default(),
@@ -242,33 +209,6 @@ pub(crate) mod tests {
     fn without_grace_only_the_new_secret_signs() {
         let rotated = endpoint().rotate(EndpointSecret::generate([2; 32]), Duration::ZERO, NOW);
         assert_eq!(rotated.unwrap().old_secrets, []);
-    }
-
-    #[test]
-    fn only_failures_for_the_whole_time_disable() {
-        let day = Duration::from_secs(86_400);
-        let answer = |status| Outcome::Response {
-            status,
-            body: Vec::new(),
-            retry_after: None,
-        };
-        let well = endpoint();
-        let failing = Endpoint {
-            failing_since: Some(NOW),
-            ..endpoint()
-        };
-        let health = |endpoint: &Endpoint, status, at| endpoint.health(&answer(status), at, day);
-        let (soon, late) = (NOW.plus(day / 2), NOW.plus(day));
-        assert_eq!(health(&well, 200, NOW), Health::AsBefore);
-        assert_eq!(health(&well, 500, NOW), Health::FailsSince(NOW));
-        assert_eq!(health(&failing, 500, soon), Health::AsBefore);
-        assert_eq!(health(&failing, 200, late), Health::Recovered);
-        let disable = Health::Disable(DisabledReason::Failing, NOW);
-        assert_eq!(health(&failing, 500, late), disable);
-        assert_eq!(
-            health(&well, 410, soon),
-            Health::Disable(DisabledReason::Gone, soon)
-        );
     }
 
     #[test]

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    delivery::{Delivery, Status},
+    delivery::{Delivery, Status, lost},
     endpoint::Endpoint,
     filter::matches,
     id::{ApplicationId, EndpointId, JobId, MessageId},
@@ -26,7 +26,7 @@ pub const MAX_LOOK_BACK: Duration = Duration::from_secs(14 * 86_400);
 /// How long a job's record is kept.
 pub const JOB_LIFETIME: Duration = Duration::from_secs(30 * 86_400);
 
-/// An attempt that is overdue by more has lost its task.
+/// An attempt that is overdue by more has lost its task ([`lost`]).
 const LOST_AFTER: Duration = Duration::from_secs(3600);
 
 /// What a job sends again.
@@ -113,9 +113,7 @@ impl Job {
                 Status::Fail | Status::Skipped => Some(Selected::Manual),
                 Status::Success => None,
                 Status::Sending => {
-                    let due = delivery.next_attempt_at;
-                    let is_lost = due.is_some_and(|due| now.since(due) > LOST_AFTER);
-                    is_lost.then_some(Selected::Overdue(delivery.made))
+                    lost(Some(delivery), message.created_at, now, LOST_AFTER).map(Selected::Overdue)
                 }
             },
             // The endpoint was disabled when the message came, so nothing was queued.

@@ -8,9 +8,10 @@
 //! |---|---|
 //! | [`id`], [`name`], [`list`] | ids, validated identifiers, bounded lists |
 //! | [`application`], [`endpoint`], [`event_type`], [`message`] | what customers configure and send |
-//! | [`headers`], [`rate`], [`change`] | parts of those, and fields of a PATCH |
+//! | [`headers`], [`change`] | parts of those, and fields of a PATCH |
 //! | [`filter`] | which endpoints a message reaches |
 //! | [`delivery`], [`attempt`], [`retry`] | the state of a delivery and its next step |
+//! | [`health`], [`rate`] | how an endpoint fares, and how its attempts are spread |
 //! | [`job`], [`operational`] | sending many messages again; what operators are told |
 //! | [`signing`], [`token`], [`address`] | signatures, bearer tokens, which addresses may be reached |
 //! | [`form`], [`error`] | request bodies and the API's error shape |
@@ -26,6 +27,7 @@ pub mod event_type;
 pub mod filter;
 pub mod form;
 pub mod headers;
+pub mod health;
 pub mod id;
 pub mod job;
 mod json_text;

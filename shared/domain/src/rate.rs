@@ -1,7 +1,15 @@
-//! Rates: how much a second.
+//! Rates: how much a second, and how attempts are spread to keep to it.
+//!
+//! The attempts at an endpoint with a rate share a row of places in time, one every [`Pace::every`].
+//! A dispatcher reserves places in that row (a counter in the table), and an attempt is made at its place: early
+//! tasks wait, and those that come too late for theirs take another ([`Pace::at`]).
+
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use crate::timestamp::Timestamp;
 
 /// Requests or messages a second: 1 to 65535.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -35,5 +43,95 @@ impl TryFrom<i64> for Rate {
 impl From<Rate> for u16 {
     fn from(rate: Rate) -> Self {
         rate.0
+    }
+}
+
+/// Reservations a second that one item of the table is to bear: DynamoDB writes an item up to 1,000
+/// times a second. Faster endpoints reserve several places at a time.
+const RESERVATIONS: u16 = 250;
+
+/// How long a dispatcher waits for a place by itself; for longer, the task goes back to the queue.
+const WAIT: Duration = Duration::from_secs(2);
+
+/// How much before its place a task leaves the queue, which counts whole seconds.
+const EARLY: Duration = Duration::from_millis(1500);
+
+/// How late an attempt may come to its place.
+const LATE: Duration = Duration::from_secs(1);
+
+/// How the attempts at an endpoint are spread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace(u16);
+
+/// What to do about an attempt that has a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timing {
+    /// Wait for so long, then make it.
+    Now(Duration),
+    /// Come back then.
+    Later(Timestamp),
+    /// It is too late: take another place.
+    Missed,
+}
+
+impl Pace {
+    /// The pace of so many attempts a second, at least 1.
+    pub fn new(rate: u16) -> Self {
+        Self(rate.max(1))
+    }
+
+    /// The time between two places; rounded up, so that the rate is never exceeded.
+    pub fn every(self) -> Duration {
+        Duration::from_micros(1_000_000_u64.div_ceil(u64::from(self.0)))
+    }
+
+    /// How many places are reserved at a time.
+    pub fn places(self) -> u16 {
+        self.0.div_ceil(RESERVATIONS)
+    }
+
+    /// What to do about an attempt that has this place.
+    pub fn at(place: Timestamp, now: Timestamp) -> Timing {
+        let wait = place.since(now);
+        if now.since(place) > LATE {
+            Timing::Missed
+        } else if wait > WAIT {
+            Timing::Later(place.minus(EARLY))
+        } else {
+            Timing::Now(wait)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+    #[test]
+    fn places_keep_to_the_rate_within_a_tenth() {
+        for rate in 1..=u16::MAX {
+            let a_second = 1_000_000.0 / Pace::new(rate).every().as_micros() as f64;
+            let share = a_second / f64::from(rate);
+            assert!((0.9..=1.0).contains(&share), "{rate}: {a_second}");
+        }
+    }
+
+    #[test]
+    fn fast_endpoints_reserve_several_places_at_a_time() {
+        assert_eq!(
+            [1, 250, 251, 65_535].map(|rate| Pace::new(rate).places()),
+            [1, 1, 2, 263]
+        );
+    }
+
+    #[test]
+    fn an_attempt_is_made_at_its_place() {
+        let ms = |ms: i64| Timestamp::from_millis(NOW.as_millis() + ms);
+        assert_eq!(Pace::at(ms(2000), NOW), Timing::Now(Duration::from_secs(2)));
+        assert_eq!(Pace::at(ms(-1000), NOW), Timing::Now(Duration::ZERO));
+        assert_eq!(Pace::at(ms(-1001), NOW), Timing::Missed);
+        assert_eq!(Pace::at(ms(5000), NOW), Timing::Later(ms(3500)));
     }
 }

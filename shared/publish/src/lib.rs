@@ -117,25 +117,18 @@ fn tasks(
     endpoints: &[Endpoint],
     message: &Message,
 ) -> Vec<Task> {
-    let revisions: HashMap<&EndpointId, u64> = endpoints
+    let endpoints: HashMap<&EndpointId, &Endpoint> = endpoints
         .iter()
-        .map(|endpoint| (&endpoint.id, endpoint.revision))
+        .map(|endpoint| (&endpoint.id, endpoint))
         .collect();
     let wanted = message
         .destinations
         .iter()
         .filter(|destination| destination.skipped.is_none());
+    // An endpoint that was deleted since an earlier try stored the message gets nothing.
     wanted
-        .map(|destination| {
-            let revision = revisions.get(&destination.endpoint).copied().unwrap_or(0);
-            task(
-                organization,
-                application,
-                &destination.endpoint,
-                revision,
-                message,
-            )
-        })
+        .filter_map(|destination| endpoints.get(&destination.endpoint))
+        .map(|endpoint| task(organization, application, endpoint, message))
         .collect()
 }
 
@@ -143,22 +136,24 @@ fn tasks(
 pub fn task(
     organization: &OrganizationId,
     application: &Application,
-    endpoint: &EndpointId,
-    revision: u64,
+    endpoint: &Endpoint,
     message: &Message,
 ) -> Task {
     let task = Task {
         organization: organization.clone(),
         application: application.id.clone(),
-        endpoint: endpoint.clone(),
-        revision,
+        endpoint: endpoint.id.clone(),
+        revision: endpoint.revision,
         message: message.id.clone(),
         event_type: message.event_type.clone(),
         shards: application.shards,
         attempt: 0,
         expires_at: message.expires_at,
         manual: None,
+        hops: 0,
+        place: None,
         payload: None,
+        lane: endpoint.health.lane(),
     };
     match &message.payload {
         Some(payload) => task.with_payload(payload),

@@ -6,7 +6,7 @@ use aws_sdk_sqs::{
     types::SendMessageBatchRequestEntry,
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
-use posthorn_domain::id::EndpointId;
+use posthorn_domain::{health::Lane, id::EndpointId};
 
 use crate::{JobTask, Task};
 
@@ -22,11 +22,12 @@ const MAX_CONCURRENT: usize = 8;
 /// How often entries that SQS refused for a fault of its own are sent again.
 const MAX_RESENDS: u32 = 3;
 
-/// The queue of delivery tasks.
+/// The queue of delivery tasks, and the one beside it for slow endpoints.
 #[derive(Clone, Debug)]
 pub struct DeliveriesQueue {
     client: Client,
     url: String,
+    slow_url: Option<String>,
 }
 
 /// Tasks were not queued, or not all of them.
@@ -54,6 +55,7 @@ pub enum QueueError {
 }
 
 struct Entry {
+    lane: Lane,
     group: String,
     body: String,
     delay_seconds: u16,
@@ -65,10 +67,39 @@ impl DeliveriesQueue {
         Self {
             client,
             url: url.into(),
+            slow_url: None,
         }
     }
 
-    /// Queues tasks for now, in batches. The endpoint is the message group: SQS fair queues keep
+    /// With the slow lane's queue of this URL; without it, all tasks travel in the fast one.
+    pub fn with_slow_lane(self, url: impl Into<String>) -> Self {
+        Self {
+            slow_url: Some(url.into()),
+            ..self
+        }
+    }
+
+    /// The lane whose queue has this name, the last part of its URL and of its ARN.
+    pub fn lane_of(&self, queue: &str) -> Lane {
+        let slow = self
+            .slow_url
+            .as_deref()
+            .and_then(|url| url.rsplit('/').next());
+        if slow == Some(queue) {
+            Lane::Slow
+        } else {
+            Lane::Fast
+        }
+    }
+
+    fn url(&self, lane: Lane) -> &str {
+        match (&self.slow_url, lane) {
+            (Some(url), Lane::Slow) => url,
+            _ => &self.url,
+        }
+    }
+
+    /// Queues tasks for now, each in its lane, in batches. The endpoint is the message group: SQS fair queues keep
     /// one endpoint's backlog from delaying the others.
     ///
     /// # Errors
@@ -78,6 +109,7 @@ impl DeliveriesQueue {
         for task in tasks {
             let group = task.endpoint.to_string();
             entries.push(Entry {
+                lane: task.lane,
                 group,
                 body: task.to_body()?,
                 delay_seconds: 0,
@@ -91,7 +123,7 @@ impl DeliveriesQueue {
     /// # Errors
     /// [`QueueError`].
     pub async fn send_after(&self, task: &Task, delay_seconds: u16) -> Result<(), QueueError> {
-        self.send(&task.endpoint, task.to_body()?, delay_seconds)
+        self.send(task.lane, &task.endpoint, task.to_body()?, delay_seconds)
             .await
     }
 
@@ -100,8 +132,8 @@ impl DeliveriesQueue {
     /// # Errors
     /// [`QueueError`].
     pub async fn send_job(&self, task: &JobTask) -> Result<(), QueueError> {
-        self.send(&task.endpoint, serde_json::to_string(task)?, 0)
-            .await
+        let body = serde_json::to_string(task)?;
+        self.send(Lane::Fast, &task.endpoint, body, 0).await
     }
 
     /// Whether the queue answers.
@@ -116,13 +148,14 @@ impl DeliveriesQueue {
 
     async fn send(
         &self,
+        lane: Lane,
         endpoint: &EndpointId,
         body: String,
         delay_seconds: u16,
     ) -> Result<(), QueueError> {
         self.client
             .send_message()
-            .queue_url(&self.url)
+            .queue_url(self.url(lane))
             .message_group_id(endpoint.as_str())
             .message_body(body)
             .delay_seconds(i32::from(delay_seconds))
@@ -132,7 +165,7 @@ impl DeliveriesQueue {
         Ok(())
     }
 
-    /// Queues bodies of tasks as they are, each after its own wait of 0 to 900 seconds.
+    /// Queues bodies of tasks as they are in the fast lane, each after its own wait of 0 to 900 seconds.
     ///
     /// # Errors
     /// [`QueueError`]; some tasks may have been queued.
@@ -141,6 +174,7 @@ impl DeliveriesQueue {
         bodies: impl IntoIterator<Item = (EndpointId, String, u16)>,
     ) -> Result<(), QueueError> {
         let entry = |(endpoint, body, delay_seconds): (EndpointId, String, u16)| Entry {
+            lane: Lane::Fast,
             group: endpoint.to_string(),
             body,
             delay_seconds,
@@ -160,12 +194,13 @@ impl DeliveriesQueue {
     }
 
     async fn send_batch(&self, mut batch: Vec<Entry>) -> Result<(), QueueError> {
+        let url = self.url(batch.first().map_or(Lane::Fast, |entry| entry.lane));
         for resend in 0..=MAX_RESENDS {
             let requests = batch.iter().enumerate().map(|(i, entry)| request(i, entry));
             let output = self
                 .client
                 .send_message_batch()
-                .queue_url(&self.url)
+                .queue_url(url)
                 .set_entries(Some(requests.collect::<Result<_, _>>()?))
                 .send()
                 .await
@@ -212,14 +247,19 @@ fn request(id: usize, entry: &Entry) -> Result<SendMessageBatchRequestEntry, Que
         })
 }
 
-/// Splits entries into batches that keep to SQS's limits, in order.
-fn batches(entries: Vec<Entry>) -> Vec<Vec<Entry>> {
+/// Splits entries into batches of one lane that keep to SQS's limits.
+fn batches(mut entries: Vec<Entry>) -> Vec<Vec<Entry>> {
+    entries.sort_by_key(|entry| entry.lane == Lane::Slow);
     let mut batches: Vec<Vec<Entry>> = Vec::new();
     let mut bytes = 0;
     for entry in entries {
         bytes += entry.body.len();
         match batches.last_mut() {
-            Some(batch) if batch.len() < MAX_ENTRIES && bytes <= MAX_BATCH_BYTES => {
+            Some(batch)
+                if batch.len() < MAX_ENTRIES
+                    && bytes <= MAX_BATCH_BYTES
+                    && batch[0].lane == entry.lane =>
+            {
                 batch.push(entry)
             }
             _ => {
@@ -248,6 +288,7 @@ mod tests {
 
     fn sizes(bodies: &[usize]) -> Vec<usize> {
         let entry = |n: &usize| Entry {
+            lane: Lane::Fast,
             group: "g".into(),
             body: "x".repeat(*n),
             delay_seconds: 0,
@@ -263,5 +304,26 @@ mod tests {
         assert_eq!(sizes(&[1; 23]), [10, 10, 3]);
         assert_eq!(sizes(&[100 * 1024; 5]), [2, 2, 1]);
         assert!(sizes(&[]).is_empty());
+    }
+
+    #[test]
+    fn a_batch_has_one_lane() {
+        let entry = |n: usize| Entry {
+            lane: if n.is_multiple_of(3) {
+                Lane::Slow
+            } else {
+                Lane::Fast
+            },
+            group: "g".into(),
+            body: n.to_string(),
+            delay_seconds: 0,
+        };
+        let batches = batches((0..6).map(entry).collect());
+        let bodies =
+            |batch: &Vec<Entry>| batch.iter().map(|it| it.body.clone()).collect::<String>();
+        assert_eq!(
+            batches.iter().map(bodies).collect::<Vec<_>>(),
+            ["1245", "03"]
+        );
     }
 }

@@ -5,6 +5,7 @@
 
 use posthorn_domain::{
     delivery::Ask,
+    health::Lane,
     id::{ApplicationId, EndpointId, JobId, MessageId, OrganizationId},
     message::Payload,
     name::EventTypeName,
@@ -41,9 +42,22 @@ pub struct Task {
     /// The request of an operator that asks for an extra attempt; `attempt` then means nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manual: Option<JobId>,
+    /// How often it was put back since the last attempt, because none could be made.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub hops: u16,
+    /// The place in time that it has at an endpoint with a rate ([`posthorn_domain::rate`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Timestamp>,
     /// The payload, if it travels along.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payload: Option<Payload>,
+    /// The lane that it travels in; not on the wire, as the queue tells.
+    #[serde(skip)]
+    pub lane: Lane,
+}
+
+fn is_zero(hops: &u16) -> bool {
+    *hops == 0
 }
 
 impl Task {
@@ -69,6 +83,18 @@ impl Task {
         Self {
             attempt,
             manual: None,
+            hops: 0,
+            place: None,
+            payload: None,
+            ..self
+        }
+    }
+
+    /// The same task after it was put back for a while. It leaves its payload behind, as a retry does.
+    pub fn put_back(self, place: Option<Timestamp>) -> Self {
+        Self {
+            hops: self.hops.saturating_add(1),
+            place,
             payload: None,
             ..self
         }

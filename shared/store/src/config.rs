@@ -61,7 +61,15 @@ impl ConfigTable {
         range: Range,
         page: &Page,
     ) -> Result<Slice<T>, StoreError> {
-        let part = query_part(&self.client, &self.name, pk, range, page).await?;
+        let part = query_part(
+            &self.client,
+            &self.name,
+            pk,
+            range,
+            page,
+            Consistency::Strong,
+        )
+        .await?;
         let slice = page.merge(vec![part]);
         let items = slice.items.into_iter();
         Ok(Slice {

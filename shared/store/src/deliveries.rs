@@ -96,8 +96,8 @@ impl DeliveriesTable {
         }
     }
 
-    /// Deliveries by endpoint and message, strongly consistent; those without a record are left out.
-    /// One BatchGetItem for every 100.
+    /// Deliveries by endpoint and message; those without a record are left out. One BatchGetItem for
+    /// every 100.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -105,12 +105,13 @@ impl DeliveriesTable {
         &self,
         deliveries: impl IntoIterator<Item = (&EndpointId, &MessageId)>,
         shards: u16,
+        consistency: Consistency,
     ) -> Result<HashMap<(EndpointId, MessageId), Delivery>, StoreError> {
         let key = |(endpoint, message): (&EndpointId, &MessageId)| {
             Key::new(pk(endpoint, shard_of(message, shards)), message.as_str())
         };
         let keys: Vec<_> = deliveries.into_iter().map(key).collect();
-        let items = get_many(&self.client, &self.name, keys).await?;
+        let items = get_many(&self.client, &self.name, keys, consistency).await?;
         items
             .into_iter()
             .map(|item| Ok(((endpoint_of(&item)?, message_of(&item)?), entity(item)?)))
@@ -139,7 +140,15 @@ impl DeliveriesTable {
     ) -> Result<Part<Delivery>, StoreError> {
         let range = Range::prefix(MessageId::PREFIX);
         let pk = pk(endpoint, shard);
-        let part = query_part(&self.client, &self.name, pk, range, page).await?;
+        let part = query_part(
+            &self.client,
+            &self.name,
+            pk,
+            range,
+            page,
+            Consistency::Strong,
+        )
+        .await?;
         let items = part
             .items
             .into_iter()

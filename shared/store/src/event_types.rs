@@ -43,7 +43,13 @@ impl ConfigTable {
         names: impl IntoIterator<Item = &EventTypeName>,
     ) -> Result<Vec<EventType>, StoreError> {
         let keys = names.into_iter().map(|name| key(organization, name));
-        let items = get_many(&self.client, &self.name, keys.collect()).await?;
+        let items = get_many(
+            &self.client,
+            &self.name,
+            keys.collect(),
+            Consistency::Strong,
+        )
+        .await?;
         items.into_iter().map(entity).collect()
     }
 

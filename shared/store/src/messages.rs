@@ -50,6 +50,23 @@ pub enum Put {
     Existed(Box<Message>),
 }
 
+/// A message without its payload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trace {
+    /// Its id.
+    pub id: MessageId,
+    /// Its event type.
+    pub event_type: EventTypeName,
+    /// Where it goes.
+    pub destinations: Vec<Destination>,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it may be removed.
+    pub expires_at: Timestamp,
+    /// Whether its payload was removed for good.
+    pub expunged: bool,
+}
+
 /// A message's attributes; names are short because they count into its size.
 #[derive(Serialize, Deserialize)]
 struct Attributes {
@@ -142,7 +159,13 @@ impl MessagesTable {
         ids: impl IntoIterator<Item = &MessageId>,
     ) -> Result<Vec<Message>, StoreError> {
         let keys = ids.into_iter().map(|id| key(application, shards, id));
-        let items = get_many(&self.client, &self.name, keys.collect()).await?;
+        let items = get_many(
+            &self.client,
+            &self.name,
+            keys.collect(),
+            Consistency::Strong,
+        )
+        .await?;
         items.into_iter().map(to_message).collect()
     }
 
@@ -201,9 +224,45 @@ impl MessagesTable {
     ) -> Result<Slice<Message>, StoreError> {
         let part = |shard| {
             let pk = pk(application, shard);
-            query_part(&self.client, &self.name, pk, range.clone(), page)
+            let (client, table) = (&self.client, &self.name);
+            query_part(client, table, pk, range.clone(), page, Consistency::Strong)
         };
         unpack(page.merge(try_join_all((0..shards).map(part)).await?))
+    }
+
+    /// What the auditor needs of messages, by id. Eventually consistent: it looks at old ones.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn traces(
+        &self,
+        application: &ApplicationId,
+        shards: u16,
+        range: Range,
+        page: &Page,
+    ) -> Result<Slice<Trace>, StoreError> {
+        let part = |shard| {
+            let pk = pk(application, shard);
+            let (client, table) = (&self.client, &self.name);
+            query_part(
+                client,
+                table,
+                pk,
+                range.clone(),
+                page,
+                Consistency::Eventual,
+            )
+        };
+        let slice = page.merge(try_join_all((0..shards).map(part)).await?);
+        let trace = |(key, item): (String, Item)| Ok((key, to_trace(item)?));
+        Ok(Slice {
+            items: slice
+                .items
+                .into_iter()
+                .map(trace)
+                .collect::<Result<_, StoreError>>()?,
+            next: slice.next,
+        })
     }
 
     /// The ids of messages that are meant for an endpoint, in one shard and a range of ids, and
@@ -321,13 +380,27 @@ fn read_payload(item: &Item) -> Result<Option<Payload>, StoreError> {
     Ok(Some(payload))
 }
 
+fn to_trace(item: Item) -> Result<Trace, StoreError> {
+    let (id, expunged) = (message_id(&item)?, item.contains_key("k"));
+    let attributes: Attributes = entity(item)?;
+    Ok(Trace {
+        id,
+        event_type: attributes.event_type,
+        destinations: attributes.destinations,
+        created_at: attributes.created_at,
+        expires_at: attributes.expires_at,
+        expunged,
+    })
+}
+
+fn message_id(item: &Item) -> Result<MessageId, StoreError> {
+    let id = sort_key(item)?.parse();
+    id.map_err(|_| StoreError::Attribute("sk"))
+}
+
 fn to_message(item: Item) -> Result<Message, StoreError> {
     let payload = read_payload(&item)?;
-    let id = item
-        .get("sk")
-        .and_then(|sk| sk.as_s().ok())
-        .and_then(|sk| sk.parse().ok());
-    let id = id.ok_or(StoreError::Attribute("sk"))?;
+    let id = message_id(&item)?;
     let attributes: Attributes = entity(item)?;
     Ok(Message {
         id,

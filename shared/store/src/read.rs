@@ -37,6 +37,7 @@ pub(crate) async fn query_part(
     pk: String,
     range: Range,
     page: &Page,
+    consistency: Consistency,
 ) -> Result<Part<Item>, StoreError> {
     let range = page.narrow(range);
     if range.is_empty() {
@@ -47,6 +48,7 @@ pub(crate) async fn query_part(
         });
     }
     let output = query(client, table, pk, range)
+        .consistent_read(consistency.is_strong())
         .scan_index_forward(page.ascending)
         .limit(page.query_limit())
         .send()
@@ -89,11 +91,12 @@ const MAX_BATCH: usize = 100;
 const MAX_ROUNDS: u32 = 6;
 const FIRST_WAIT: Duration = Duration::from_millis(25);
 
-/// Items by key, strongly consistent; those that do not exist are left out.
+/// Items by key; those that do not exist are left out.
 pub(crate) async fn get_many(
     client: &Client,
     table: &str,
     keys: Vec<Key>,
+    consistency: Consistency,
 ) -> Result<Vec<Item>, StoreError> {
     let mut keys: Vec<Item> = keys.into_iter().map(Key::item).collect();
     let mut found = Vec::new();
@@ -102,7 +105,7 @@ pub(crate) async fn get_many(
         let batch = keys.split_off(keys.len().saturating_sub(MAX_BATCH));
         let request = KeysAndAttributes::builder()
             .set_keys(Some(batch))
-            .consistent_read(true)
+            .consistent_read(consistency.is_strong())
             .build()
             .map_err(|error| StoreError::Aws {
                 operation: "BatchGetItem",

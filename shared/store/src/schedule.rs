@@ -4,6 +4,8 @@
 //! |---|---|---|
 //! | `{minute}#{shard}` | `{due}#{endpoint}#{message}` | a task to queue in that minute |
 //! | `cursor` | `cursor` | the last minute whose tasks were all queued, and how far the next one is |
+//! | `pace#{endpoint}` | `pace` | the next free place in time at an endpoint with a rate ([`posthorn_domain::rate`]); TTL |
+//! | `audit` | `audit` | how far the auditor is ([`crate::Audit`]) |
 //!
 //! Rows are never deleted by us: the cursor tells what was queued, and the TTL (two days behind the
 //! due time) removes rows for nothing. A run that crashes leaves the cursor where it was, so the
@@ -12,7 +14,14 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use aws_sdk_dynamodb::{Client, operation::put_item::PutItemError};
+use aws_sdk_dynamodb::{
+    Client,
+    operation::{
+        put_item::PutItemError,
+        update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
+    },
+    types::ReturnValue,
+};
 use futures_util::future::try_join_all;
 use posthorn_domain::{
     id::{EndpointId, MessageId},
@@ -39,8 +48,8 @@ const KEPT: Duration = Duration::from_secs(2 * 86_400);
 /// The table that holds attempts to come.
 #[derive(Clone, Debug)]
 pub struct ScheduleTable {
-    client: Client,
-    name: String,
+    pub(crate) client: Client,
+    pub(crate) name: String,
 }
 
 /// A task and when it is due.
@@ -95,6 +104,15 @@ pub fn minute_of(at: Timestamp) -> i64 {
 
 fn pk(minute: i64, shard: u16) -> String {
     format!("{minute}#{shard}")
+}
+
+fn pace_key(endpoint: &EndpointId) -> Key {
+    Key::new(format!("pace#{endpoint}"), "pace")
+}
+
+#[derive(Deserialize)]
+struct PaceItem {
+    free_at: i64,
 }
 
 fn cursor_key() -> Key {
@@ -214,6 +232,107 @@ impl ScheduleTable {
                 _ => Err(StoreError::aws("PutItem")(error)),
             },
         }
+    }
+
+    /// Reserves `places` places in time, one `every` so long; gives the first, which is not before `now`.
+    /// One UpdateItem while attempts wait for places, two when none did.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn reserve(
+        &self,
+        endpoint: &EndpointId,
+        places: u16,
+        every: Duration,
+        now: Timestamp,
+    ) -> Result<Timestamp, StoreError> {
+        let taken = every * u32::from(places);
+        loop {
+            if let Some(first) = self.reserve_behind(endpoint, taken, now).await? {
+                return Ok(first);
+            }
+            if self.reserve_from(endpoint, taken, now).await? == Written::Yes {
+                return Ok(now);
+            }
+        }
+    }
+
+    /// Reserves behind the places that are taken; `None` when all of those are past.
+    async fn reserve_behind(
+        &self,
+        endpoint: &EndpointId,
+        taken: Duration,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let update = self
+            .update_pace(endpoint, now)
+            .update_expression("SET free_at = free_at + :taken, #ttl = :ttl")
+            .condition_expression("free_at >= :now")
+            .expression_attribute_values(":taken", n(taken.as_micros()))
+            .return_values(ReturnValue::UpdatedOld);
+        match update.send().await {
+            Ok(output) => {
+                let next = output
+                    .attributes
+                    .as_ref()
+                    .and_then(|old| old.get("free_at"));
+                let next: Option<i64> = next.and_then(|next| next.as_n().ok()?.parse().ok());
+                let micros = next.ok_or(StoreError::Attribute("free_at"))?;
+                Ok(Some(Timestamp::from_millis(micros.div_euclid(1000))))
+            }
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(None),
+                _ => Err(StoreError::aws("UpdateItem")(error)),
+            },
+        }
+    }
+
+    /// Reserves from now on; a conflict means that another dispatcher did.
+    async fn reserve_from(
+        &self,
+        endpoint: &EndpointId,
+        taken: Duration,
+        now: Timestamp,
+    ) -> Result<Written, StoreError> {
+        let next = i128::from(now.as_millis()) * 1000 + taken.as_micros() as i128;
+        let update = self
+            .update_pace(endpoint, now)
+            .update_expression("SET free_at = :next, #ttl = :ttl")
+            .condition_expression("attribute_not_exists(free_at) OR free_at < :now")
+            .expression_attribute_values(":next", n(next));
+        match update.send().await {
+            Ok(_) => Ok(Written::Yes),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(Written::Conflict),
+                _ => Err(StoreError::aws("UpdateItem")(error)),
+            },
+        }
+    }
+
+    /// The next place is kept in microseconds: those of a fast endpoint are less than one millisecond apart.
+    fn update_pace(&self, endpoint: &EndpointId, now: Timestamp) -> UpdateItemFluentBuilder {
+        let (_, expires_at) = ttl(now.plus(KEPT));
+        self.client
+            .update_item()
+            .table_name(&self.name)
+            .set_key(Some(pace_key(endpoint).item()))
+            .expression_attribute_names("#ttl", "ttl")
+            .expression_attribute_values(":ttl", expires_at)
+            .expression_attribute_values(":now", n(i128::from(now.as_millis()) * 1000))
+    }
+
+    /// The next free place at an endpoint with a rate; `None` when there was none for days.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn next_place(&self, endpoint: &EndpointId) -> Result<Option<Timestamp>, StoreError> {
+        let key = pace_key(endpoint);
+        let item = get(&self.client, &self.name, key, Consistency::Eventual).await?;
+        let Some(item) = item else {
+            return Ok(None);
+        };
+        let PaceItem { free_at } = entity(item)?;
+        Ok(Some(Timestamp::from_millis(free_at.div_euclid(1000))))
     }
 
     async fn put_item(&self, item: crate::item::Item) -> Result<(), StoreError> {

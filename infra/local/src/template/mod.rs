@@ -38,8 +38,8 @@ pub struct FunctionSpec {
     pub environment: BTreeMap<String, String>,
     /// The HTTP routes that it answers.
     pub routes: Vec<Route>,
-    /// The queue that it consumes.
-    pub source: Option<SourceSpec>,
+    /// The queues that it consumes.
+    pub sources: Vec<SourceSpec>,
     /// How often it is invoked by the clock.
     pub schedule: Option<Duration>,
 }
@@ -60,6 +60,8 @@ pub struct SourceSpec {
     pub queue: String,
     /// The most records of an invocation.
     pub batch_size: u16,
+    /// How long a batch that is not full waits for more records.
+    pub window: Duration,
     /// The most invocations at the same time.
     pub max_concurrency: usize,
 }
@@ -184,6 +186,16 @@ mod tests {
             .unwrap();
         assert_eq!(queue.attributes["VisibilityTimeout"], "360");
         assert!(queue.attributes["RedrivePolicy"].contains(":DeliveriesDeadLetterQueue\""));
+    }
+
+    #[test]
+    fn a_function_may_have_several_sources() {
+        let template = load(&[("SlowBatchSize", "40")]).unwrap();
+        let sources = &dispatcher(&template).sources;
+        let known = |source: &SourceSpec| (source.queue.clone(), source.batch_size, source.window);
+        let fast = ("DeliveriesQueue".to_owned(), 10, Duration::ZERO);
+        let slow = ("SlowDeliveriesQueue".to_owned(), 40, Duration::from_secs(1));
+        assert_eq!(sources.iter().map(known).collect::<Vec<_>>(), [fast, slow]);
     }
 
     #[test]

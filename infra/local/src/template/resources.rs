@@ -51,6 +51,7 @@ struct Http {
 struct Source {
     queue: String,
     batch_size: u16,
+    maximum_batching_window_in_seconds: u64,
     scaling_config: Scaling,
 }
 
@@ -143,13 +144,13 @@ fn function(
             .map(|(name, value)| (name, text(&value)))
             .collect(),
         routes: Vec::new(),
-        source: None,
+        sources: Vec::new(),
         schedule: None,
     };
     for event in function.events.into_values() {
         match event {
             Event::HttpApi(http) => spec.routes.push(route(id, http)?),
-            Event::Sqs(source) => spec.source = Some(source_spec(source)),
+            Event::Sqs(source) => spec.sources.push(source_spec(source)),
             Event::ScheduleV2(Schedule {
                 schedule_expression,
             }) => {
@@ -185,6 +186,7 @@ fn source_spec(source: Source) -> SourceSpec {
             .unwrap_or_default()
             .to_owned(),
         batch_size: source.batch_size,
+        window: Duration::from_secs(source.maximum_batching_window_in_seconds),
         max_concurrency: source.scaling_config.maximum_concurrency,
     }
 }

@@ -1,0 +1,144 @@
+//! Whether a task's attempt may be made now. One that may not goes back into the queue, and no
+//! attempt is spent on it.
+
+use std::time::Duration;
+
+use posthorn_domain::{
+    endpoint::Endpoint,
+    health::{Admission, Health, Lane, MIN_PAUSE},
+    rate::{Pace, Timing},
+    timestamp::Timestamp,
+};
+use posthorn_queue::Task;
+use posthorn_runtime::{jitter, now};
+
+use crate::{Dispatcher, deliver::Fault};
+
+/// How often a task is put back before its attempt is made whatever speaks against it: so that every
+/// delivery comes to its end, and no task goes round for ever. (Lambda's own guard stops such a loop after about
+/// 16 rounds; the template switches it off, as retries are such rounds.)
+pub(crate) const MAX_HOPS: u16 = 16;
+
+/// Tasks that wait for the same moment come within this part of their wait behind it, and within
+/// this time at least.
+const SPREAD: f64 = 0.2;
+const MIN_SPREAD: Duration = Duration::from_secs(2);
+
+impl Dispatcher {
+    /// The task and its endpoint when the attempt may be made; `None` when the task is back in the
+    /// queue. `last_start` is the last moment at which an attempt ends before the function does.
+    pub(crate) async fn admit(
+        &self,
+        task: Task,
+        endpoint: Endpoint,
+        last_start: Timestamp,
+    ) -> Result<Option<(Task, Endpoint)>, Fault> {
+        let health = endpoint.health;
+        let is_patient = task.hops < MAX_HOPS;
+        let admission = health.admit(now());
+        if let Admission::Wait(until) = admission
+            && is_patient
+        {
+            self.put_back(task, health, spread(until), None).await?;
+            return Ok(None);
+        }
+        if task.lane == Lane::Fast && health.lane() == Lane::Slow {
+            let lane = Lane::Slow;
+            self.queue().send_after(&Task { lane, ..task }, 0).await?;
+            return Ok(None);
+        }
+        if now() > last_start && is_patient {
+            self.put_back(task, health, now(), None).await?;
+            return Ok(None);
+        }
+        let Some(task) = self.keep_pace(task, &endpoint, is_patient).await? else {
+            return Ok(None);
+        };
+        match admission {
+            Admission::Probe(probing) => self.claim(task, endpoint, probing).await,
+            Admission::Go | Admission::Wait(_) => Ok(Some((task, endpoint))),
+        }
+    }
+
+    /// Waits for the task's place at an endpoint with a rate, here or in the queue.
+    async fn keep_pace(
+        &self,
+        task: Task,
+        endpoint: &Endpoint,
+        is_patient: bool,
+    ) -> Result<Option<Task>, Fault> {
+        let Some(rate) = endpoint.throttle_rate.filter(|_| is_patient) else {
+            return Ok(Some(task));
+        };
+        let held = task.place.map(|place| (place, Pace::at(place, now())));
+        let (place, timing) = match held {
+            Some((_, Timing::Missed)) | None => {
+                let place = self.reserve(endpoint, Pace::new(rate)).await?;
+                (place, Pace::at(place, now()))
+            }
+            Some(held) => held,
+        };
+        match timing {
+            Timing::Now(wait) => tokio::time::sleep(wait).await,
+            Timing::Later(at) => {
+                self.put_back(task, endpoint.health, at, Some(place))
+                    .await?;
+                return Ok(None);
+            }
+            Timing::Missed => {}
+        }
+        Ok(Some(task))
+    }
+
+    async fn reserve(&self, endpoint: &Endpoint, pace: Pace) -> Result<Timestamp, Fault> {
+        if let Some(place) = self.places.take(&endpoint.id, now()) {
+            return Ok(place);
+        }
+        let first = self
+            .schedule
+            .reserve(&endpoint.id, pace.places(), pace.every(), now())
+            .await?;
+        self.places.keep(&endpoint.id, first, pace);
+        Ok(first)
+    }
+
+    /// Makes this attempt the one that finds out whether a paused endpoint works again.
+    async fn claim(
+        &self,
+        task: Task,
+        endpoint: Endpoint,
+        probing: Health,
+    ) -> Result<Option<(Task, Endpoint)>, Fault> {
+        match self.note(&task, &endpoint, probing).await? {
+            Some(claimed) => Ok(Some((task, claimed))),
+            None if task.hops >= MAX_HOPS => Ok(Some((task, endpoint))),
+            None => {
+                let soon = spread(now().plus(MIN_PAUSE));
+                self.put_back(task, endpoint.health, soon, None).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    async fn put_back(
+        &self,
+        task: Task,
+        health: Health,
+        due: Timestamp,
+        place: Option<Timestamp>,
+    ) -> Result<(), Fault> {
+        tracing::debug!(msg_id = %task.message, endpoint_id = %task.endpoint, hops = task.hops, due = %due.to_rfc3339(), "put back");
+        let lane = health.lane();
+        let task = Task {
+            lane,
+            ..task.put_back(place)
+        };
+        self.send_at(task, due).await
+    }
+}
+
+/// A moment behind another one, for tasks that would come together.
+fn spread(due: Timestamp) -> Timestamp {
+    let range = due.since(now()).mul_f64(SPREAD).max(MIN_SPREAD);
+    due.plus(range.mul_f64(jitter()))
+}

@@ -1,0 +1,371 @@
+//! How an endpoint fares, and how its next attempts are treated for that.
+//!
+//! Three things are known of an endpoint, from nothing but what its attempts came to:
+//!
+//! - **Since when it only fails.** Too long, and it is disabled.
+//! - **Until when it is left alone** (a circuit breaker). An endpoint that says it has too much to do
+//!   (429, 502, 504, or 503 with `Retry-After`) is left alone at once; one that cannot be reached or
+//!   answers 5xx, once it has only failed for [`PATIENCE`]. Tasks that arrive meanwhile are pushed
+//!   back, and no attempt of theirs is spent. Behind the pause one attempt finds out: a success, or any
+//!   answer that shows it to be alive, opens the way again; another failure pauses it for a quarter
+//!   of the time that it fails already ([`MIN_PAUSE`] to [`MAX_PAUSE`]). So an endpoint that comes
+//!   back is noticed after at most a quarter of its outage, and no count needs to be kept.
+//! - **Whether it is slow.** Its tasks then travel in a lane of their own, so that they hold up
+//!   nobody else. It enters with an attempt that takes [`SLOW_AFTER`], in its middle, and leaves with
+//!   a quick success once no attempt was slow for [`SLOW_FOR`].
+//!
+//! What is known is part of the endpoint's item, which every attempt reads anyway: it costs nothing
+//! while nothing changes, and one write when it does.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    attempt::{FailureClass, Outcome},
+    endpoint::DisabledReason,
+    timestamp::Timestamp,
+};
+
+/// How long an endpoint may fail before failures pause it that say nothing of too much load: the
+/// first retries of a message (after 5 s) are not held up.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The shortest pause.
+pub const MIN_PAUSE: Duration = Duration::from_secs(5);
+
+/// The longest pause that Posthorn chooses.
+pub const MAX_PAUSE: Duration = Duration::from_secs(900);
+
+/// The longest pause that an endpoint can ask for with `Retry-After`. (A delivery that was answered
+/// with it waits for up to 24 hours, see [`crate::retry::retry_after`].)
+pub const MAX_ASKED_PAUSE: Duration = Duration::from_secs(3600);
+
+/// How long others wait for the attempt that finds out: the longest time-out of a request and a margin.
+pub const PROBE: Duration = Duration::from_secs(35);
+
+/// An attempt that takes as long makes its endpoint slow.
+pub const SLOW_AFTER: Duration = Duration::from_secs(2);
+
+/// How long a slow endpoint stays slow at least.
+pub const SLOW_FOR: Duration = Duration::from_secs(60);
+
+/// How an endpoint fares.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// Since when it only failed; `None` after a success.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failing_since: Option<Timestamp>,
+    /// Until when it is left alone. Stays when that is past, until an attempt found out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_until: Option<Timestamp>,
+    /// Until when it is slow. Stays when that is past, until a quick success.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slow_until: Option<Timestamp>,
+}
+
+/// What an attempt means for its endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing that was not known.
+    AsBefore,
+    /// It fares differently now.
+    Changed(Health),
+    /// It is to be disabled; it failed since then.
+    Disable(DisabledReason, Timestamp),
+}
+
+/// Whether an attempt may be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// It may.
+    Go,
+    /// It may if this can be written first: then it is the one that finds out.
+    Probe(Health),
+    /// Not before then.
+    Wait(Timestamp),
+}
+
+/// The ways through the queue, each with dispatchers of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Lane {
+    /// For endpoints that answer.
+    #[default]
+    Fast,
+    /// For endpoints that keep dispatchers waiting.
+    Slow,
+}
+
+impl Health {
+    /// Whether there is nothing to say.
+    pub fn is_well(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether an attempt may be made now.
+    pub fn admit(self, now: Timestamp) -> Admission {
+        match self.paused_until {
+            None => Admission::Go,
+            Some(until) if now < until => Admission::Wait(until),
+            Some(_) => Admission::Probe(Self {
+                paused_until: Some(now.plus(PROBE)),
+                ..self
+            }),
+        }
+    }
+
+    /// The lane of its tasks.
+    pub fn lane(self) -> Lane {
+        match self.slow_until {
+            Some(_) => Lane::Slow,
+            None => Lane::Fast,
+        }
+    }
+
+    /// With an attempt that is slow; `None` when that is known.
+    pub fn slowed(self, now: Timestamp) -> Option<Self> {
+        let is_known = self
+            .slow_until
+            .is_some_and(|until| until >= now.plus(SLOW_FOR / 2));
+        (!is_known).then(|| Self {
+            slow_until: Some(now.plus(SLOW_FOR)),
+            ..self
+        })
+    }
+
+    /// What an attempt means. `disable_after` is how long an endpoint may fail without a success in
+    /// between.
+    pub fn after(
+        self,
+        outcome: &Outcome,
+        started_at: Timestamp,
+        now: Timestamp,
+        disable_after: Duration,
+    ) -> Verdict {
+        if outcome.is_gone() {
+            return Verdict::Disable(DisabledReason::Gone, started_at);
+        }
+        let is_slow = now.since(started_at) >= SLOW_AFTER;
+        let slowed = if is_slow { self.slowed(now) } else { None };
+        let known = slowed.unwrap_or(self);
+        let after = if outcome.is_success() {
+            let was_slow = known.slow_until.filter(|until| is_slow || *until > now);
+            Self {
+                slow_until: was_slow,
+                ..Self::default()
+            }
+        } else {
+            let since = known.failing_since.unwrap_or(started_at);
+            if started_at.since(since) >= disable_after {
+                return Verdict::Disable(DisabledReason::Failing, since);
+            }
+            Self {
+                failing_since: Some(since),
+                paused_until: known.pause(outcome, now.since(since), now),
+                ..known
+            }
+        };
+        if after == self {
+            Verdict::AsBefore
+        } else {
+            Verdict::Changed(after)
+        }
+    }
+
+    /// Until when a failure leaves the endpoint alone.
+    fn pause(self, outcome: &Outcome, failing_for: Duration, now: Timestamp) -> Option<Timestamp> {
+        let chosen = (failing_for / 4).clamp(MIN_PAUSE, MAX_PAUSE);
+        let pause = match strain(outcome) {
+            Strain::TooMuch(asked) => asked.map_or(chosen, |asked| {
+                asked.clamp(Duration::from_secs(1), MAX_ASKED_PAUSE)
+            }),
+            Strain::Unavailable if failing_for >= PATIENCE => chosen,
+            Strain::Unavailable => return self.paused_until,
+            Strain::None => return None,
+        };
+        // Attempts that were under way together do not all write: about as long is as long.
+        let enough = self
+            .paused_until
+            .filter(|until| *until >= now.plus(pause / 2));
+        Some(enough.unwrap_or_else(|| now.plus(pause)))
+    }
+}
+
+/// What a failure says of the endpoint's load.
+enum Strain {
+    /// It asks for less, maybe for nothing for this long.
+    TooMuch(Option<Duration>),
+    /// It does not work.
+    Unavailable,
+    /// It works, and refused this message.
+    None,
+}
+
+fn strain(outcome: &Outcome) -> Strain {
+    match outcome {
+        Outcome::Response {
+            status: 429 | 502 | 504,
+            retry_after,
+            ..
+        } => Strain::TooMuch(*retry_after),
+        Outcome::Response {
+            status: 503,
+            retry_after: Some(asked),
+            ..
+        } => Strain::TooMuch(Some(*asked)),
+        Outcome::Response {
+            status: 500..=599, ..
+        } => Strain::Unavailable,
+        Outcome::Response { .. } | Outcome::Failure(FailureClass::Blocked) => Strain::None,
+        Outcome::Failure(_) => Strain::Unavailable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    fn answer(status: u16) -> Outcome {
+        asking(status, None)
+    }
+
+    fn asking(status: u16, seconds: Option<u64>) -> Outcome {
+        Outcome::Response {
+            status,
+            body: Vec::new(),
+            retry_after: seconds.map(Duration::from_secs),
+        }
+    }
+
+    fn seconds(seconds: u64) -> Timestamp {
+        NOW.plus(Duration::from_secs(seconds))
+    }
+
+    /// After an attempt that took no time.
+    fn after(health: Health, outcome: &Outcome, at: Timestamp) -> Health {
+        match health.after(outcome, at, at, DAY) {
+            Verdict::AsBefore => health,
+            Verdict::Changed(after) => after,
+            Verdict::Disable(..) => panic!("disabled"),
+        }
+    }
+
+    fn failing() -> Health {
+        Health {
+            failing_since: Some(NOW),
+            ..Health::default()
+        }
+    }
+
+    #[test]
+    fn only_failures_for_the_whole_time_disable() {
+        let verdict = |health: Health, status, at| health.after(&answer(status), at, at, DAY);
+        let well = Health::default();
+        assert_eq!(verdict(well, 200, NOW), Verdict::AsBefore);
+        assert_eq!(verdict(well, 400, NOW), Verdict::Changed(failing()));
+        assert_eq!(verdict(failing(), 400, seconds(40)), Verdict::AsBefore);
+        let late = NOW.plus(DAY);
+        assert_eq!(verdict(failing(), 200, late), Verdict::Changed(well));
+        let disable = Verdict::Disable(DisabledReason::Failing, NOW);
+        assert_eq!(verdict(failing(), 400, late), disable);
+        let gone = Verdict::Disable(DisabledReason::Gone, late);
+        assert_eq!(verdict(well, 410, late), gone);
+    }
+
+    #[test]
+    fn too_much_load_pauses_at_once_and_for_as_long_as_asked() {
+        for status in [429, 502, 504] {
+            let paused = after(Health::default(), &answer(status), NOW);
+            assert_eq!(paused.admit(NOW), Admission::Wait(seconds(5)), "{status}");
+        }
+        let paused = |status, asked| {
+            let outcome = asking(status, Some(asked));
+            after(Health::default(), &outcome, NOW).paused_until
+        };
+        assert_eq!(paused(429, 60), Some(seconds(60)));
+        assert_eq!(paused(503, 60), Some(seconds(60)));
+        assert_eq!(paused(429, 0), Some(seconds(1)));
+        assert_eq!(paused(429, 86_400), Some(seconds(3600)));
+        assert_eq!(paused(500, 60), None, "that is for its own delivery only");
+    }
+
+    #[test]
+    fn an_endpoint_that_does_not_work_is_paused_for_a_quarter_of_its_outage() {
+        let down = Outcome::Failure(FailureClass::Refused);
+        let paused = |at| after(failing(), &down, at).paused_until;
+        assert_eq!(paused(seconds(29)), None);
+        assert_eq!(
+            paused(seconds(30)),
+            Some(seconds(37).plus(Duration::from_millis(500)))
+        );
+        assert_eq!(paused(seconds(400)), Some(seconds(500)));
+        assert_eq!(paused(seconds(7200)), Some(seconds(8100)));
+        let refused = |outcome| after(failing(), &outcome, seconds(400)).paused_until;
+        assert_eq!(refused(answer(400)), None, "it answers");
+        assert_eq!(refused(Outcome::Failure(FailureClass::Blocked)), None);
+        assert_eq!(refused(answer(503)), Some(seconds(500)));
+    }
+
+    #[test]
+    fn one_attempt_finds_out_and_others_wait_for_it() {
+        let paused = after(Health::default(), &answer(429), NOW);
+        let Admission::Probe(probing) = paused.admit(seconds(5)) else {
+            panic!("the pause is over");
+        };
+        assert_eq!(probing.admit(seconds(5)), Admission::Wait(seconds(40)));
+        assert_eq!(after(probing, &answer(200), seconds(6)), Health::default());
+        let alive = after(probing, &answer(404), seconds(6));
+        assert_eq!(alive.admit(seconds(6)), Admission::Go);
+    }
+
+    #[test]
+    fn slow_endpoints_enter_their_lane_and_leave_it_with_a_quick_success() {
+        let slow = Health::default().slowed(seconds(2)).unwrap();
+        assert_eq!(
+            (Health::default().lane(), slow.lane()),
+            (Lane::Fast, Lane::Slow)
+        );
+        assert_eq!(slow.slowed(seconds(20)), None, "that is known");
+        assert!(slow.slowed(seconds(40)).is_some());
+        assert_eq!(after(slow, &answer(200), seconds(61)).lane(), Lane::Slow);
+        assert_eq!(after(slow, &answer(500), seconds(63)).lane(), Lane::Slow);
+        assert_eq!(after(slow, &answer(200), seconds(63)), Health::default());
+        let verdict = slow.after(&answer(200), seconds(63), seconds(66), DAY);
+        assert!(matches!(verdict, Verdict::Changed(still) if still.lane() == Lane::Slow));
+    }
+
+    proptest! {
+        /// Whatever its attempts came to: there is always a time at which another one may be made,
+        /// at most an hour away, and a success then makes it well.
+        #[test]
+        fn no_endpoint_is_left_alone_for_ever(steps in prop::collection::vec((0_u64..4000, 0_usize..6), 1..60)) {
+            let outcomes = [answer(200), answer(429), asking(429, Some(86_400)), answer(500), answer(400),
+                Outcome::Failure(FailureClass::Timeout)];
+            let (mut health, mut at) = (Health::default(), NOW);
+            for (wait, outcome) in steps {
+                at = at.plus(Duration::from_secs(wait));
+                match health.admit(at) {
+                    Admission::Wait(until) => {
+                        prop_assert!(until.since(at) <= MAX_ASKED_PAUSE);
+                        continue;
+                    }
+                    Admission::Probe(probing) => health = probing,
+                    Admission::Go => {}
+                }
+                match health.after(&outcomes[outcome], at, at, DAY) {
+                    Verdict::AsBefore => {}
+                    Verdict::Changed(after) => health = after,
+                    Verdict::Disable(..) => break,
+                }
+            }
+            let later = at.plus(MAX_ASKED_PAUSE);
+            prop_assert!(!matches!(health.admit(later), Admission::Wait(_)));
+            prop_assert_eq!(after(health, &answer(200), later.plus(SLOW_FOR)), Health::default());
+        }
+    }
+}
