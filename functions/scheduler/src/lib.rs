@@ -4,6 +4,10 @@
 //! is. A run works from there to the coming minute, page by page, so what a crashed, missed or
 //! overwhelmed run left behind is queued by the next one.
 //! Tasks wait in the queue to their exact second. Cost follows due rows, not pending ones.
+//!
+//! With the time that is left it goes on with the audit ([`Auditor`]).
+
+mod audit;
 
 use std::time::Duration;
 
@@ -42,6 +46,8 @@ pub struct Report {
     /// Tasks queued.
     pub queued: usize,
 }
+
+pub use audit::{Audited, Auditor};
 
 /// Why a run ended early.
 #[derive(Debug, thiserror::Error)]

@@ -1,35 +1,56 @@
 //! The scheduler Lambda: wires [`posthorn_scheduler`] to AWS.
 
+use std::time::Duration;
+
 use lambda_runtime::{LambdaEvent, run, service_fn};
 use posthorn_domain::timestamp::Timestamp;
 use posthorn_queue::DeliveriesQueue;
-use posthorn_runtime::{StartError, aws, env, init_logs, now};
-use posthorn_scheduler::Scheduler;
-use posthorn_store::ScheduleTable;
-use serde_json::Value;
+use posthorn_runtime::{StartError, aws, emit, env, init_logs, now};
+use posthorn_scheduler::{Audited, Auditor, Report, RunError, Scheduler};
+use posthorn_store::{ConfigTable, DeliveriesTable, MessagesTable, ScheduleTable};
+use serde_json::{Value, json};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), StartError> {
     init_logs();
     let config = aws::config().await;
-    let scheduler = &Scheduler {
-        schedule: ScheduleTable::new(
-            aws_sdk_dynamodb::Client::new(&config),
-            env::required("SCHEDULE_TABLE")?,
-        ),
-        queue: DeliveriesQueue::new(
-            aws_sdk_sqs::Client::new(&config),
-            env::required("DELIVERIES_QUEUE_URL")?,
-        ),
+    let dynamodb = aws_sdk_dynamodb::Client::new(&config);
+    let schedule = ScheduleTable::new(dynamodb.clone(), env::required("SCHEDULE_TABLE")?);
+    let url = env::required("DELIVERIES_QUEUE_URL")?;
+    let queue = DeliveriesQueue::new(aws_sdk_sqs::Client::new(&config), url);
+    let auditor = &Auditor {
+        config: ConfigTable::new(dynamodb.clone(), env::required("CONFIG_TABLE")?),
+        messages: MessagesTable::new(dynamodb.clone(), env::required("MESSAGES_TABLE")?),
+        deliveries: DeliveriesTable::new(dynamodb, env::required("DELIVERIES_TABLE")?),
+        every: Duration::from_secs(env::parsed("AUDIT_EVERY_SECONDS")?),
+        lost_after: Duration::from_secs(env::parsed("LOST_AFTER_SECONDS")?),
+        schedule: schedule.clone(),
+        queue: queue.clone(),
     };
+    let scheduler = &Scheduler { schedule, queue };
     run(service_fn(|event: LambdaEvent<Value>| async move {
         let deadline = i64::try_from(event.context.deadline).unwrap_or(i64::MAX);
-        let report = scheduler.run(now(), Timestamp::from_millis(deadline)).await;
-        report
+        let deadline = Timestamp::from_millis(deadline);
+        work(scheduler, auditor, deadline)
+            .await
             .inspect_err(
-                |error| tracing::error!(%error, "the run ended early; the next one repeats it"),
+                |error| tracing::error!(%error, "the run ended early; the next one goes on"),
             )
             .map_err(StartError::from)
     }))
     .await
+}
+
+/// What is due goes first; the audit gets the time that is left.
+async fn work(
+    scheduler: &Scheduler,
+    auditor: &Auditor,
+    deadline: Timestamp,
+) -> Result<Value, RunError> {
+    let Report { minutes, queued } = scheduler.run(now(), deadline).await?;
+    let Audited { seen, repaired } = auditor.run(deadline).await?;
+    if seen > 0 {
+        emit(&[("MessagesAudited", seen), ("TasksRepaired", repaired)]);
+    }
+    Ok(json!({ "minutes": minutes, "queued": queued, "audited": seen, "repaired": repaired }))
 }

@@ -1,13 +1,15 @@
-//! How a function starts and touches the world: settings, AWS clients, the token key, logs, the
-//! clock and random bytes. Rules live in `posthorn-domain`; this crate has none.
+//! How a function starts and touches the world: settings, AWS clients, the token key, logs, metrics,
+//! the clock and random bytes. Rules live in `posthorn-domain`; this crate has none.
 
 pub mod aws;
 pub mod env;
 pub mod http;
 mod logs;
+mod metrics;
 mod world;
 
 pub use logs::init_logs;
+pub use metrics::emit;
 pub use world::{entropy, jitter, now};
 
 /// What a function's `main` may fail with; the Lambda runtime prints it.

@@ -1,0 +1,278 @@
+//! The auditor: finds deliveries of which no task can be left, and queues them again.
+//!
+//! A task is lost when somebody purges the queue, when it lay there for 14 days, or when ingest ended
+//! between table and queue and nobody repeated the request. Nobody would notice: the message is stored, and its delivery pending
+//! for ever. So the auditor goes round all applications now and then, and looks at each message twice: when it is
+//! older than what counts as lost, and [`SECOND_LOOK`] later, when the schedule's attempts were
+//! all due. What it queues again is harmless when the task was only late.
+//!
+//! A look costs one eventually consistent read of the message (a page of them at a time) and one of
+//! each of its deliveries: about 0.6 RRU, 1.3 for both looks. An application without messages costs
+//! 4 RRU a round.
+
+use std::time::Duration;
+
+use posthorn_domain::{
+    delivery::lost,
+    id::{EndpointId, MessageId},
+    timestamp::Timestamp,
+};
+use posthorn_queue::{DeliveriesQueue, Task};
+use posthorn_runtime::now;
+use posthorn_store::{
+    Audit, ConfigTable, Consistency, DeliveriesTable, Found, MessagesTable, Page, Range,
+    ScheduleTable, Trace, Within, Written,
+};
+
+use crate::{MARGIN, RunError};
+
+/// How long behind the first look the second one is: the schedule's last attempt is due after 28 hours,
+/// with jitter 33.
+const SECOND_LOOK: Duration = Duration::from_secs(2 * 86_400);
+
+/// The spans of time that a round looks at.
+const SPANS: u8 = 2;
+
+/// How far back the first round of a deployment looks.
+const FIRST_LOOK_BACK: Duration = Duration::from_secs(14 * 86_400);
+
+/// Messages that are looked at together.
+const PAGE: usize = 250;
+
+/// What the auditor works with.
+#[derive(Debug)]
+pub struct Auditor {
+    /// Applications and endpoints.
+    pub config: ConfigTable,
+    /// Messages.
+    pub messages: MessagesTable,
+    /// What became of them.
+    pub deliveries: DeliveriesTable,
+    /// How long from the begin of one round to the next.
+    pub every: Duration,
+    /// How overdue an attempt is when its task counts as lost.
+    pub lost_after: Duration,
+    /// Where its place on the round is kept.
+    pub schedule: ScheduleTable,
+    /// Where lost tasks go.
+    pub queue: DeliveriesQueue,
+}
+
+/// What a run of the auditor did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Audited {
+    /// Messages that it looked at.
+    pub seen: u64,
+    /// Tasks that it queued.
+    pub repaired: u64,
+}
+
+/// An attempt whose task is lost.
+struct Lost<'a> {
+    message: &'a Trace,
+    endpoint: &'a EndpointId,
+    attempt: u32,
+}
+
+impl Auditor {
+    /// Goes on with the round, or begins the next one when its time has come; stops before `deadline`.
+    /// One GetItem while there is nothing to do.
+    ///
+    /// # Errors
+    /// [`RunError`]; the next run goes on behind the last page that was finished.
+    pub async fn run(&self, deadline: Timestamp) -> Result<Audited, RunError> {
+        let Some(mut round) = self.round(now()).await? else {
+            return Ok(Audited::default());
+        };
+        let before = round.clone();
+        self.go_on(&mut round, deadline).await?;
+        let audited = Audited {
+            seen: round.seen - before.seen,
+            repaired: round.repaired - before.repaired,
+        };
+        let Audited { seen, repaired } = audited;
+        tracing::info!(seen, repaired, done = round.done, "audited");
+        Ok(audited)
+    }
+
+    /// The round to go on with.
+    async fn round(&self, now: Timestamp) -> Result<Option<Audit>, RunError> {
+        let until = now.minus(self.lost_after);
+        let last = self.schedule.audit().await?;
+        let (version, from) = match last {
+            Some(round) if !round.done => return Ok(Some(round)),
+            Some(round) if now.since(round.started_at) < self.every => return Ok(None),
+            Some(round) => (round.version, round.until),
+            None => (0, until.minus(FIRST_LOOK_BACK)),
+        };
+        Ok(Some(Audit {
+            version,
+            started_at: now,
+            from,
+            until: until.max(from),
+            done: false,
+            at: None,
+            within: None,
+            seen: 0,
+            repaired: 0,
+        }))
+    }
+
+    async fn go_on(&self, round: &mut Audit, deadline: Timestamp) -> Result<(), RunError> {
+        while !round.done {
+            let (found, next) = self.config.all_applications(round.at.as_ref()).await?;
+            let begun = round.within.take();
+            let position =
+                |within: &Within| found.iter().position(|it| it.at == within.application);
+            let first = begun.as_ref().and_then(position).unwrap_or(0);
+            let mut begun = begun.filter(|within| position(within).is_some());
+            for found in &found[first..] {
+                let (span, after) = begun.take().map_or((0, None), |it| (it.span, it.after));
+                if !self.audit(round, found, span, after, deadline).await? {
+                    return Ok(());
+                }
+            }
+            round.done = next.is_none();
+            (round.at, round.within) = (next, None);
+            if !self.save(round).await? || now().plus(MARGIN) > deadline {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at an application's messages; `false` when another run has to go on.
+    async fn audit(
+        &self,
+        round: &mut Audit,
+        found: &Found,
+        first_span: u8,
+        mut after: Option<MessageId>,
+        deadline: Timestamp,
+    ) -> Result<bool, RunError> {
+        for span in first_span..SPANS {
+            let back = SECOND_LOOK * u32::from(span);
+            let range = Range {
+                low: MessageId::lower_bound(round.from.minus(back)).to_string(),
+                high: MessageId::lower_bound(round.until.minus(back)).to_string(),
+            };
+            loop {
+                let page = Page {
+                    limit: PAGE,
+                    ascending: true,
+                    after: after.take().map(|id| id.to_string()),
+                };
+                let next = self.audit_page(round, found, range.clone(), &page).await?;
+                if next.is_none() {
+                    break;
+                }
+                after = next;
+                round.within = Some(Within {
+                    application: found.at.clone(),
+                    span,
+                    after: after.clone(),
+                });
+                if !self.save(round).await? || now().plus(MARGIN) > deadline {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Looks at a page of messages; gives the last one when there are more.
+    async fn audit_page(
+        &self,
+        round: &mut Audit,
+        found: &Found,
+        range: Range,
+        page: &Page,
+    ) -> Result<Option<MessageId>, RunError> {
+        let application = &found.application;
+        let slice = self
+            .messages
+            .traces(&application.id, application.shards, range, page)
+            .await?;
+        let meant = || slice.items.iter().flat_map(|(_, message)| meant(message));
+        let keys = meant().map(|(message, endpoint)| (endpoint, &message.id));
+        let deliveries = self
+            .deliveries
+            .get_many(keys, application.shards, Consistency::Eventual)
+            .await?;
+        let lost: Vec<_> = meant()
+            .filter_map(|(message, endpoint)| {
+                let delivery = deliveries.get(&(endpoint.clone(), message.id.clone()));
+                let attempt = lost(delivery, message.created_at, now(), self.lost_after)?;
+                Some(Lost {
+                    message,
+                    endpoint,
+                    attempt,
+                })
+            })
+            .collect();
+        round.seen += slice.items.len() as u64;
+        round.repaired += self.repair(found, &lost).await?;
+        Ok(slice.next.and_then(|id| id.parse().ok()))
+    }
+
+    /// Queues lost tasks again; gives how many.
+    async fn repair(&self, found: &Found, lost: &[Lost<'_>]) -> Result<u64, RunError> {
+        if lost.is_empty() {
+            return Ok(0);
+        }
+        let (organization, id) = (&found.organization, &found.application.id);
+        let application = self.config.application_with_endpoints(organization, id);
+        let Some((application, endpoints)) = application.await? else {
+            return Ok(0);
+        };
+        let mut tasks = Vec::new();
+        for endpoint in &endpoints {
+            let mut lost = lost
+                .iter()
+                .filter(|it| *it.endpoint == endpoint.id)
+                .peekable();
+            // With a rate, tasks may wait for long.
+            let is_behind = lost.peek().is_some()
+                && endpoint.throttle_rate.is_some()
+                && self.schedule.next_place(&endpoint.id).await? > Some(now());
+            if is_behind {
+                continue;
+            }
+            tasks.extend(lost.map(|lost| Task {
+                organization: organization.clone(),
+                application: application.id.clone(),
+                endpoint: endpoint.id.clone(),
+                revision: endpoint.revision,
+                message: lost.message.id.clone(),
+                event_type: lost.message.event_type.clone(),
+                shards: application.shards,
+                attempt: lost.attempt,
+                expires_at: lost.message.expires_at,
+                manual: None,
+                hops: 0,
+                place: None,
+                payload: None,
+                lane: endpoint.health.lane(),
+            }));
+        }
+        for task in &tasks {
+            tracing::warn!(msg_id = %task.message, endpoint_id = %task.endpoint, attempt = task.attempt, "its task was lost; queued again");
+        }
+        self.queue.send_all(&tasks).await?;
+        Ok(tasks.len() as u64)
+    }
+
+    /// `false` when another run is ahead.
+    async fn save(&self, round: &mut Audit) -> Result<bool, RunError> {
+        round.version += 1;
+        Ok(self.schedule.set_audit(round).await? == Written::Yes)
+    }
+}
+
+/// The endpoints that a message is still to reach, or has reached.
+fn meant(message: &Trace) -> impl Iterator<Item = (&Trace, &EndpointId)> {
+    let is_over = message.expunged || message.expires_at <= now();
+    let wanted = message.destinations.iter();
+    let wanted = wanted.filter(move |destination| !is_over && destination.skipped.is_none());
+    wanted.map(move |destination| (message, &destination.endpoint))
+}

@@ -1,0 +1,157 @@
+//! Where the auditor is on its round through all applications. Its row is in the schedule table.
+
+use aws_sdk_dynamodb::{operation::put_item::PutItemError, types::AttributeValue};
+use posthorn_domain::{
+    application::Application,
+    id::{MessageId, OrganizationId},
+    timestamp::Timestamp,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ConfigTable, Consistency, ScheduleTable, StoreError, Written,
+    item::{Item, Key, entity, n, s},
+    read::get,
+};
+
+/// Items of the config table that are read at once to find applications.
+const SCANNED: i32 = 1000;
+
+/// A round of the auditor: it looks at messages of two spans of time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Audit {
+    /// Counts writes, from 1: two runs at the same time do not both go on.
+    pub version: u64,
+    /// When the round began.
+    pub started_at: Timestamp,
+    /// It looks at messages from then on,
+    pub from: Timestamp,
+    /// and before then.
+    pub until: Timestamp,
+    /// Whether it came to its end.
+    pub done: bool,
+    /// Where in the table of applications it is; `None` at its begin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Place>,
+    /// How far it is in an application.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<Within>,
+    /// Messages that it looked at.
+    pub seen: u64,
+    /// Tasks that it queued.
+    pub repaired: u64,
+}
+
+/// A key of the config table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    pk: String,
+    sk: String,
+}
+
+/// How far the auditor is in an application, and that behind `at` no other was begun.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Within {
+    /// The application's place.
+    pub application: Place,
+    /// Which span of time, from 0.
+    pub span: u8,
+    /// The last message that it looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<MessageId>,
+}
+
+/// An application as the auditor finds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its place.
+    pub at: Place,
+    /// Where it lives.
+    pub organization: OrganizationId,
+    /// The application.
+    pub application: Application,
+}
+
+fn audit_key() -> Key {
+    Key::new("audit", "audit")
+}
+
+impl ScheduleTable {
+    /// The last round; `None` before the first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn audit(&self) -> Result<Option<Audit>, StoreError> {
+        let key = audit_key();
+        let item = get(&self.client, &self.name, key, Consistency::Eventual).await?;
+        item.map(entity).transpose()
+    }
+
+    /// Writes the round over the version before it; a conflict means that another run is ahead.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn set_audit(&self, audit: &Audit) -> Result<Written, StoreError> {
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.name)
+            .set_item(Some(audit_key().with(audit)?))
+            .condition_expression("attribute_not_exists(pk) OR version = :seen")
+            .expression_attribute_values(":seen", n(audit.version - 1));
+        match put.send().await {
+            Ok(_) => Ok(Written::Yes),
+            Err(error) => match error.as_service_error() {
+                Some(PutItemError::ConditionalCheckFailedException(_)) => Ok(Written::Conflict),
+                _ => Err(StoreError::aws("PutItem")(error)),
+            },
+        }
+    }
+}
+
+impl ConfigTable {
+    /// Applications of all organizations in the order in which the table keeps them, and the place
+    /// that the search came to; `None` at the end. One eventually consistent Scan of at most 1 MB.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn all_applications(
+        &self,
+        after: Option<&Place>,
+    ) -> Result<(Vec<Found>, Option<Place>), StoreError> {
+        let scan = self
+            .client
+            .scan()
+            .table_name(&self.name)
+            .filter_expression("sk = :app")
+            .expression_attribute_values(":app", s("app"))
+            .limit(SCANNED)
+            .set_exclusive_start_key(after.map(|at| Key::new(&at.pk, &at.sk).item()));
+        let output = scan.send().await.map_err(StoreError::aws("Scan"))?;
+        let found = output.items.unwrap_or_default().into_iter();
+        let next = output.last_evaluated_key.as_ref().map(place).transpose()?;
+        Ok((found.map(found_in).collect::<Result<_, _>>()?, next))
+    }
+}
+
+fn found_in(item: Item) -> Result<Found, StoreError> {
+    let at = place(&item)?;
+    let organization = at.pk.split('#').next().and_then(|id| id.parse().ok());
+    Ok(Found {
+        organization: organization.ok_or(StoreError::Attribute("pk"))?,
+        at,
+        application: entity(item)?,
+    })
+}
+
+fn place(key: &Item) -> Result<Place, StoreError> {
+    let text = |name: &'static str| {
+        let value = key.get(name).map(AttributeValue::as_s);
+        let text = value.and_then(Result::ok).cloned();
+        text.ok_or(StoreError::Attribute(name))
+    };
+    Ok(Place {
+        pk: text("pk")?,
+        sk: text("sk")?,
+    })
+}
