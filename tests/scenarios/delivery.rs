@@ -167,7 +167,11 @@ async fn a_recorded_attempt_is_not_repeated_and_its_lost_next_step_is() {
     );
 }
 
-async fn task_of(world: &World, application: &str, message: &str) -> posthorn_queue::Task {
+pub(crate) async fn task_of(
+    world: &World,
+    application: &str,
+    message: &str,
+) -> posthorn_queue::Task {
     let organization = world.organization.parse().unwrap();
     let id = application.parse().unwrap();
     let config = world.aws().await.config;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
+mod audit;
 mod authentication;
 mod bad_input;
 mod bounds;
@@ -12,10 +13,12 @@ mod delivery;
 mod event_types;
 mod expunge;
 mod failures;
+mod faults;
 mod filters;
 mod first_message;
 mod headers;
 mod idempotency;
+mod isolation;
 mod local_stack;
 mod observe;
 mod operational;
@@ -24,6 +27,7 @@ mod patch;
 mod portal;
 mod races;
 mod recover;
+mod redrive;
 mod resources;
 mod retries;
 mod rotation;

@@ -7,14 +7,20 @@
     reason = "a harness for tests fails by panicking"
 )]
 
+mod faults;
+mod load;
 mod raw;
 mod receiver;
+mod soak;
 mod world;
 
 use std::{future::Future, time::Duration};
 
+pub use faults::{AwsFault, FaultyAws, Injected, Plan};
+pub use load::{ENDPOINTS, Latencies, LoadOptions, load};
 pub use raw::{Broken, Fault};
 pub use receiver::{Receiver, Request};
+pub use soak::{SoakOptions, SoakReport, soak};
 pub use world::{Answer, Clients, World};
 
 /// How long a condition may take. Far above what is normal: only a failing test waits this long.

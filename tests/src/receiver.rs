@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex},
+    time::Instant,
 };
 
 use axum::{
@@ -24,6 +25,8 @@ pub struct Request {
     pub headers: HeaderMap,
     /// Its body, byte for byte.
     pub body: Bytes,
+    /// When it arrived.
+    pub at: Instant,
 }
 
 impl Request {
@@ -127,11 +130,11 @@ impl Drop for Receiver {
 }
 
 async fn receive(State(state): State<Arc<Inner>>, headers: HeaderMap, body: Bytes) -> Response {
-    state
-        .received
-        .lock()
-        .unwrap()
-        .push(Request { headers, body });
+    state.received.lock().unwrap().push(Request {
+        headers,
+        body,
+        at: Instant::now(),
+    });
     let status = state.script.lock().unwrap().pop_front().unwrap_or(204);
     if status == HANG {
         std::future::pending::<()>().await;

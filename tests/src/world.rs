@@ -11,7 +11,7 @@ use svix::api::{
     ApplicationIn, ApplicationOut, EndpointIn, EndpointOut, MessageAttemptOut, Svix, SvixOptions,
 };
 
-use crate::{Receiver, until};
+use crate::{FaultyAws, Receiver, until};
 
 /// A running stack in memory.
 pub struct World {
@@ -66,6 +66,17 @@ impl World {
             svix,
             http: reqwest::Client::new(),
         }
+    }
+
+    /// A stack whose functions reach AWS through faults.
+    pub async fn with_options_through(options: StackOptions, faults: &FaultyAws) -> Self {
+        let options = StackOptions {
+            environment: faults.environment(),
+            ..options
+        };
+        let world = Self::with_options(options).await;
+        faults.connect(world.stack.aws());
+        world
     }
 
     /// The official client with another token.

@@ -12,7 +12,7 @@ use posthorn_domain::{
 use posthorn_queue::Task;
 use posthorn_runtime::{jitter, now};
 
-use crate::{Dispatcher, deliver::Fault};
+use crate::{Dispatcher, batch::Time, deliver::Fault};
 
 /// How often a task is put back before its attempt is made whatever speaks against it: so that every
 /// delivery comes to its end, and no task goes round for ever. (Lambda's own guard stops such a loop after about
@@ -26,12 +26,12 @@ const MIN_SPREAD: Duration = Duration::from_secs(2);
 
 impl Dispatcher {
     /// The task and its endpoint when the attempt may be made; `None` when the task is back in the
-    /// queue. `last_start` is the last moment at which an attempt ends before the function does.
+    /// queue.
     pub(crate) async fn admit(
         &self,
         task: Task,
         endpoint: Endpoint,
-        last_start: Timestamp,
+        time: Time,
     ) -> Result<Option<(Task, Endpoint)>, Fault> {
         let health = endpoint.health;
         let is_patient = task.hops < MAX_HOPS;
@@ -47,7 +47,7 @@ impl Dispatcher {
             self.queue().send_after(&Task { lane, ..task }, 0).await?;
             return Ok(None);
         }
-        if now() > last_start && is_patient {
+        if !time.is_enough(self.sender.longest()) && is_patient {
             self.put_back(task, health, now(), None).await?;
             return Ok(None);
         }

@@ -15,6 +15,28 @@ use crate::{Dispatcher, deliver::Fault};
 /// received again.
 const MARGIN: Duration = Duration::from_millis(1500);
 
+/// Time to leave behind an attempt, to record it and to take its next step.
+const AFTER_ATTEMPT: Duration = Duration::from_secs(5);
+
+/// How long the begin of an invocation is.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
+/// The time of an invocation.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Time {
+    begun: Timestamp,
+    deadline: Timestamp,
+}
+
+impl Time {
+    /// Whether an attempt that takes `longest` still ends in time. At the begin of an invocation one is made
+    /// whatever the function's time-out is: else tasks would go round for nothing.
+    pub(crate) fn is_enough(self, longest: Duration) -> bool {
+        let now = now();
+        now < self.begun.plus(AT_ONCE) || now.plus(longest + AFTER_ATTEMPT) <= self.deadline
+    }
+}
+
 /// A record's work; an error is poison.
 type Parsed = Result<Work, serde_json::Error>;
 
@@ -34,34 +56,29 @@ impl Dispatcher {
             };
             groups.entry(delivery).or_default().push((record, work));
         }
+        let time = Time {
+            begun: now(),
+            deadline,
+        };
         let groups = groups
             .into_values()
-            .map(|group| self.handle_group(group, deadline));
+            .map(|group| self.handle_group(group, time));
         let failed = join_all(groups).await.into_iter().flatten();
         let mut response = SqsBatchResponse::default();
         response.batch_item_failures = failed.map(failure).collect();
         response
     }
 
-    async fn handle_group(
-        &self,
-        group: Vec<(&SqsMessage, Parsed)>,
-        deadline: Timestamp,
-    ) -> Vec<String> {
+    async fn handle_group(&self, group: Vec<(&SqsMessage, Parsed)>, time: Time) -> Vec<String> {
         let mut failed = Vec::new();
         for (record, work) in group {
-            failed.extend(self.handle_record(record, work, deadline).await);
+            failed.extend(self.handle_record(record, work, time).await);
         }
         failed
     }
 
     /// The record's id when it failed.
-    async fn handle_record(
-        &self,
-        record: &SqsMessage,
-        work: Parsed,
-        deadline: Timestamp,
-    ) -> Option<String> {
+    async fn handle_record(&self, record: &SqsMessage, work: Parsed, time: Time) -> Option<String> {
         let record_id = record.message_id.clone().unwrap_or_default();
         let work = match work {
             Ok(work) => work,
@@ -71,8 +88,8 @@ impl Dispatcher {
             }
         };
         let lane = self.queue().lane_of(record_queue(record));
-        let left = deadline.since(now()).saturating_sub(MARGIN);
-        let done = match timeout(left, self.work(work, lane, deadline)).await {
+        let left = time.deadline.since(now()).saturating_sub(MARGIN);
+        let done = match timeout(left, self.work(work, lane, time)).await {
             Ok(Ok(())) => return None,
             Ok(Err(fault)) => fault,
             Err(_) => Fault::OutOfTime,
@@ -81,9 +98,9 @@ impl Dispatcher {
         Some(record_id)
     }
 
-    async fn work(&self, work: Work, lane: Lane, deadline: Timestamp) -> Result<(), Fault> {
+    async fn work(&self, work: Work, lane: Lane, time: Time) -> Result<(), Fault> {
         match work {
-            Work::Attempt(task) => self.deliver(Task { lane, ..*task }, deadline).await,
+            Work::Attempt(task) => self.deliver(Task { lane, ..*task }, time).await,
             Work::Job(task) => self.work_on(task).await,
         }
     }

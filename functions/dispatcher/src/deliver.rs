@@ -1,7 +1,5 @@
 //! One task, step by step.
 
-use std::time::Duration;
-
 use futures_util::future::join;
 use posthorn_domain::{
     attempt::{Attempt, Outcome},
@@ -21,7 +19,7 @@ use posthorn_runtime::{entropy, jitter, now};
 use posthorn_store::{Consistency, Scheduled, StoreError, Written};
 use tokio::{time::timeout, try_join};
 
-use crate::Dispatcher;
+use crate::{Dispatcher, batch::Time};
 
 /// How often a record is merged with what concurrent dispatchers wrote before the task is given back.
 pub(crate) const MAX_MERGES: u32 = 5;
@@ -43,12 +41,9 @@ pub(crate) enum Fault {
     OutOfTime,
 }
 
-/// Time to leave behind an attempt, to record it and to take its next step.
-const AFTER_ATTEMPT: Duration = Duration::from_secs(5);
-
 impl Dispatcher {
-    /// Does what a task calls for, before `deadline`.
-    pub(crate) async fn deliver(&self, task: Task, deadline: Timestamp) -> Result<(), Fault> {
+    /// Does what a task calls for.
+    pub(crate) async fn deliver(&self, task: Task, time: Time) -> Result<(), Fault> {
         let (endpoint, delivery) = try_join!(self.endpoint(&task), self.delivery(&task))?;
         let Some(endpoint) = endpoint else {
             tracing::info!(msg_id = %task.message, endpoint_id = %task.endpoint, "dropped: the endpoint was deleted");
@@ -66,14 +61,10 @@ impl Dispatcher {
             (_, delivery) if endpoint.disabled => {
                 self.skip(&task, delivery, "the endpoint is disabled").await
             }
-            (_, delivery) => {
-                let needed = self.sender.longest() + AFTER_ATTEMPT;
-                let last_start = deadline.minus(needed);
-                match self.admit(task, endpoint, last_start).await? {
-                    Some((task, endpoint)) => self.attempt(task, endpoint, delivery).await,
-                    None => Ok(()),
-                }
-            }
+            (_, delivery) => match self.admit(task, endpoint, time).await? {
+                Some((task, endpoint)) => self.attempt(task, endpoint, delivery).await,
+                None => Ok(()),
+            },
         }
     }
 
@@ -322,6 +313,7 @@ fn log(task: &Task, attempt: &Attempt, outcome: &Outcome) {
         msg_id = %task.message,
         endpoint_id = %task.endpoint,
         attempt = task.attempt,
+        lane = ?task.lane,
         status = attempt.status_code,
         failure = ?attempt.failure,
         duration_ms = attempt.duration_ms,

@@ -59,6 +59,7 @@ async fn run(arguments: Arguments) -> Result<(), Error> {
             .cloned()
             .collect::<BTreeMap<_, _>>(),
         meter: false,
+        environment: std::collections::BTreeMap::default(),
         log: LogSink::Stderr,
     };
     eprintln!("Building the functions …");

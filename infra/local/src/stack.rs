@@ -37,6 +37,8 @@ pub struct StackOptions {
     pub parameters: BTreeMap<String, String>,
     /// Whether AWS calls and consumed capacity are counted.
     pub meter: bool,
+    /// More variables for the functions, over those that they have.
+    pub environment: BTreeMap<String, String>,
     /// Where the functions' output goes.
     pub log: LogSink,
 }
@@ -71,6 +73,7 @@ pub struct Stack {
     aws: Aws,
     pools: HashMap<String, Pool>,
     environments: BTreeMap<String, BTreeMap<String, String>>,
+    more_environment: BTreeMap<String, String>,
     log: LogSink,
     _tasks: JoinSet<()>,
 }
@@ -106,6 +109,7 @@ impl Stack {
             aws: Aws::start(&template, aws).await?,
             pools: HashMap::new(),
             environments: BTreeMap::new(),
+            more_environment: options.environment,
             log: options.log,
             _tasks: JoinSet::new(),
         };
@@ -173,6 +177,7 @@ impl Stack {
             .clone()
             .into_iter()
             .chain(lambda)
+            .chain(self.more_environment.clone())
             .collect()
     }
 

@@ -17,7 +17,7 @@ use crate::{
 /// Items of the config table that are read at once to find applications.
 const SCANNED: i32 = 1000;
 
-/// A round of the auditor: it looks at messages of two spans of time.
+/// A round of the auditor: it looks at messages of a span of time, and of earlier spans as long.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Audit {
     /// Counts writes, from 1: two runs at the same time do not both go on.
@@ -54,7 +54,7 @@ pub struct Place {
 pub struct Within {
     /// The application's place.
     pub application: Place,
-    /// Which span of time, from 0.
+    /// Which of the spans, from 0.
     pub span: u8,
     /// The last message that it looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]

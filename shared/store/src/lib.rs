@@ -15,7 +15,7 @@
 //! | a retry later than 15 min (dispatcher) | [`ScheduleTable::put`] | 1 WRU |
 //! | due retries (scheduler) | [`ScheduleTable::due_in`]: one Query per minute, shard and 250 rows; [`ScheduleTable::cursor`] | 0.5 RRU per 4 KB |
 //! | a place in time (dispatcher, only for an endpoint with a rate) | [`ScheduleTable::reserve`]: one UpdateItem while attempts wait, else two | 1 WRU each |
-//! | an audit (scheduler, every 6 hours) | [`ConfigTable::all_applications`], then [`MessagesTable::traces`] and [`DeliveriesTable::get_many`], twice for each message | 0.5 RRU per 4 KB and per delivery |
+//! | an audit (scheduler, every 6 hours) | [`ConfigTable::all_applications`], then [`MessagesTable::traces`] and [`DeliveriesTable::get_many`], three times for each message | 0.5 RRU per 4 KB and per delivery |
 //! | lists (api) | one Query of at most 1 MB per shard and page, merged ([`Slice`]) | 1 RRU per 4 KB |
 //! | the deliveries of a message, of a page of messages (api, jobs) | [`DeliveriesTable::get_many`]: one BatchGetItem per 100 | 1 RRU per 4 KB each |
 //! | a job's step (dispatcher) | [`ConfigTable::job`], a page of messages and their deliveries, [`ConfigTable::step_job`] | 1 RRU, lists as above, 2 WRU |

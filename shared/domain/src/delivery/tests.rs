@@ -24,6 +24,15 @@ fn attempt(status: u16) -> Attempt {
 }
 
 fn add(before: Option<Delivery>, ask: Ask<'_>, status: u16) -> (Delivery, NextStep) {
+    add_at(before, ask, status, NOW)
+}
+
+fn add_at(
+    before: Option<Delivery>,
+    ask: Ask<'_>,
+    status: u16,
+    now: Timestamp,
+) -> (Delivery, NextStep) {
     let event_type = "a".to_owned().try_into().unwrap();
     let schedule = "5,300".parse().unwrap();
     record(
@@ -32,7 +41,7 @@ fn add(before: Option<Delivery>, ask: Ask<'_>, status: u16) -> (Delivery, NextSt
         ask,
         attempt(status),
         &schedule,
-        NOW,
+        now,
         0.5,
     )
 }
@@ -319,9 +328,22 @@ enum Event {
     Receive(prop::sample::Index, bool, u16, Crash),
     /// An operator asks for the message again.
     Resend,
+    /// Two copies of a task are at work at the same time, with these answers.
+    Overlap(prop::sample::Index, u16, u16),
+    /// A task waits longer: its endpoint is paused, or its place is not there yet.
+    PutBack(prop::sample::Index),
+    /// The queue is purged.
+    Purge,
+    /// The clock is set: so many seconds from the begin, before it too.
+    Clock(i32),
+    /// The auditor looks.
+    Audit,
     /// The endpoint is disabled, or enabled.
     Switch,
 }
+
+/// How overdue an attempt is when the auditor takes its task for lost.
+const LOST_AFTER: Duration = Duration::from_secs(3600);
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
     let crash = prop_oneof![
@@ -333,7 +355,18 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     let receive = (any::<prop::sample::Index>(), any::<bool>(), status, crash);
     let receive =
         receive.prop_map(|(task, copy, status, crash)| Event::Receive(task, copy, status, crash));
-    let event = prop_oneof![8 => receive, 1 => Just(Event::Resend), 1 => Just(Event::Switch)];
+    let answer = || prop_oneof![3 => Just(500_u16), 1 => Just(200_u16)];
+    let index = any::<prop::sample::Index>;
+    let event = prop_oneof![
+        8 => receive,
+        1 => Just(Event::Resend),
+        1 => Just(Event::Switch),
+        1 => (index(), answer(), answer()).prop_map(|(task, one, two)| Event::Overlap(task, one, two)),
+        1 => index().prop_map(Event::PutBack),
+        1 => Just(Event::Purge),
+        1 => (-100_000..1_000_000_i32).prop_map(Event::Clock),
+        1 => Just(Event::Audit),
+    ];
     prop::collection::vec(event, 0..40)
 }
 
@@ -345,7 +378,10 @@ struct Model {
     /// Requests that were made and recorded, and those whose dispatcher ended before the record.
     recorded: usize,
     unrecorded: usize,
+    /// Requests that two copies made at the same time.
+    overlaps: usize,
     resends: u8,
+    now: Timestamp,
 }
 
 impl Model {
@@ -356,7 +392,9 @@ impl Model {
             disabled: false,
             recorded: 0,
             unrecorded: 0,
+            overlaps: 0,
             resends: 0,
+            now: NOW,
         }
     }
 
@@ -367,7 +405,21 @@ impl Model {
                 self.resends += 1;
                 self.queue.push(Queued::Manual(job(self.resends)));
             }
-            Event::Receive(_, _, _, _) if self.queue.is_empty() => {}
+            Event::Purge => self.queue.clear(),
+            Event::Clock(seconds) => {
+                self.now = Timestamp::from_millis(NOW.as_millis() + i64::from(seconds) * 1000);
+            }
+            Event::Audit => self.audit(),
+            Event::Receive(..) | Event::PutBack(_) | Event::Overlap(..)
+                if self.queue.is_empty() => {}
+            Event::PutBack(task) => {
+                let task = self.queue.remove(task.index(self.queue.len()));
+                self.queue.push(task);
+            }
+            Event::Overlap(task, one, two) => {
+                let task = self.queue.swap_remove(task.index(self.queue.len()));
+                self.overlap(&task, one, two);
+            }
             Event::Receive(task, copy, status, crash) => {
                 let index = task.index(self.queue.len());
                 let task = self.queue[index].clone();
@@ -401,7 +453,7 @@ impl Model {
                     self.unrecorded += 1;
                     return false;
                 }
-                let (after, step) = add(before, task.ask(), status);
+                let (after, step) = add_at(before, task.ask(), status, self.now);
                 self.record = Some(after);
                 self.recorded += 1;
                 step
@@ -413,6 +465,29 @@ impl Model {
         self.queue
             .extend(step.retry.map(|retry| Queued::Scheduled(retry.attempt)));
         true
+    }
+
+    /// Two dispatchers read the same record, and both send. The second to write merges.
+    fn overlap(&mut self, task: &Queued, one: u16, two: u16) {
+        let before = self.record.clone();
+        let makes_attempt = plan(before.as_ref(), task.ask()) == Plan::Attempt;
+        if self.disabled || !makes_attempt {
+            assert!(self.work(task, one, Crash::No));
+            return;
+        }
+        for status in [one, two] {
+            let (after, step) = add_at(self.record.take(), task.ask(), status, self.now);
+            self.record = Some(after);
+            let retry = step.retry.map(|retry| Queued::Scheduled(retry.attempt));
+            self.queue.extend(retry);
+            self.recorded += 1;
+        }
+        self.overlaps += 1;
+    }
+
+    fn audit(&mut self) {
+        let lost = lost(self.record.as_ref(), NOW, self.now, LOST_AFTER);
+        self.queue.extend(lost.map(Queued::Scheduled));
     }
 
     /// Works the queue off; gives how many tasks that took.
@@ -428,9 +503,10 @@ impl Model {
 }
 
 proptest! {
-    /// Tasks in any order and any number of copies, dispatchers that end anywhere, resends, an
-    /// endpoint that is switched off and on: the delivery is not lost, makes no more attempts than
-    /// the schedule has and operators asked for, and is not sent again once it has ended.
+    /// Tasks in any order and any number of copies, dispatchers that end anywhere or are at work at the
+    /// same time, resends, purged queues, a clock that jumps, an endpoint that is switched off and on:
+    /// with the auditor, the delivery comes to its end, makes no more attempts than the schedule has
+    /// and operators asked for, and is not sent again once it has ended.
     #[test]
     fn no_order_of_events_loses_a_delivery_or_repeats_it(events in events()) {
         let mut model = Model::new();
@@ -438,10 +514,16 @@ proptest! {
             model.apply(event);
         }
         model.drain();
+        // A clock that was behind or ahead makes attempts due early or late by as much.
+        for _ in 0..4 {
+            model.now = model.now.max(NOW).plus(Duration::from_secs(2_000_000));
+            model.audit();
+            model.drain();
+        }
         let record = model.record.unwrap();
         prop_assert!(record.status != Status::Sending, "lost: {record:?}");
         prop_assert_eq!(record.next_attempt_at, None);
-        prop_assert!(model.recorded <= 3 + usize::from(model.resends));
+        prop_assert!(model.recorded <= 3 + usize::from(model.resends) + model.overlaps);
         prop_assert_eq!(record.attempts.len(), model.recorded);
     }
 }

@@ -8,6 +8,7 @@
 mod groups;
 mod limits;
 mod operations;
+mod redrive;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 

@@ -41,6 +41,7 @@ impl Queues {
                 }
                 (status, answer)
             }
+            SqsOperation::StartMessageMoveTask => Box::pin(self.move_messages(&request)).await,
             _ => self.call(operation, &request).await,
         }
     }

@@ -1,0 +1,29 @@
+//! Nothing acknowledged is lost while AWS throttles, fails, drops, delays and doubles calls, functions
+//! are killed, the stack is restarted and the queue is purged. `cargo run --release -p posthorn-tests
+//! --bin bench -- soak` does it with 20,000 messages.
+
+use std::time::Duration;
+
+use posthorn_tests::{SoakOptions, soak};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_acknowledged_message_comes_to_its_end_whatever_fails() {
+    for seed in [1, 2] {
+        let report = soak(SoakOptions {
+            messages: 120,
+            seed,
+            producers: 24,
+            lost_after: 10,
+            patience: Duration::from_secs(400),
+        })
+        .await;
+        println!("seed {seed}\n{report}");
+        assert_eq!(
+            (report.accepted, report.unfinished, report.lost),
+            (120, 0, 0)
+        );
+        assert!(report.duplicates <= report.window(), "{report}");
+        let injected = report.injected.unwrap();
+        assert!(injected.faults.values().sum::<u64>() > 20, "{injected}");
+    }
+}

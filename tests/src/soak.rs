@@ -1,0 +1,570 @@
+//! Many messages through a stack on which everything goes wrong: faults of AWS by a seeded plan
+//! ([`crate::faults`]), kill -9 of the functions, a restart of the emulators, endpoints that fail, and a
+//! purged queue. In the end everything that was acknowledged must have come to its end.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use aws_sdk_sqs::types::QueueAttributeName as Name;
+use axum::{
+    Router,
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode},
+    routing::any,
+};
+use futures_util::{StreamExt, stream};
+use posthorn_domain::{
+    delivery::Status,
+    id::{EndpointId, MessageId},
+    shard::DEFAULT_SHARDS,
+};
+use posthorn_local::StackOptions;
+use posthorn_store::Consistency;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use tokio::{net::TcpListener, task::JoinHandle};
+
+use crate::{FaultyAws, Injected, Plan, World};
+
+/// What a soak is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct SoakOptions {
+    /// Messages to post.
+    pub messages: usize,
+    /// Everything that is drawn follows from it, but for the order in which things happen.
+    pub seed: u64,
+    /// Requests that producers have under way at the same time.
+    pub producers: usize,
+    /// How overdue an attempt is when its task counts as lost, in seconds.
+    pub lost_after: u32,
+    /// How long everything may take to come to its end once all is posted.
+    pub patience: Duration,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Default)]
+pub struct SoakReport {
+    /// Messages that were acknowledged with 202; all of them, as producers repeat.
+    pub accepted: usize,
+    /// Requests that they needed for it.
+    pub requests: u64,
+    /// Deliveries by how they ended.
+    pub ended: BTreeMap<&'static str, usize>,
+    /// Deliveries that did not come to an end.
+    pub unfinished: usize,
+    /// Deliveries that are recorded as accepted, or were, and that no endpoint accepted.
+    pub lost: usize,
+    /// Times that an endpoint accepted a message which it had accepted before.
+    pub duplicates: usize,
+    /// Requests that endpoints got and no record tells of.
+    pub unrecorded: usize,
+    /// Processes that were killed, by function.
+    pub killed: BTreeMap<String, u64>,
+    /// Tasks in the queue that were purged.
+    pub purged: usize,
+    /// Tasks that the auditor queued again.
+    pub repaired: u64,
+    /// Tasks that were moved back from the dead-letter queue.
+    pub redriven: usize,
+    /// Tasks that failed and were received again.
+    pub failed_tasks: usize,
+    /// Tasks that were under way when the whole stack was restarted.
+    pub interrupted: usize,
+    /// What AWS did.
+    pub injected: Option<Injected>,
+    /// How long posting took, and all.
+    pub took: (Duration, Duration),
+}
+
+impl SoakReport {
+    /// The most duplicates that the at-least-once window allows: a dispatcher that is killed has at
+    /// most a batch under way, a task that failed may have made its attempt, and one that was queued
+    /// again may be at work together with the first.
+    pub fn window(&self) -> usize {
+        let killed = self.killed.get("dispatcher").copied().unwrap_or(0);
+        let queued_again = usize::try_from(self.repaired).unwrap_or(usize::MAX) + self.redriven;
+        usize::try_from(killed).unwrap_or(0) * BATCH
+            + self.failed_tasks
+            + self.interrupted
+            + queued_again
+    }
+}
+
+/// The most tasks of one invocation here.
+const BATCH: usize = 10;
+
+/// How endpoints answer: of 1,000 requests, so many with 500.
+const FAILING_PER_MILLE: [u16; 3] = [0, 50, 300];
+
+/// A running soak.
+struct Soak {
+    options: SoakOptions,
+    faults: FaultyAws,
+    receiver: Receivers,
+    accepted: Mutex<Vec<MessageId>>,
+    report: Mutex<SoakReport>,
+}
+
+/// Runs a soak.
+pub async fn soak(options: SoakOptions) -> SoakReport {
+    let begun = Instant::now();
+    let plan = Plan {
+        per_mille: 20,
+        storm_every: 3000,
+        storm: 60,
+    };
+    let soak = &Soak {
+        options,
+        faults: FaultyAws::start(options.seed, plan).await,
+        receiver: Receivers::listen(options.seed).await,
+        accepted: Mutex::default(),
+        report: Mutex::default(),
+    };
+    let folder = std::env::temp_dir().join(format!(
+        "posthorn-soak-{}-{}",
+        std::process::id(),
+        options.seed
+    ));
+    let first = soak.world(&folder).await;
+    let (application, endpoints) = soak.prepare(&first).await;
+    let half = options.messages / 2;
+    soak.post(&first, &first.token, &application, 0..half).await;
+    soak.interrupt(first).await;
+    let second = soak.world(&folder).await;
+    let token = second
+        .mint(json!({ "application": application.0, "organization": application.1 }))
+        .await;
+    soak.post(&second, &token, &application, half..options.messages)
+        .await;
+    let posted = begun.elapsed();
+    soak.purge(&second).await;
+    soak.faults.calm();
+    soak.drain(&second, &endpoints).await;
+    let report = soak.finish(second, &endpoints).await;
+    std::fs::remove_dir_all(folder).unwrap();
+    SoakReport {
+        took: (posted, begun.elapsed()),
+        ..report
+    }
+}
+
+impl Soak {
+    /// A stack whose functions reach AWS through the faults.
+    async fn world(&self, folder: &std::path::Path) -> World {
+        let parameters = [
+            ("RetrySchedule", "1,1,2,3,5,5"),
+            ("RequestTimeoutSeconds", "5"),
+            ("DispatcherTimeoutSeconds", "30"),
+            ("VisibilityTimeoutSeconds", "35"),
+            ("SlowBatchSize", "10"),
+            ("LostAfterSeconds", &self.options.lost_after.to_string()),
+            ("AuditEverySeconds", "5"),
+            ("LogLevel", "warn"),
+        ];
+        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        let options = StackOptions {
+            data: Some(folder.to_owned()),
+            parameters: parameters.map(owned).into(),
+            ..StackOptions::default()
+        };
+        World::with_options_through(options, &self.faults).await
+    }
+
+    /// An application with an endpoint of each kind; its id and its organization's.
+    async fn prepare(&self, world: &World) -> ((String, String), Vec<EndpointId>) {
+        let application = self
+            .insist(world, "/api/v1/app", &json!({ "name": "Soak" }))
+            .await;
+        let path = format!("/api/v1/app/{application}/endpoint");
+        let mut endpoints = Vec::new();
+        for kind in 0..FAILING_PER_MILLE.len() {
+            let body = json!({ "url": self.receiver.url(kind) });
+            endpoints.push(self.insist(world, &path, &body).await.parse().unwrap());
+        }
+        ((application, world.organization.clone()), endpoints)
+    }
+
+    /// Creates something although AWS fails; gives its id.
+    async fn insist(&self, world: &World, path: &str, body: &serde_json::Value) -> String {
+        for n in 0..100 {
+            // A repeated creation must not make two: the key is the same.
+            let key = format!("soak-{path}-{}", body);
+            let headers = [("idempotency-key", key.as_str())];
+            let answer = world
+                .request(
+                    "POST",
+                    path,
+                    Some(&body.to_string()),
+                    &headers,
+                    Some(&world.token),
+                )
+                .await;
+            if let Some(id) = answer.body["id"].as_str() {
+                return id.to_owned();
+            }
+            assert!(
+                answer.status >= 500 || answer.status == 409,
+                "try {n}: {answer:?}"
+            );
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        panic!("{path} was refused 100 times");
+    }
+
+    /// Posts messages, each until it is acknowledged, while processes are killed.
+    async fn post(
+        &self,
+        world: &World,
+        token: &str,
+        application: &(String, String),
+        range: std::ops::Range<usize>,
+    ) {
+        let posts = stream::iter(range).map(|n| self.post_one(world, token, &application.0, n));
+        let all = posts
+            .buffer_unordered(self.options.producers)
+            .collect::<Vec<()>>();
+        tokio::select! {
+            _ = all => {}
+            () = self.kill(world) => {}
+        }
+    }
+
+    async fn post_one(&self, world: &World, token: &str, application: &str, n: usize) {
+        let path = format!("/api/v1/app/{application}/msg");
+        let body = json!({ "eventType": "soak.sent", "payload": { "n": n } }).to_string();
+        let key = format!("soak-{n}");
+        let headers = [("idempotency-key", key.as_str())];
+        loop {
+            self.report.lock().unwrap().requests += 1;
+            let answer = world
+                .request("POST", &path, Some(&body), &headers, Some(token))
+                .await;
+            if answer.status == 202 {
+                let id = answer.body["id"].as_str().unwrap().parse().unwrap();
+                return self.accepted.lock().unwrap().push(id);
+            }
+            assert!(answer.status >= 500, "{answer:?}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Kills a process of one function after the other, for ever.
+    async fn kill(&self, world: &World) {
+        for round in 0_u64.. {
+            let wait = 700 + u64::from(draw(&[self.options.seed, round])) % 2000;
+            tokio::time::sleep(Duration::from_millis(wait)).await;
+            let functions = [
+                "dispatcher",
+                "ingest",
+                "dispatcher",
+                "api",
+                "dispatcher",
+                "scheduler",
+            ];
+            let function = functions[usize::try_from(round).unwrap() % functions.len()];
+            let processes = world.stack.process_ids(function);
+            if let Some(process) = processes.first() {
+                let mut kill = std::process::Command::new("kill");
+                if kill
+                    .args(["-9", &process.to_string()])
+                    .status()
+                    .unwrap()
+                    .success()
+                {
+                    *self
+                        .report
+                        .lock()
+                        .unwrap()
+                        .killed
+                        .entry(function.to_owned())
+                        .or_default() += 1;
+                }
+            }
+            if function == "dispatcher" && round % 4 == 0 {
+                // Scheduled invocations come once a minute only.
+                self.audit(world).await;
+            }
+        }
+    }
+
+    /// Ends a stack in the middle of its work.
+    async fn interrupt(&self, world: World) {
+        let sqs = world.aws().await.sqs;
+        for url in QUEUES.map(|name| world.stack.queues().url(name)) {
+            let count = waiting(&sqs, &url, &[Name::ApproximateNumberOfMessagesNotVisible]).await;
+            self.report.lock().unwrap().interrupted += count;
+        }
+        self.leave(world);
+    }
+
+    /// Everything in the queue is gone: what was acknowledged, and retries.
+    async fn purge(&self, world: &World) {
+        let sqs = world.aws().await.sqs;
+        for url in QUEUES.map(|name| world.stack.queues().url(name)) {
+            let count = waiting(&sqs, &url, &QUEUED).await;
+            self.report.lock().unwrap().purged += count;
+            sqs.purge_queue().queue_url(url).send().await.unwrap();
+        }
+    }
+
+    async fn audit(&self, world: &World) {
+        // One that is killed in the middle fails; the next one goes on.
+        if let Ok(report) = world.stack.invoke("scheduler", &json!({})).await {
+            self.report.lock().unwrap().repaired += report["repaired"].as_u64().unwrap_or(0);
+        }
+    }
+
+    /// Waits until every delivery came to its end, while the auditor works and the dead-letter queue is
+    /// moved back.
+    async fn drain(&self, world: &World, endpoints: &[EndpointId]) {
+        let end = Instant::now() + self.options.patience;
+        while Instant::now() < end {
+            self.audit(world).await;
+            self.redrive(world).await;
+            let statuses = self.statuses(world, endpoints).await;
+            let open = statuses.values().filter(|status| !is_end(**status));
+            match open.count() {
+                0 => return,
+                open => println!("{open} of {} deliveries to come", statuses.len()),
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    async fn redrive(&self, world: &World) {
+        let sqs = world.aws().await.sqs;
+        let url = world.stack.queues().url("DeliveriesDeadLetterQueue");
+        let count = waiting(&sqs, &url, &QUEUED).await;
+        if count > 0 {
+            self.report.lock().unwrap().redriven += count;
+            let arn = "arn:aws:sqs:us-east-1:000000000000:DeliveriesDeadLetterQueue";
+            sqs.start_message_move_task()
+                .source_arn(arn)
+                .send()
+                .await
+                .unwrap();
+        }
+    }
+
+    /// Where every delivery stands; `None` has no record.
+    async fn statuses(
+        &self,
+        world: &World,
+        endpoints: &[EndpointId],
+    ) -> HashMap<(EndpointId, MessageId), Option<Status>> {
+        let deliveries = self.deliveries(world, endpoints).await;
+        deliveries
+            .into_iter()
+            .map(|(key, found)| (key, found.map(|it| it.0)))
+            .collect()
+    }
+
+    /// Every delivery's status and number of recorded attempts.
+    async fn deliveries(
+        &self,
+        world: &World,
+        endpoints: &[EndpointId],
+    ) -> HashMap<(EndpointId, MessageId), Option<(Status, usize)>> {
+        let table = world.aws().await.deliveries;
+        let accepted = self.accepted.lock().unwrap().clone();
+        let pairs: Vec<_> = accepted
+            .iter()
+            .flat_map(|message| endpoints.iter().map(move |endpoint| (endpoint, message)))
+            .collect();
+        let mut all = HashMap::new();
+        for pairs in pairs.chunks(1000) {
+            let found = table
+                .get_many(pairs.iter().copied(), DEFAULT_SHARDS, Consistency::Strong)
+                .await
+                .unwrap();
+            for (endpoint, message) in pairs {
+                let key = ((*endpoint).clone(), (*message).clone());
+                let delivery = found.get(&key).map(|it| (it.status, it.attempts.len()));
+                all.insert(key, delivery);
+            }
+        }
+        all
+    }
+
+    /// Counts what failed in a stack that is left; its state stays in the folder.
+    fn leave(&self, world: World) {
+        let lines = world.stack.logs();
+        let failed = lines.iter().filter(|line| line.contains("a task failed"));
+        self.report.lock().unwrap().failed_tasks += failed.count();
+    }
+
+    async fn finish(&self, world: World, endpoints: &[EndpointId]) -> SoakReport {
+        let deliveries = self.deliveries(&world, endpoints).await;
+        self.leave(world);
+        let mut report = self.report.lock().unwrap().clone();
+        report.accepted = self.accepted.lock().unwrap().len();
+        report.injected = Some(self.faults.injected());
+        let received = self.receiver.received.lock().unwrap().clone();
+        for ((endpoint, message), delivery) in deliveries {
+            let kind = endpoints.iter().position(|it| *it == endpoint).unwrap();
+            let got = received
+                .get(&(kind, message.to_string()))
+                .copied()
+                .unwrap_or_default();
+            let (name, attempts) = match delivery {
+                Some((status, attempts)) => (name(status), attempts),
+                None => ("pending", 0),
+            };
+            *report.ended.entry(name).or_default() += 1;
+            report.unfinished += usize::from(!is_end(delivery.map(|it| it.0)));
+            let is_accepted = matches!(delivery, Some((Status::Success, _)));
+            report.lost += usize::from(is_accepted && got.accepted == 0);
+            report.duplicates += got.accepted.saturating_sub(1);
+            report.unrecorded += (got.accepted + got.refused).saturating_sub(attempts);
+        }
+        report
+    }
+}
+
+const QUEUES: [&str; 2] = ["DeliveriesQueue", "SlowDeliveriesQueue"];
+
+const QUEUED: [Name; 2] = [
+    Name::ApproximateNumberOfMessages,
+    Name::ApproximateNumberOfMessagesDelayed,
+];
+
+/// How many messages a queue has, in these states.
+async fn waiting(sqs: &aws_sdk_sqs::Client, url: &str, states: &[Name]) -> usize {
+    let attributes = sqs.get_queue_attributes().queue_url(url);
+    let attributes = attributes.set_attribute_names(Some(states.to_vec()));
+    let found = attributes.send().await.unwrap().attributes;
+    let found = found.unwrap_or_default();
+    let counts = states
+        .iter()
+        .filter_map(|name| found.get(name)?.parse::<usize>().ok());
+    counts.sum()
+}
+
+fn is_end(status: Option<Status>) -> bool {
+    matches!(
+        status,
+        Some(Status::Success | Status::Fail | Status::Skipped)
+    )
+}
+
+fn name(status: Status) -> &'static str {
+    match status {
+        Status::Sending => "sending",
+        Status::Success => "success",
+        Status::Fail => "fail",
+        Status::Skipped => "skipped",
+    }
+}
+
+/// A number that follows from others.
+fn draw(from: &[u64]) -> u16 {
+    let hash = Sha256::digest(format!("{from:?}"));
+    u16::from_be_bytes([hash[0], hash[1]])
+}
+
+/// What an endpoint got of a message.
+#[derive(Clone, Copy, Debug, Default)]
+struct Got {
+    accepted: usize,
+    refused: usize,
+}
+
+type Received = Arc<Mutex<HashMap<(usize, String), Got>>>;
+
+/// Endpoints that fail now and then.
+struct Receivers {
+    base: String,
+    received: Received,
+    task: JoinHandle<()>,
+}
+
+impl Receivers {
+    async fn listen(seed: u64) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let received = Received::default();
+        let router = Router::new()
+            .route("/{kind}", any(receive))
+            .with_state((seed, Arc::clone(&received)));
+        let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self {
+            base,
+            received,
+            task,
+        }
+    }
+
+    fn url(&self, kind: usize) -> String {
+        format!("{}/{kind}", self.base)
+    }
+}
+
+impl Drop for Receivers {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn receive(
+    State((seed, received)): State<(u64, Received)>,
+    Path(kind): Path<usize>,
+    headers: HeaderMap,
+) -> StatusCode {
+    let id = headers["webhook-id"].to_str().unwrap().to_owned();
+    let mut received = received.lock().unwrap();
+    let number = received.len() as u64;
+    let got = received.entry((kind, id)).or_default();
+    let tries = (got.accepted + got.refused) as u64;
+    if draw(&[seed, number, tries, kind as u64]) % 1000 < FAILING_PER_MILLE[kind] {
+        got.refused += 1;
+        return StatusCode::INTERNAL_SERVER_ERROR;
+    }
+    got.accepted += 1;
+    StatusCode::NO_CONTENT
+}
+
+impl fmt::Display for SoakReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let row = |f: &mut fmt::Formatter<'_>, name: &str, value: &dyn fmt::Display| {
+            writeln!(f, "{name:<44} {value:>8}")
+        };
+        row(f, "messages acknowledged (202)", &self.accepted)?;
+        row(f, "requests of producers", &self.requests)?;
+        for (status, count) in &self.ended {
+            row(f, &format!("deliveries: {status}"), count)?;
+        }
+        row(f, "deliveries without an end", &self.unfinished)?;
+        row(f, "lost", &self.lost)?;
+        row(f, "duplicates (accepted again)", &self.duplicates)?;
+        row(f, "  allowed by the at-least-once window", &self.window())?;
+        row(f, "requests without a record", &self.unrecorded)?;
+        for (function, count) in &self.killed {
+            row(f, &format!("kill -9 of {function}"), count)?;
+        }
+        row(f, "restarts of the whole stack", &1)?;
+        row(
+            f,
+            "tasks that failed and were received again",
+            &self.failed_tasks,
+        )?;
+        row(f, "tasks purged from the queues", &self.purged)?;
+        row(f, "tasks repaired by the auditor", &self.repaired)?;
+        row(
+            f,
+            "tasks moved back from the dead-letter queue",
+            &self.redriven,
+        )?;
+        if let Some(injected) = &self.injected {
+            row(f, "AWS calls of the functions", &injected.calls)?;
+            for ((service, kind), count) in &injected.faults {
+                row(f, &format!("  {service}: {kind:?}"), count)?;
+            }
+        }
+        row(f, "seconds to post", &self.took.0.as_secs())?;
+        row(f, "seconds in all", &self.took.1.as_secs())
+    }
+}
