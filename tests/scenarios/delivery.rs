@@ -167,6 +167,37 @@ async fn a_recorded_attempt_is_not_repeated_and_its_lost_next_step_is() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_due_behind_its_messages_retention_is_skipped() {
+    let world = World::start().await;
+    let receiver = Receiver::accepting().await;
+    let application = world.application().await;
+    world.endpoint(&application, &receiver).await;
+    let first = world.send(&application.id, MESSAGE).await;
+    receiver.wait_for(1).await;
+    let payload = posthorn_domain::message::Payload::from_text("{}".to_owned()).unwrap();
+    let now = posthorn_runtime::now();
+    let task = posthorn_queue::Task {
+        message: posthorn_domain::id::MessageId::new(now, posthorn_runtime::entropy()),
+        expires_at: now,
+        ..task_of(&world, &application.id, &first).await
+    };
+    let clients = world.aws().await;
+    let task = task.with_payload(&payload);
+    clients.queue.send_all([&task]).await.unwrap();
+    let shard = shard_of(&task.message, task.shards);
+    let status = until("the record", || async {
+        let (endpoint, message) = (&task.endpoint, &task.message);
+        let read = clients
+            .deliveries
+            .get(endpoint, message, shard, Consistency::Strong);
+        Some(read.await.unwrap()?.status)
+    })
+    .await;
+    assert_eq!(status, Status::Skipped);
+    assert_eq!(receiver.received().len(), 1);
+}
+
 pub(crate) async fn task_of(
     world: &World,
     application: &str,

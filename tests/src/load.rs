@@ -1,8 +1,11 @@
-//! Constant load on 20 endpoints, one of which may hang: how long the others' messages take from POST
+//! Constant load on 20 endpoints, one of which may stop answering: how long the others' messages take from POST
 //! to receipt.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -22,14 +25,17 @@ use crate::{World, until};
 /// Endpoints, each with an application of its own.
 pub const ENDPOINTS: usize = 20;
 
+/// How long the load goes on before it is measured: functions start, and all endpoints answer.
+pub const WARM_UP: Duration = Duration::from_secs(10);
+
 /// What a run is made of.
 #[derive(Clone, Copy, Debug)]
 pub struct LoadOptions {
     /// Messages a second, over all endpoints.
     pub rate: u32,
-    /// How long it goes on.
+    /// How long it goes on, behind [`WARM_UP`].
     pub length: Duration,
-    /// Whether one endpoint never answers.
+    /// Whether one endpoint stops answering when the warm-up is over.
     pub hanging: bool,
 }
 
@@ -64,7 +70,8 @@ impl Latencies {
 struct Shared {
     posted: Arc<Mutex<Vec<Option<Instant>>>>,
     took: Arc<Mutex<Vec<Duration>>>,
-    hanging: bool,
+    hanging: Arc<AtomicBool>,
+    warm_up: usize,
 }
 
 /// Runs the load.
@@ -74,11 +81,13 @@ pub async fn load(options: LoadOptions) -> Latencies {
         length,
         hanging,
     } = options;
-    let count = usize::try_from(u64::from(rate) * length.as_secs()).unwrap();
+    let messages = |length: Duration| usize::try_from(u64::from(rate) * length.as_secs()).unwrap();
+    let (warm_up, count) = (messages(WARM_UP), messages(WARM_UP + length));
     let shared = Shared {
         posted: Arc::new(Mutex::new(vec![None; count])),
         took: Arc::default(),
-        hanging,
+        hanging: Arc::default(),
+        warm_up,
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
@@ -104,6 +113,9 @@ pub async fn load(options: LoadOptions) -> Latencies {
     let mut posts = JoinSet::new();
     for n in 0..count {
         ticks.tick().await;
+        if n == warm_up {
+            shared.hanging.store(hanging, Ordering::Relaxed);
+        }
         let (world, application) = (Arc::clone(&world), applications[n % ENDPOINTS].clone());
         shared.posted.lock().unwrap()[n] = Some(Instant::now());
         posts.spawn(async move {
@@ -114,7 +126,7 @@ pub async fn load(options: LoadOptions) -> Latencies {
     while let Some(done) = posts.join_next().await {
         done.unwrap();
     }
-    let healthy = count - count.div_ceil(ENDPOINTS);
+    let healthy = (warm_up..count).filter(|n| n % ENDPOINTS != 0).count();
     until("the messages of the healthy endpoints", || async {
         (shared.took.lock().unwrap().len() >= healthy).then_some(())
     })
@@ -131,12 +143,12 @@ async fn receive(
     body: Bytes,
 ) -> StatusCode {
     let at = Instant::now();
-    if endpoint == 0 && shared.hanging {
+    if endpoint == 0 && shared.hanging.load(Ordering::Relaxed) {
         std::future::pending::<()>().await;
     }
     let body: Value = serde_json::from_slice(&body).unwrap();
     let n = usize::try_from(body["n"].as_u64().unwrap()).unwrap();
-    if endpoint != 0 {
+    if endpoint != 0 && n >= shared.warm_up {
         let posted = shared.posted.lock().unwrap()[n].unwrap();
         shared.took.lock().unwrap().push(at - posted);
     }

@@ -28,7 +28,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::{net::TcpListener, task::JoinHandle};
 
-use crate::{FaultyAws, Injected, Plan, World};
+use crate::{AwsFault, FaultyAws, Injected, Plan, World};
 
 /// What a soak is made of.
 #[derive(Clone, Copy, Debug)]
@@ -83,14 +83,20 @@ pub struct SoakReport {
 impl SoakReport {
     /// The most duplicates that the at-least-once window allows: a dispatcher that is killed has at
     /// most a batch under way, a task that failed may have made its attempt, and one that was queued
-    /// again may be at work together with the first.
+    /// again (by the auditor, or because the answer of SQS was lost) may be at work together with the
+    /// first.
     pub fn window(&self) -> usize {
         let killed = self.killed.get("dispatcher").copied().unwrap_or(0);
-        let queued_again = usize::try_from(self.repaired).unwrap_or(usize::MAX) + self.redriven;
-        usize::try_from(killed).unwrap_or(0) * BATCH
+        let sent_again = [AwsFault::DropAnswer, AwsFault::Late, AwsFault::Double];
+        let injected = self.injected.iter().flat_map(|injected| &injected.faults);
+        let sent_again =
+            injected.filter(|((service, kind), _)| *service == "SQS" && sent_again.contains(kind));
+        let batches = killed + sent_again.map(|(_, count)| count).sum::<u64>();
+        usize::try_from(batches).unwrap() * BATCH
             + self.failed_tasks
             + self.interrupted
-            + queued_again
+            + self.redriven
+            + usize::try_from(self.repaired).unwrap()
     }
 }
 
@@ -114,8 +120,8 @@ pub async fn soak(options: SoakOptions) -> SoakReport {
     let begun = Instant::now();
     let plan = Plan {
         per_mille: 20,
-        storm_every: 3000,
-        storm: 60,
+        storm_every: 1500,
+        storm: 120,
     };
     let soak = &Soak {
         options,
@@ -283,6 +289,9 @@ impl Soak {
                         .entry(function.to_owned())
                         .or_default() += 1;
                 }
+            }
+            if round % 40 == 3 {
+                self.purge(world).await;
             }
             if function == "dispatcher" && round % 4 == 0 {
                 // Scheduled invocations come once a minute only.

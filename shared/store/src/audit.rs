@@ -130,7 +130,9 @@ impl ConfigTable {
         let output = scan.send().await.map_err(StoreError::aws("Scan"))?;
         let found = output.items.unwrap_or_default().into_iter();
         let next = output.last_evaluated_key.as_ref().map(place).transpose()?;
-        Ok((found.map(found_in).collect::<Result<_, _>>()?, next))
+        let mut found = found.map(found_in).collect::<Result<Vec<_>, _>>()?;
+        found.retain(|found| !found.application.deleted);
+        Ok((found, next))
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! | pk | sk | item |
 //! |---|---|---|
-//! | `{minute}#{shard}` | `{due}#{endpoint}#{message}` | a task to queue in that minute |
+//! | `{minute}#{shard}` | `{due}#{endpoint}#{message}#{tag}` | a task to queue in that minute |
 //! | `cursor` | `cursor` | the last minute whose tasks were all queued, and how far the next one is |
 //! | `pace#{endpoint}` | `pace` | the next free place in time at an endpoint with a rate ([`posthorn_domain::rate`]); TTL |
 //! | `audit` | `audit` | how far the auditor is ([`crate::Audit`]) |
@@ -12,7 +12,11 @@
 //! next one repeats at most one round of pages; the dispatcher ignores tasks whose attempt is
 //! recorded.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    time::Duration,
+};
 
 use aws_sdk_dynamodb::{
     Client,
@@ -106,6 +110,13 @@ fn pk(minute: i64, shard: u16) -> String {
     format!("{minute}#{shard}")
 }
 
+/// Tells tasks of one delivery apart that are due in the same millisecond.
+fn tag(body: &str) -> String {
+    let mut hasher = DefaultHasher::new();
+    body.hash(&mut hasher);
+    format!("{:08x}", hasher.finish() & 0xffff_ffff)
+}
+
 fn pace_key(endpoint: &EndpointId) -> Key {
     Key::new(format!("pace#{endpoint}"), "pace")
 }
@@ -137,10 +148,10 @@ impl ScheduleTable {
             due,
             endpoint,
             message,
-            ..
+            body,
         } = scheduled;
         let pk = pk(minute_of(*due), shard_of(message, SHARDS));
-        let sk = format!("{:013}#{endpoint}#{message}", due.as_millis());
+        let sk = format!("{:013}#{endpoint}#{message}#{}", due.as_millis(), tag(body));
         let mut item = Key::new(pk, sk).with(scheduled)?;
         item.extend([ttl(due.plus(KEPT))]);
         self.put_item(item).await

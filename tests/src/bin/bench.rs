@@ -8,11 +8,14 @@
 
 use std::time::Duration;
 
-use posthorn_tests::{ENDPOINTS, Latencies, LoadOptions, SoakOptions, load, soak};
+use posthorn_tests::{
+    DUE, ENDPOINTS, Latencies, LoadOptions, RunCost, SoakOptions, load, scheduler_run, soak,
+};
 
 const USAGE: &str = "usage: bench COMMAND
   soak [MESSAGES] [SEED]         messages through a stack on which everything fails (20000, seed 1)
-  isolation [RATE] [SECONDS]     healthy endpoints' latency while one of 20 hangs (40 a second, 40 s)";
+  isolation [RATE] [SECONDS]     healthy endpoints' latency while one of 20 hangs (40 a second, 40 s)
+  schedule [PENDING]             a run of the scheduler while many attempts are pending (100000)";
 
 #[tokio::main]
 async fn main() {
@@ -24,6 +27,7 @@ async fn main() {
     match arguments.first().map(String::as_str) {
         Some("soak") => run_soak(number(1, 20_000), number(2, 1)).await,
         Some("isolation") => run_isolation(number(1, 40), number(2, 40)).await,
+        Some("schedule") => run_schedule(number(1, 100_000)).await,
         _ => eprintln!("{USAGE}"),
     }
 }
@@ -78,4 +82,19 @@ fn print_run(name: &str, run: &Latencies) {
         ms(0.99),
         ms(1.0)
     );
+}
+
+async fn run_schedule(most: u64) {
+    println!("{DUE} attempts due; for each minute:");
+    for pending in [0, most / 100, most] {
+        let cost = scheduler_run(usize::try_from(pending).unwrap()).await;
+        let RunCost {
+            read_units,
+            write_units,
+            calls,
+        } = cost;
+        println!(
+            "{pending:>9} pending   {read_units:>5.1} RRU   {write_units:>3.1} WRU   {calls:?}"
+        );
+    }
 }
