@@ -149,10 +149,16 @@ async fn message(world: &World, application: &str, seconds: u64) -> Message {
         event_id: None,
         channels: None,
         tags: None,
-        payload: Some(Payload::from_text(json!({ "text": "x".repeat(1500) }).to_string()).unwrap()),
+        payload: Some(Payload::from_text(json!({ "text": noise() }).to_string()).unwrap()),
         created_at: now,
         expires_at: now.plus(Duration::from_secs(seconds)),
     }
+}
+
+/// 1.5 KB that do not get smaller.
+fn noise() -> String {
+    let bytes: [u8; 750] = entropy();
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 async fn directory(
@@ -229,10 +235,7 @@ async fn a_look_costs_little_and_an_idle_application_nearly_nothing() {
         0.5,
     );
     for _ in 0..STORED {
-        let message = Message {
-            id: MessageId::new(now(), entropy()),
-            ..first.clone()
-        };
+        let message = message(&world, &application.id, 600).await;
         put(&world, &application.id, &message, Some(&delivered)).await;
     }
     let meter = world.stack.meter().unwrap();

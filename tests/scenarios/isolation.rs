@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use posthorn_domain::{
     endpoint::Endpoint,
-    health::{Health, Lane},
+    health::{Health, Lane, MessageMark},
 };
 use posthorn_runtime::now;
 use posthorn_store::{Consistency, Written};
@@ -119,10 +119,12 @@ async fn one_attempt_finds_out_whether_an_endpoint_works_again() {
     let receiver = Receiver::answering([500]).await;
     let application = world.application().await;
     let endpoint = world.endpoint(&application, &receiver).await;
+    let another = posthorn_domain::id::MessageId::new(now(), posthorn_runtime::entropy());
     let down = Health {
         failing_since: Some(seconds_ago(40)),
+        failed_first: Some(MessageMark::of(&another)),
         paused_until: Some(seconds_ago(1)),
-        slow_until: None,
+        ..Health::default()
     };
     set_health(&world, &application, &endpoint, down).await;
     let ids = send(&world, &application, 10).await;
@@ -148,7 +150,7 @@ async fn a_changed_url_or_an_endpoint_that_is_enabled_again_begins_anew() {
     let paused = Health {
         failing_since: Some(seconds_ago(4000)),
         paused_until: Some(now().plus(Duration::from_secs(900))),
-        slow_until: None,
+        ..Health::default()
     };
     set_health(&world, &application, &endpoint, paused).await;
     patch(json!({ "description": "as before" })).await;
@@ -271,7 +273,19 @@ async fn a_rate_is_kept_to_by_all_dispatchers_together() {
     let took = requests[MESSAGES - 1].at - requests[0].at;
     let rate = (MESSAGES - 1) as f64 / took.as_secs_f64();
     println!("{MESSAGES} messages at a rate of {RATE}: {rate:.1} a second");
-    assert!(rate <= RATE as f64 * 1.1, "{rate} a second");
+    assert!(
+        (0.9..=1.1).contains(&(rate / RATE as f64)),
+        "{rate} a second"
+    );
+    let window = Duration::from_secs(3);
+    let in_window = |from: &posthorn_tests::Request| {
+        let later = requests.iter().filter(|it| it.at >= from.at);
+        later.filter(|it| it.at - from.at < window).count()
+    };
+    let most = requests.iter().map(in_window).max().unwrap();
+    println!("at most {most} within {window:?}");
+    // A task may come a second late to its place.
+    assert!(most <= RATE * 4, "{most}");
     assert!(
         world.stack.process_ids("dispatcher").len() > 1,
         "there were several dispatchers"
@@ -290,7 +304,7 @@ async fn a_task_is_not_put_back_for_ever() {
     let paused = Health {
         failing_since: Some(seconds_ago(4000)),
         paused_until: Some(now().plus(Duration::from_secs(3600))),
-        slow_until: None,
+        ..Health::default()
     };
     world.attempts(&application, &id, 1).await;
     set_health(&world, &application, &endpoint, paused).await;

@@ -26,14 +26,14 @@ use crate::{World, until};
 pub const ENDPOINTS: usize = 20;
 
 /// How long the load goes on before it is measured: functions start, and all endpoints answer.
-pub const WARM_UP: Duration = Duration::from_secs(10);
+pub(crate) const WARM_UP: Duration = Duration::from_secs(10);
 
 /// What a run is made of.
 #[derive(Clone, Copy, Debug)]
 pub struct LoadOptions {
     /// Messages a second, over all endpoints.
     pub rate: u32,
-    /// How long it goes on, behind [`WARM_UP`].
+    /// How long it goes on, behind a warm-up of 10 s.
     pub length: Duration,
     /// Whether one endpoint stops answering when the warm-up is over.
     pub hanging: bool,

@@ -14,6 +14,7 @@ use axum::{
     Router,
     extract::{Path, State},
     http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
     routing::any,
 };
 use futures_util::{StreamExt, stream};
@@ -103,8 +104,14 @@ impl SoakReport {
 /// The most tasks of one invocation here.
 const BATCH: usize = 10;
 
-/// How endpoints answer: of 1,000 requests, so many with 500.
-const FAILING_PER_MILLE: [u16; 3] = [0, 50, 300];
+/// How endpoints answer: of 1,000 requests, so many with 500; the last one with 429, and it has a rate.
+const FAILING_PER_MILLE: [u16; 4] = [0, 50, 300, 5];
+const THROTTLING: usize = 3;
+const RATE: u16 = 40;
+
+/// Of 1,000 requests to that one, so many take so long that it is slow.
+const SLOW_PER_MILLE: u16 = 2;
+const SLOW: Duration = Duration::from_millis(2300);
 
 /// A running soak.
 struct Soak {
@@ -188,7 +195,8 @@ impl Soak {
         let path = format!("/api/v1/app/{application}/endpoint");
         let mut endpoints = Vec::new();
         for kind in 0..FAILING_PER_MILLE.len() {
-            let body = json!({ "url": self.receiver.url(kind) });
+            let rate = (kind == THROTTLING).then_some(RATE);
+            let body = json!({ "url": self.receiver.url(kind), "rateLimit": rate });
             endpoints.push(self.insist(world, &path, &body).await.parse().unwrap());
         }
         ((application, world.organization.clone()), endpoints)
@@ -522,18 +530,33 @@ async fn receive(
     State((seed, received)): State<(u64, Received)>,
     Path(kind): Path<usize>,
     headers: HeaderMap,
-) -> StatusCode {
+) -> Response {
     let id = headers["webhook-id"].to_str().unwrap().to_owned();
-    let mut received = received.lock().unwrap();
-    let number = received.len() as u64;
-    let got = received.entry((kind, id)).or_default();
-    let tries = (got.accepted + got.refused) as u64;
-    if draw(&[seed, number, tries, kind as u64]) % 1000 < FAILING_PER_MILLE[kind] {
-        got.refused += 1;
-        return StatusCode::INTERNAL_SERVER_ERROR;
+    let (is_refused, is_slow) = {
+        let mut received = received.lock().unwrap();
+        let number = received.len() as u64;
+        let got = received.entry((kind, id.clone())).or_default();
+        let tries = (got.accepted + got.refused) as u64;
+        let dice = |die| draw(&[seed, number, tries, kind as u64, die]) % 1000;
+        let is_refused = dice(0) < FAILING_PER_MILLE[kind];
+        if is_refused {
+            got.refused += 1;
+        } else {
+            got.accepted += 1;
+        }
+        (is_refused, kind == THROTTLING && dice(1) < SLOW_PER_MILLE)
+    };
+    if is_slow {
+        tokio::time::sleep(SLOW).await;
     }
-    got.accepted += 1;
-    StatusCode::NO_CONTENT
+    match (is_refused, kind) {
+        (true, THROTTLING) => {
+            let asks = [("retry-after", "1")];
+            (StatusCode::TOO_MANY_REQUESTS, asks).into_response()
+        }
+        (true, _) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        (false, _) => StatusCode::NO_CONTENT.into_response(),
+    }
 }
 
 impl fmt::Display for SoakReport {

@@ -14,9 +14,10 @@ use posthorn_runtime::{jitter, now};
 
 use crate::{Dispatcher, batch::Time, deliver::Fault};
 
-/// How often a task is put back before its attempt is made whatever speaks against it: so that every
-/// delivery comes to its end, and no task goes round for ever. (Lambda's own guard stops such a loop after about
-/// 16 rounds; the template switches it off, as retries are such rounds.)
+/// How often a task is put back before its attempt is made although its endpoint is paused: so that
+/// every delivery comes to its end, and no task goes round for ever. (Lambda's own guard stops such a
+/// loop after about 16 rounds; the template switches it off, as retries are such rounds.) A place in
+/// time always comes, so a rate is kept to even then.
 pub(crate) const MAX_HOPS: u16 = 16;
 
 /// Tasks that wait for the same moment come within this part of their wait behind it, and within
@@ -39,7 +40,8 @@ impl Dispatcher {
         if let Admission::Wait(until) = admission
             && is_patient
         {
-            self.put_back(task, health, spread(until), None).await?;
+            self.put_back(task, health.lane(), spread(until), None)
+                .await?;
             return Ok(None);
         }
         if task.lane == Lane::Fast && health.lane() == Lane::Slow {
@@ -48,10 +50,10 @@ impl Dispatcher {
             return Ok(None);
         }
         if !time.is_enough(self.sender.longest()) && is_patient {
-            self.put_back(task, health, now(), None).await?;
+            self.put_back(task, health.lane(), now(), None).await?;
             return Ok(None);
         }
-        let Some(task) = self.keep_pace(task, &endpoint, is_patient).await? else {
+        let Some(task) = self.keep_pace(task, &endpoint).await? else {
             return Ok(None);
         };
         match admission {
@@ -61,28 +63,24 @@ impl Dispatcher {
     }
 
     /// Waits for the task's place at an endpoint with a rate, here or in the queue.
-    async fn keep_pace(
-        &self,
-        task: Task,
-        endpoint: &Endpoint,
-        is_patient: bool,
-    ) -> Result<Option<Task>, Fault> {
-        let Some(rate) = endpoint.throttle_rate.filter(|_| is_patient) else {
+    async fn keep_pace(&self, task: Task, endpoint: &Endpoint) -> Result<Option<Task>, Fault> {
+        let Some(rate) = endpoint.throttle_rate else {
             return Ok(Some(task));
         };
-        let held = task.place.map(|place| (place, Pace::at(place, now())));
+        let at = |place| Pace::at(place, now(), task.lane);
+        let held = task.place.map(|place| (place, at(place)));
         let (place, timing) = match held {
             Some((_, Timing::Missed)) | None => {
                 let place = self.reserve(endpoint, Pace::new(rate)).await?;
-                (place, Pace::at(place, now()))
+                (place, at(place))
             }
             Some(held) => held,
         };
         match timing {
             Timing::Now(wait) => tokio::time::sleep(wait).await,
             Timing::Later(at) => {
-                self.put_back(task, endpoint.health, at, Some(place))
-                    .await?;
+                // Who waits for a place would hold up others in the fast lane.
+                self.put_back(task, Lane::Slow, at, Some(place)).await?;
                 return Ok(None);
             }
             Timing::Missed => {}
@@ -114,7 +112,8 @@ impl Dispatcher {
             None if task.hops >= MAX_HOPS => Ok(Some((task, endpoint))),
             None => {
                 let soon = spread(now().plus(MIN_PAUSE));
-                self.put_back(task, endpoint.health, soon, None).await?;
+                self.put_back(task, endpoint.health.lane(), soon, None)
+                    .await?;
                 Ok(None)
             }
         }
@@ -123,12 +122,11 @@ impl Dispatcher {
     async fn put_back(
         &self,
         task: Task,
-        health: Health,
+        lane: Lane,
         due: Timestamp,
         place: Option<Timestamp>,
     ) -> Result<(), Fault> {
         tracing::debug!(msg_id = %task.message, endpoint_id = %task.endpoint, hops = task.hops, due = %due.to_rfc3339(), "put back");
-        let lane = health.lane();
         let task = Task {
             lane,
             ..task.put_back(place)

@@ -35,6 +35,12 @@ impl Time {
         let now = now();
         now < self.begun.plus(AT_ONCE) || now.plus(longest + AFTER_ATTEMPT) <= self.deadline
     }
+
+    /// How long an attempt may take so that it can be recorded, at most `longest`.
+    pub(crate) fn longest(self, longest: Duration) -> Duration {
+        let left = self.deadline.since(now()).saturating_sub(AFTER_ATTEMPT);
+        longest.min(left.max(AT_ONCE))
+    }
 }
 
 /// A record's work; an error is poison.

@@ -1,11 +1,13 @@
 //! One task, step by step.
 
+use std::time::Duration;
+
 use futures_util::future::join;
 use posthorn_domain::{
     attempt::{Attempt, Outcome},
     delivery::{Delivery, NextStep, Notice, Plan, Retry, Status, plan, record, skip},
     endpoint::Endpoint,
-    health::SLOW_AFTER,
+    health::{Experience, MessageMark, SLOW_AFTER},
     id::{ApplicationId, AttemptId},
     message::Payload,
     operational::OperationalEvent,
@@ -62,7 +64,7 @@ impl Dispatcher {
                 self.skip(&task, delivery, "the endpoint is disabled").await
             }
             (_, delivery) => match self.admit(task, endpoint, time).await? {
-                Some((task, endpoint)) => self.attempt(task, endpoint, delivery).await,
+                Some((task, endpoint)) => self.attempt(task, endpoint, delivery, time).await,
                 None => Ok(()),
             },
         }
@@ -73,17 +75,28 @@ impl Dispatcher {
         task: Task,
         endpoint: Endpoint,
         delivery: Option<Delivery>,
+        time: Time,
     ) -> Result<(), Fault> {
         let Some(payload) = self.payload(&task).await? else {
             return self.skip(&task, delivery, "the payload is gone").await;
         };
         let started_at = now();
-        let (outcome, endpoint) = self.send(&task, endpoint, started_at, &payload).await;
+        let longest = time.longest(self.sender.longest());
+        let (outcome, endpoint) = self
+            .send(&task, endpoint, started_at, &payload, longest)
+            .await;
+        let ended_at = now();
         let id = AttemptId::new(started_at, entropy());
-        let attempt = Attempt::record(id, endpoint.url.clone(), started_at, now(), &outcome);
+        let attempt = Attempt::record(id, endpoint.url.clone(), started_at, ended_at, &outcome);
         log(&task, &attempt, &outcome);
+        let experience = Experience {
+            outcome: &outcome,
+            message: MessageMark::of(&task.message),
+            started_at,
+            ended_at,
+        };
         // Before the attempt is recorded: a task that ends in between is received again.
-        let health = self.watch(&task, &endpoint, &outcome, started_at).await?;
+        let health = self.watch(&task, &endpoint, experience).await;
         let (delivery, step) = self.record(&task, delivery, attempt).await?;
         let lane = health.lane();
         self.follow(Task { lane, ..task }, &delivery, step).await
@@ -97,10 +110,13 @@ impl Dispatcher {
         endpoint: Endpoint,
         started_at: Timestamp,
         payload: &Payload,
+        longest: Duration,
     ) -> (Outcome, Endpoint) {
         let (outcome, slowed) = {
             let message = &task.message;
-            let request = self.sender.send(&endpoint, message, started_at, payload);
+            let request = self
+                .sender
+                .send(&endpoint, message, started_at, payload, longest);
             tokio::pin!(request);
             match timeout(SLOW_AFTER, &mut request).await {
                 Ok(outcome) => (outcome, None),
@@ -233,31 +249,33 @@ impl Dispatcher {
 
     /// The endpoint, at least as new as the task: an update holds for the very next message.
     async fn endpoint(&self, task: &Task) -> Result<Option<Endpoint>, Fault> {
-        let Task {
-            organization,
-            application,
-            endpoint,
-            ..
-        } = task;
-        let read = |consistency| {
-            self.config()
-                .endpoint(organization, application, endpoint, consistency)
-        };
-        let found = read(Consistency::Eventual).await?;
+        let found = self.read_endpoint(task, Consistency::Eventual).await?;
         let is_current = found
             .as_ref()
             .is_some_and(|endpoint| endpoint.revision >= task.revision);
-        Ok(if is_current {
-            found
-        } else {
-            read(Consistency::Strong).await?
-        })
+        if is_current {
+            return Ok(found);
+        }
+        self.read_endpoint(task, Consistency::Strong).await
+    }
+
+    pub(crate) async fn read_endpoint(
+        &self,
+        task: &Task,
+        consistency: Consistency,
+    ) -> Result<Option<Endpoint>, Fault> {
+        let (organization, application) = (&task.organization, &task.application);
+        let read = self
+            .config()
+            .endpoint(organization, application, &task.endpoint, consistency);
+        Ok(read.await?)
     }
 
     /// The delivery's record. Before a first attempt there is none, so a read that misses the last
-    /// moments will do; whatever follows depends on what was recorded.
+    /// moments will do; whatever follows depends on what was recorded, and a task that was put back
+    /// may have copies.
     async fn delivery(&self, task: &Task) -> Result<Option<Delivery>, Fault> {
-        let is_first = task.attempt == 0 && task.manual.is_none();
+        let is_first = task.attempt == 0 && task.manual.is_none() && task.hops == 0;
         let consistency = if is_first {
             Consistency::Eventual
         } else {

@@ -10,6 +10,7 @@ mod batch;
 mod classify;
 mod deliver;
 mod job;
+mod memory;
 mod places;
 mod resolve;
 mod send;
@@ -22,6 +23,7 @@ use posthorn_publish::Publisher;
 use posthorn_queue::DeliveriesQueue;
 use posthorn_store::{ConfigTable, DeliveriesTable, MessagesTable, ScheduleTable};
 
+pub use memory::Memory;
 pub use places::Places;
 pub use send::{Sender, Settings};
 
@@ -40,6 +42,8 @@ pub struct Dispatcher {
     pub disable_after: Duration,
     /// Reserved places at endpoints with a rate.
     pub places: Places,
+    /// What need not be written.
+    pub memory: Memory,
     /// Makes requests.
     pub sender: Sender,
 }

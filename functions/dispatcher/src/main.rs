@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aws_lambda_events::event::sqs::SqsEvent;
 use lambda_runtime::{LambdaEvent, run, service_fn};
-use posthorn_dispatcher::{Dispatcher, Places, Sender, Settings};
+use posthorn_dispatcher::{Dispatcher, Memory, Places, Sender, Settings};
 use posthorn_domain::timestamp::Timestamp;
 use posthorn_publish::Publisher;
 use posthorn_queue::DeliveriesQueue;
@@ -34,6 +34,7 @@ async fn main() -> Result<(), StartError> {
         retries: env::parsed("RETRY_SCHEDULE")?,
         disable_after: Duration::from_secs(env::parsed("DISABLE_AFTER_SECONDS")?),
         places: Places::default(),
+        memory: Memory::default(),
         sender: Sender::new(settings)?,
     };
     run(service_fn(|event: LambdaEvent<SqsEvent>| async move {

@@ -6,6 +6,7 @@ use std::{
 };
 
 use posthorn_domain::{
+    health::Lane,
     id::EndpointId,
     rate::{Pace, Timing},
     timestamp::Timestamp,
@@ -21,7 +22,7 @@ impl Places {
         let mut places = self.lock();
         let held = places.get_mut(endpoint)?;
         while let Some(place) = held.pop_front() {
-            if Pace::at(place, now) != Timing::Missed {
+            if Pace::at(place, now, Lane::Fast) != Timing::Missed {
                 return Some(place);
             }
         }

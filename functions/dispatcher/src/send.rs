@@ -55,7 +55,6 @@ impl Sender {
             .redirect(redirect::Policy::none())
             .no_proxy()
             .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(settings.request_timeout)
             .pool_idle_timeout(IDLE_TIMEOUT)
             .http1_title_case_headers()
             .default_headers(default_headers())
@@ -68,13 +67,14 @@ impl Sender {
         self.settings.request_timeout
     }
 
-    /// Posts a payload to an endpoint. Whatever the endpoint does is an outcome.
+    /// Posts a payload to an endpoint, in at most `longest`. Whatever the endpoint does is an outcome.
     pub(crate) async fn send(
         &self,
         endpoint: &Endpoint,
         id: &MessageId,
         at: Timestamp,
         payload: &Payload,
+        longest: Duration,
     ) -> Outcome {
         // An IP literal never reaches the resolver, so the URL itself is checked, too.
         let Ok(url) = self.settings.addresses.check(&endpoint.url) else {
@@ -84,9 +84,10 @@ impl Sender {
         let signature = endpoint.sign(id, at, body);
         // The customer's headers first: they cannot be any of ours.
         let custom = endpoint.headers.iter();
-        let request = custom.fold(self.client.post(url), |request, (name, value)| {
-            request.header(name, value)
-        });
+        let request = custom.fold(
+            self.client.post(url).timeout(longest),
+            |request, (name, value)| request.header(name, value),
+        );
         let request = request.header(header::CONTENT_TYPE, "application/json");
         let request = self.signed(request, id, at, &signature).body(body.to_vec());
         match read(request).await {

@@ -2,9 +2,8 @@
 
 use posthorn_domain::{
     application::Application,
-    attempt::Outcome,
     endpoint::{DisabledReason, Endpoint},
-    health::{Health, Verdict},
+    health::{Experience, Health, Verdict},
     id::ApplicationId,
     operational::{EndpointData, OperationalEvent},
     timestamp::Timestamp,
@@ -21,20 +20,45 @@ use crate::{
 
 impl Dispatcher {
     /// Notes what an attempt says of its endpoint; gives how it then fares. Costs nothing while
-    /// nothing changes.
+    /// nothing changes. A fault is no reason not to record the attempt: the next one notes the same.
     pub(crate) async fn watch(
         &self,
         task: &Task,
         endpoint: &Endpoint,
-        outcome: &Outcome,
-        started_at: Timestamp,
+        attempt: Experience<'_>,
+    ) -> Health {
+        if attempt.outcome.is_success() {
+            self.memory.succeeded(&endpoint.id, attempt.ended_at);
+        }
+        match self.try_watch(task, endpoint, attempt).await {
+            Ok(health) => health,
+            Err(error) => {
+                tracing::warn!(endpoint_id = %endpoint.id, %error, "how an endpoint fares could not be noted");
+                endpoint.health
+            }
+        }
+    }
+
+    async fn try_watch(
+        &self,
+        task: &Task,
+        endpoint: &Endpoint,
+        attempt: Experience<'_>,
     ) -> Result<Health, Fault> {
         let health = endpoint.health;
-        match health.after(outcome, started_at, now(), self.disable_after) {
+        match health.after(attempt, self.disable_after) {
             Verdict::AsBefore => Ok(health),
+            Verdict::Changed(after)
+                if self.memory.is_needless(endpoint, after, attempt.ended_at) =>
+            {
+                Ok(health)
+            }
             Verdict::Changed(after) => {
-                // When the endpoint changed meanwhile, another attempt notes it.
-                self.note(task, endpoint, after).await?;
+                let noted = self.note(task, endpoint, after).await?;
+                if noted.is_none() && attempt.outcome.is_success() {
+                    // Nothing else may come that could tell that it works again.
+                    self.recover(task, attempt).await?;
+                }
                 Ok(after)
             }
             Verdict::Disable(reason, since) => {
@@ -42,6 +66,17 @@ impl Dispatcher {
                 Ok(health)
             }
         }
+    }
+
+    /// Notes a success at an endpoint that changed meanwhile.
+    async fn recover(&self, task: &Task, attempt: Experience<'_>) -> Result<(), Fault> {
+        let found = self.read_endpoint(task, Consistency::Strong).await?;
+        if let Some(endpoint) = found
+            && let Verdict::Changed(after) = endpoint.health.after(attempt, self.disable_after)
+        {
+            self.note(task, &endpoint, after).await?;
+        }
+        Ok(())
     }
 
     /// Notes that an endpoint keeps dispatchers waiting; gives it as it then is when that was new.
@@ -64,6 +99,9 @@ impl Dispatcher {
         endpoint: &Endpoint,
         health: Health,
     ) -> Result<Option<Endpoint>, Fault> {
+        if !self.memory.is_first(endpoint) {
+            return Ok(None);
+        }
         let after = Endpoint {
             health,
             revision: endpoint.revision + 1,
@@ -74,11 +112,16 @@ impl Dispatcher {
             application,
             ..
         } = task;
-        let update = self
+        let put = self
             .config()
-            .update_endpoint(organization, application, endpoint, &after)
-            .await?;
-        Ok((update == Written::Yes).then_some(after))
+            .put_endpoint(organization, application, &after);
+        match put.await {
+            Ok(written) => Ok((written == Written::Yes).then_some(after)),
+            Err(error) => {
+                self.memory.forget(&endpoint.id);
+                Err(error.into())
+            }
+        }
     }
 
     /// Disables an endpoint and tells operators.
@@ -104,13 +147,8 @@ impl Dispatcher {
                 return Ok(());
             };
             let Some(after) = before.disable(reason, now()) else {
-                // Told again, as the task that disabled it may have ended before it told.
-                let is_ours = before.disabled_reason == Some(reason);
-                return if is_ours {
-                    self.tell_of(task, application, before, since).await
-                } else {
-                    Ok(())
-                };
+                // Another attempt did, and tells.
+                return Ok(());
             };
             let update = self
                 .config()

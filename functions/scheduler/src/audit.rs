@@ -3,22 +3,22 @@
 //! A task is lost when somebody purges the queue, when it lay there for 14 days, or when ingest ended
 //! between table and queue and nobody repeated the request. Nobody would notice: the message is
 //! stored, and its delivery pending for ever. So the auditor goes round all applications now and
-//! then, and looks at each message at three [`AGES`]. What it queues again is harmless when the task
+//! then, and looks at each message at four [`AGES`]. What it queues again is harmless when the task
 //! was only late.
 //!
 //! A look costs one eventually consistent read of the message (a page of them at a time) and one of
-//! each of its deliveries: about 0.6 RRU, 1.9 for the three. An application without messages costs
-//! 6 RRU a round.
+//! each of its deliveries. An application without messages costs 2 RRU for each age and round.
 
 use std::time::Duration;
 
 use posthorn_domain::{
     delivery::lost,
+    endpoint::Endpoint,
     id::{EndpointId, MessageId},
     timestamp::Timestamp,
 };
 use posthorn_queue::{DeliveriesQueue, Task};
-use posthorn_runtime::now;
+use posthorn_runtime::{emit, now};
 use posthorn_store::{
     Audit, ConfigTable, Consistency, DeliveriesTable, Found, MessagesTable, Page, Range,
     ScheduleTable, Trace, Within, Written,
@@ -28,14 +28,16 @@ use crate::{MARGIN, RunError};
 
 /// How old a message is when it is looked at, as multiples of what counts as lost (1 h): by then the
 /// attempts that wait in the queue are overdue for long enough to tell; in the middle of the
-/// schedule; and when all of its attempts were due (28 hours, with jitter 33).
-const AGES: [u32; 3] = [2, 12, 48];
+/// schedule; when all of its attempts were due (28 hours, with jitter 33); and after 14 days, when
+/// whatever made them wait is over.
+const AGES: [u32; 4] = [2, 12, 48, 336];
 
 /// How far back the first round of a deployment looks.
 const FIRST_LOOK_BACK: Duration = Duration::from_secs(14 * 86_400);
 
-/// Messages that are looked at together.
-const PAGE: usize = 250;
+/// Messages that are looked at together, and deliveries that are read together.
+const PAGE: usize = 100;
+const DELIVERIES: usize = 100;
 
 /// What the auditor works with.
 #[derive(Debug)]
@@ -83,14 +85,18 @@ impl Auditor {
             return Ok(Audited::default());
         };
         let before = round.clone();
-        self.go_on(&mut round, deadline).await?;
+        let result = self.go_on(&mut round, deadline).await;
         let audited = Audited {
             seen: round.seen - before.seen,
             repaired: round.repaired - before.repaired,
         };
         let Audited { seen, repaired } = audited;
         tracing::info!(seen, repaired, done = round.done, "audited");
-        Ok(audited)
+        if seen > 0 {
+            // What was repaired counts, even if the run ended early.
+            emit(&[("MessagesAudited", seen), ("TasksRepaired", repaired)]);
+        }
+        result.map(|()| audited)
     }
 
     /// The round to go on with.
@@ -125,14 +131,19 @@ impl Auditor {
             let first = begun.as_ref().and_then(position).unwrap_or(0);
             let mut begun = begun.filter(|within| position(within).is_some());
             for found in &found[first..] {
-                let (span, after) = begun.take().map_or((0, None), |it| (it.span, it.after));
-                if !self.audit(round, found, span, after, deadline).await? {
+                let at = begun.take().unwrap_or_else(|| Within {
+                    application: found.at.clone(),
+                    span: 0,
+                    shard: 0,
+                    after: None,
+                });
+                if !self.audit(round, found, at, deadline).await? {
                     return Ok(());
                 }
             }
             round.done = next.is_none();
             (round.at, round.within) = (next, None);
-            if !self.save(round).await? || now().plus(MARGIN) > deadline {
+            if !self.save(round).await? {
                 return Ok(());
             }
         }
@@ -144,38 +155,31 @@ impl Auditor {
         &self,
         round: &mut Audit,
         found: &Found,
-        first_span: u8,
-        mut after: Option<MessageId>,
+        mut at: Within,
         deadline: Timestamp,
     ) -> Result<bool, RunError> {
-        for (span, age) in (0_u8..).zip(AGES).skip(usize::from(first_span)) {
-            let back = self.lost_after * (age - AGES[0]);
-            let range = Range {
-                low: MessageId::lower_bound(round.from.minus(back)).to_string(),
-                high: MessageId::lower_bound(round.until.minus(back)).to_string(),
-            };
-            loop {
-                let page = Page {
-                    limit: PAGE,
-                    ascending: true,
-                    after: after.take().map(|id| id.to_string()),
-                };
-                let next = self.audit_page(round, found, range.clone(), &page).await?;
-                if next.is_none() {
-                    break;
-                }
-                after = next;
-                round.within = Some(Within {
-                    application: found.at.clone(),
-                    span,
-                    after: after.clone(),
-                });
-                if !self.save(round).await? || now().plus(MARGIN) > deadline {
+        loop {
+            if now().plus(MARGIN) > deadline {
+                round.within = Some(at);
+                self.save(round).await?;
+                return Ok(false);
+            }
+            at.after = self.audit_page(round, found, &at).await?;
+            if at.after.is_some() {
+                round.within = Some(at.clone());
+                if !self.save(round).await? {
                     return Ok(false);
                 }
+                continue;
+            }
+            at.shard += 1;
+            if at.shard >= found.application.shards {
+                (at.shard, at.span) = (0, at.span + 1);
+            }
+            if usize::from(at.span) >= AGES.len() {
+                return Ok(true);
             }
         }
-        Ok(true)
     }
 
     /// Looks at a page of messages; gives the last one when there are more.
@@ -183,38 +187,68 @@ impl Auditor {
         &self,
         round: &mut Audit,
         found: &Found,
-        range: Range,
-        page: &Page,
+        at: &Within,
     ) -> Result<Option<MessageId>, RunError> {
         let application = &found.application;
+        let back = self.lost_after * (AGES[usize::from(at.span)] - AGES[0]);
+        let range = Range {
+            low: MessageId::lower_bound(round.from.minus(back)).to_string(),
+            high: MessageId::lower_bound(round.until.minus(back)).to_string(),
+        };
+        let page = Page {
+            limit: PAGE,
+            ascending: true,
+            after: at.after.as_ref().map(ToString::to_string),
+        };
         let slice = self
             .messages
-            .traces(&application.id, application.shards, range, page)
+            .traces(&application.id, at.shard, range, &page)
             .await?;
-        let meant = || slice.items.iter().flat_map(|(_, message)| meant(message));
-        let keys = meant().map(|(message, endpoint)| (endpoint, &message.id));
-        let deliveries = self
-            .deliveries
-            .get_many(keys, application.shards, Consistency::Eventual)
-            .await?;
-        let lost: Vec<_> = meant()
-            .filter_map(|(message, endpoint)| {
-                let delivery = deliveries.get(&(endpoint.clone(), message.id.clone()));
-                let attempt = lost(delivery, message.created_at, now(), self.lost_after)?;
-                Some(Lost {
-                    message,
-                    endpoint,
-                    attempt,
-                })
-            })
+        let meant: Vec<_> = slice
+            .items
+            .iter()
+            .flat_map(|(_, message)| meant(message))
             .collect();
+        let mut lost = Vec::new();
+        for meant in meant.chunks(DELIVERIES) {
+            lost.extend(self.lost(meant, application.shards).await?);
+        }
         round.seen += slice.items.len() as u64;
-        round.repaired += self.repair(found, &lost).await?;
+        let is_last_look = usize::from(at.span) + 1 == AGES.len();
+        round.repaired += self.repair(found, &lost, is_last_look).await?;
         Ok(slice.next.and_then(|id| id.parse().ok()))
     }
 
+    /// Those of some deliveries whose task is lost.
+    async fn lost<'a>(
+        &self,
+        meant: &[(&'a Trace, &'a EndpointId)],
+        shards: u16,
+    ) -> Result<Vec<Lost<'a>>, RunError> {
+        let keys = meant
+            .iter()
+            .map(|(message, endpoint)| (*endpoint, &message.id));
+        let eventual = Consistency::Eventual;
+        let deliveries = self.deliveries.get_many(keys, shards, eventual).await?;
+        let lost = meant.iter().filter_map(|(message, endpoint)| {
+            let delivery = deliveries.get(&((*endpoint).clone(), message.id.clone()));
+            let attempt = lost(delivery, message.created_at, now(), self.lost_after)?;
+            Some(Lost {
+                message,
+                endpoint,
+                attempt,
+            })
+        });
+        Ok(lost.collect())
+    }
+
     /// Queues lost tasks again; gives how many.
-    async fn repair(&self, found: &Found, lost: &[Lost<'_>]) -> Result<u64, RunError> {
+    async fn repair(
+        &self,
+        found: &Found,
+        lost: &[Lost<'_>],
+        is_last_look: bool,
+    ) -> Result<u64, RunError> {
         if lost.is_empty() {
             return Ok(0);
         }
@@ -229,11 +263,7 @@ impl Auditor {
                 .iter()
                 .filter(|it| *it.endpoint == endpoint.id)
                 .peekable();
-            // With a rate, tasks may wait for long.
-            let is_behind = lost.peek().is_some()
-                && endpoint.throttle_rate.is_some()
-                && self.schedule.next_place(&endpoint.id).await? > Some(now());
-            if is_behind {
+            if lost.peek().is_none() || (!is_last_look && self.makes_wait(endpoint).await?) {
                 continue;
             }
             tasks.extend(lost.map(|lost| Task {
@@ -258,6 +288,13 @@ impl Auditor {
         }
         self.queue.send_all(&tasks).await?;
         Ok(tasks.len() as u64)
+    }
+
+    /// Whether tasks of an endpoint may be waiting in the queue for long.
+    async fn makes_wait(&self, endpoint: &Endpoint) -> Result<bool, RunError> {
+        let is_behind = endpoint.throttle_rate.is_some()
+            && self.schedule.next_place(&endpoint.id).await? > Some(now());
+        Ok(is_behind || endpoint.health.paused_until.is_some())
     }
 
     /// `false` when another run is ahead.

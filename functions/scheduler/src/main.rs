@@ -5,7 +5,7 @@ use std::time::Duration;
 use lambda_runtime::{LambdaEvent, run, service_fn};
 use posthorn_domain::timestamp::Timestamp;
 use posthorn_queue::DeliveriesQueue;
-use posthorn_runtime::{StartError, aws, emit, env, init_logs, now};
+use posthorn_runtime::{StartError, aws, env, init_logs, now};
 use posthorn_scheduler::{Audited, Auditor, Report, RunError, Scheduler};
 use posthorn_store::{ConfigTable, DeliveriesTable, MessagesTable, ScheduleTable};
 use serde_json::{Value, json};
@@ -49,8 +49,5 @@ async fn work(
 ) -> Result<Value, RunError> {
     let Report { minutes, queued } = scheduler.run(now(), deadline).await?;
     let Audited { seen, repaired } = auditor.run(deadline).await?;
-    if seen > 0 {
-        emit(&[("MessagesAudited", seen), ("TasksRepaired", repaired)]);
-    }
     Ok(json!({ "minutes": minutes, "queued": queued, "audited": seen, "repaired": repaired }))
 }

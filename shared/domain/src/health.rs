@@ -5,11 +5,11 @@
 //! - **Since when it only fails.** Too long, and it is disabled.
 //! - **Until when it is left alone** (a circuit breaker). An endpoint that says it has too much to do
 //!   (429, 502, 504, or 503 with `Retry-After`) is left alone at once; one that cannot be reached or
-//!   answers 5xx, once it has only failed for [`PATIENCE`]. Tasks that arrive meanwhile are pushed
-//!   back, and no attempt of theirs is spent. Behind the pause one attempt finds out: a success, or any
-//!   answer that shows it to be alive, opens the way again; another failure pauses it for a quarter
-//!   of the time that it fails already ([`MIN_PAUSE`] to [`MAX_PAUSE`]). So an endpoint that comes
-//!   back is noticed after at most a quarter of its outage, and no count needs to be kept.
+//!   answers 5xx, once it has only failed for [`PATIENCE`], with more than one message. Tasks that
+//!   arrive meanwhile are pushed back, and no attempt of theirs is spent. Behind the pause one attempt
+//!   finds out: a success, or any answer that shows it to be alive, opens the way again; another
+//!   failure pauses it for a quarter of the time that it fails already ([`MIN_PAUSE`] to
+//!   [`MAX_PAUSE`]). So the pauses grow with the outage, and no count needs to be kept.
 //! - **Whether it is slow.** Its tasks then travel in a lane of their own, so that they hold up
 //!   nobody else. It enters with an attempt that takes [`SLOW_AFTER`], in its middle, and leaves with
 //!   a quick success once no attempt was slow for [`SLOW_FOR`].
@@ -20,10 +20,12 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::{
     attempt::{FailureClass, Outcome},
     endpoint::DisabledReason,
+    id::MessageId,
     timestamp::Timestamp,
 };
 
@@ -34,8 +36,9 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// The shortest pause.
 pub const MIN_PAUSE: Duration = Duration::from_secs(5);
 
-/// The longest pause that Posthorn chooses.
-pub const MAX_PAUSE: Duration = Duration::from_secs(900);
+/// The longest pause that Posthorn chooses: with what tasks are spread over behind it, still a wait
+/// that the queue carries.
+pub const MAX_PAUSE: Duration = Duration::from_secs(720);
 
 /// The longest pause that an endpoint can ask for with `Retry-After`. (A delivery that was answered
 /// with it waits for up to 24 hours, see [`crate::retry::retry_after`].)
@@ -56,12 +59,44 @@ pub struct Health {
     /// Since when it only failed; `None` after a success.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failing_since: Option<Timestamp>,
+    /// The message with which that began: an endpoint that refuses one message may well take others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_first: Option<MessageMark>,
     /// Until when it is left alone. Stays when that is past, until an attempt found out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused_until: Option<Timestamp>,
+    /// Whether an attempt is finding out: the pause then is only for the others to wait for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub probing: bool,
     /// Until when it is slow. Stays when that is past, until a quick success.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slow_until: Option<Timestamp>,
+}
+
+/// Tells messages apart, nearly always.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct MessageMark(u32);
+
+impl MessageMark {
+    /// A message's mark.
+    pub fn of(message: &MessageId) -> Self {
+        let hash = Sha256::digest(message.as_str());
+        Self(u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]))
+    }
+}
+
+/// An attempt, as far as it tells something of its endpoint.
+#[derive(Clone, Copy, Debug)]
+pub struct Experience<'a> {
+    /// What it came to.
+    pub outcome: &'a Outcome,
+    /// Its message.
+    pub message: MessageMark,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Timestamp,
 }
 
 /// What an attempt means for its endpoint.
@@ -109,6 +144,7 @@ impl Health {
             Some(until) if now < until => Admission::Wait(until),
             Some(_) => Admission::Probe(Self {
                 paused_until: Some(now.plus(PROBE)),
+                probing: true,
                 ..self
             }),
         }
@@ -135,17 +171,12 @@ impl Health {
 
     /// What an attempt means. `disable_after` is how long an endpoint may fail without a success in
     /// between.
-    pub fn after(
-        self,
-        outcome: &Outcome,
-        started_at: Timestamp,
-        now: Timestamp,
-        disable_after: Duration,
-    ) -> Verdict {
+    pub fn after(self, attempt: Experience<'_>, disable_after: Duration) -> Verdict {
+        let (outcome, now) = (attempt.outcome, attempt.ended_at);
         if outcome.is_gone() {
-            return Verdict::Disable(DisabledReason::Gone, started_at);
+            return Verdict::Disable(DisabledReason::Gone, attempt.started_at);
         }
-        let is_slow = now.since(started_at) >= SLOW_AFTER;
+        let is_slow = now.since(attempt.started_at) >= SLOW_AFTER;
         let slowed = if is_slow { self.slowed(now) } else { None };
         let known = slowed.unwrap_or(self);
         let after = if outcome.is_success() {
@@ -155,13 +186,15 @@ impl Health {
                 ..Self::default()
             }
         } else {
-            let since = known.failing_since.unwrap_or(started_at);
-            if started_at.since(since) >= disable_after {
+            let since = known.failing_since.unwrap_or(attempt.started_at);
+            if attempt.started_at.since(since) >= disable_after {
                 return Verdict::Disable(DisabledReason::Failing, since);
             }
             Self {
                 failing_since: Some(since),
-                paused_until: known.pause(outcome, now.since(since), now),
+                failed_first: known.failed_first.or(Some(attempt.message)),
+                paused_until: known.pause(attempt, now.since(since)),
+                probing: false,
                 ..known
             }
         };
@@ -173,20 +206,24 @@ impl Health {
     }
 
     /// Until when a failure leaves the endpoint alone.
-    fn pause(self, outcome: &Outcome, failing_for: Duration, now: Timestamp) -> Option<Timestamp> {
+    fn pause(self, attempt: Experience<'_>, failing_for: Duration) -> Option<Timestamp> {
+        let now = attempt.ended_at;
         let chosen = (failing_for / 4).clamp(MIN_PAUSE, MAX_PAUSE);
-        let pause = match strain(outcome) {
+        let is_first = self
+            .failed_first
+            .is_none_or(|first| first == attempt.message);
+        let before = self.paused_until.filter(|_| !self.probing);
+        let pause = match strain(attempt.outcome) {
             Strain::TooMuch(asked) => asked.map_or(chosen, |asked| {
                 asked.clamp(Duration::from_secs(1), MAX_ASKED_PAUSE)
             }),
-            Strain::Unavailable if failing_for >= PATIENCE => chosen,
-            Strain::Unavailable => return self.paused_until,
+            // The one that found out leaves the way open when it stands alone.
+            Strain::Unavailable if failing_for < PATIENCE || is_first => return before,
+            Strain::Unavailable => chosen,
             Strain::None => return None,
         };
         // Attempts that were under way together do not all write: about as long is as long.
-        let enough = self
-            .paused_until
-            .filter(|until| *until >= now.plus(pause / 2));
+        let enough = before.filter(|until| *until >= now.plus(pause / 2));
         Some(enough.unwrap_or_else(|| now.plus(pause)))
     }
 }
@@ -246,9 +283,22 @@ mod tests {
         NOW.plus(Duration::from_secs(seconds))
     }
 
+    const ONE: MessageMark = MessageMark(1);
+    const OTHER: MessageMark = MessageMark(2);
+
+    fn verdict(health: Health, outcome: &Outcome, at: Timestamp) -> Verdict {
+        let attempt = Experience {
+            outcome,
+            message: OTHER,
+            started_at: at,
+            ended_at: at,
+        };
+        health.after(attempt, DAY)
+    }
+
     /// After an attempt that took no time.
     fn after(health: Health, outcome: &Outcome, at: Timestamp) -> Health {
-        match health.after(outcome, at, at, DAY) {
+        match verdict(health, outcome, at) {
             Verdict::AsBefore => health,
             Verdict::Changed(after) => after,
             Verdict::Disable(..) => panic!("disabled"),
@@ -258,16 +308,21 @@ mod tests {
     fn failing() -> Health {
         Health {
             failing_since: Some(NOW),
+            failed_first: Some(ONE),
             ..Health::default()
         }
     }
 
     #[test]
     fn only_failures_for_the_whole_time_disable() {
-        let verdict = |health: Health, status, at| health.after(&answer(status), at, at, DAY);
+        let verdict = |health, status, at| verdict(health, &answer(status), at);
         let well = Health::default();
         assert_eq!(verdict(well, 200, NOW), Verdict::AsBefore);
-        assert_eq!(verdict(well, 400, NOW), Verdict::Changed(failing()));
+        let begun = Health {
+            failed_first: Some(OTHER),
+            ..failing()
+        };
+        assert_eq!(verdict(well, 400, NOW), Verdict::Changed(begun));
         assert_eq!(verdict(failing(), 400, seconds(40)), Verdict::AsBefore);
         let late = NOW.plus(DAY);
         assert_eq!(verdict(failing(), 200, late), Verdict::Changed(well));
@@ -304,11 +359,33 @@ mod tests {
             Some(seconds(37).plus(Duration::from_millis(500)))
         );
         assert_eq!(paused(seconds(400)), Some(seconds(500)));
-        assert_eq!(paused(seconds(7200)), Some(seconds(8100)));
+        assert_eq!(paused(seconds(7200)), Some(seconds(7920)));
         let refused = |outcome| after(failing(), &outcome, seconds(400)).paused_until;
         assert_eq!(refused(answer(400)), None, "it answers");
         assert_eq!(refused(Outcome::Failure(FailureClass::Blocked)), None);
         assert_eq!(refused(answer(503)), Some(seconds(500)));
+        let alone = Health {
+            failed_first: Some(OTHER),
+            ..failing()
+        };
+        let paused = after(alone, &down, seconds(400)).paused_until;
+        assert_eq!(paused, None, "one message alone says nothing of the others");
+    }
+
+    #[test]
+    fn an_attempt_that_finds_out_in_vain_sets_the_next_pause() {
+        let paused = Health {
+            paused_until: Some(seconds(400)),
+            ..failing()
+        };
+        let Admission::Probe(probing) = paused.admit(seconds(400)) else {
+            panic!("the pause is over");
+        };
+        let next = |outcome| after(probing, &outcome, seconds(400)).paused_until;
+        assert_eq!(next(answer(500)), Some(seconds(500)));
+        assert_eq!(next(asking(429, Some(1))), Some(seconds(401)));
+        assert_eq!(next(asking(429, Some(60))), Some(seconds(460)));
+        assert_eq!(next(answer(429)), Some(seconds(500)));
     }
 
     #[test]
@@ -335,7 +412,13 @@ mod tests {
         assert_eq!(after(slow, &answer(200), seconds(61)).lane(), Lane::Slow);
         assert_eq!(after(slow, &answer(500), seconds(63)).lane(), Lane::Slow);
         assert_eq!(after(slow, &answer(200), seconds(63)), Health::default());
-        let verdict = slow.after(&answer(200), seconds(63), seconds(66), DAY);
+        let attempt = Experience {
+            outcome: &answer(200),
+            message: ONE,
+            started_at: seconds(63),
+            ended_at: seconds(66),
+        };
+        let verdict = slow.after(attempt, DAY);
         assert!(matches!(verdict, Verdict::Changed(still) if still.lane() == Lane::Slow));
     }
 
@@ -357,7 +440,7 @@ mod tests {
                     Admission::Probe(probing) => health = probing,
                     Admission::Go => {}
                 }
-                match health.after(&outcomes[outcome], at, at, DAY) {
+                match verdict(health, &outcomes[outcome], at) {
                     Verdict::AsBefore => {}
                     Verdict::Changed(after) => health = after,
                     Verdict::Disable(..) => break,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::timestamp::Timestamp;
+use crate::{health::Lane, timestamp::Timestamp};
 
 /// Requests or messages a second: 1 to 65535.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -50,11 +50,14 @@ impl From<Rate> for u16 {
 /// times a second. Faster endpoints reserve several places at a time.
 const RESERVATIONS: u16 = 250;
 
-/// How long a dispatcher waits for a place by itself; for longer, the task goes back to the queue.
-const WAIT: Duration = Duration::from_secs(2);
+/// How long a dispatcher waits for a place by itself; for longer, the task goes to the slow lane's
+/// queue, where dispatchers may wait for longer.
+const WAIT: Duration = Duration::from_millis(100);
+const WAIT_IN_SLOW_LANE: Duration = Duration::from_secs(4);
 
-/// How much before its place a task leaves the queue, which counts whole seconds.
-const EARLY: Duration = Duration::from_millis(1500);
+/// How much before its place a task leaves the queue, which counts whole seconds, and whose batches
+/// wait for a second.
+const EARLY: Duration = Duration::from_millis(2500);
 
 /// How late an attempt may come to its place.
 const LATE: Duration = Duration::from_secs(1);
@@ -90,12 +93,16 @@ impl Pace {
         self.0.div_ceil(RESERVATIONS)
     }
 
-    /// What to do about an attempt that has this place.
-    pub fn at(place: Timestamp, now: Timestamp) -> Timing {
+    /// What to do about an attempt that has this place, in a lane.
+    pub fn at(place: Timestamp, now: Timestamp, lane: Lane) -> Timing {
         let wait = place.since(now);
+        let patience = match lane {
+            Lane::Fast => WAIT,
+            Lane::Slow => WAIT_IN_SLOW_LANE,
+        };
         if now.since(place) > LATE {
             Timing::Missed
-        } else if wait > WAIT {
+        } else if wait > patience {
             Timing::Later(place.minus(EARLY))
         } else {
             Timing::Now(wait)
@@ -129,9 +136,12 @@ mod tests {
     #[test]
     fn an_attempt_is_made_at_its_place() {
         let ms = |ms: i64| Timestamp::from_millis(NOW.as_millis() + ms);
-        assert_eq!(Pace::at(ms(2000), NOW), Timing::Now(Duration::from_secs(2)));
-        assert_eq!(Pace::at(ms(-1000), NOW), Timing::Now(Duration::ZERO));
-        assert_eq!(Pace::at(ms(-1001), NOW), Timing::Missed);
-        assert_eq!(Pace::at(ms(5000), NOW), Timing::Later(ms(3500)));
+        let timing = |at| Pace::at(ms(at), NOW, Lane::Slow);
+        assert_eq!(timing(4000), Timing::Now(Duration::from_secs(4)));
+        assert_eq!(timing(-1000), Timing::Now(Duration::ZERO));
+        assert_eq!(timing(-1001), Timing::Missed);
+        assert_eq!(timing(5000), Timing::Later(ms(2500)));
+        let in_fast_lane = Pace::at(ms(1000), NOW, Lane::Fast);
+        assert_eq!(in_fast_lane, Timing::Later(ms(-1500)), "without a delay");
     }
 }

@@ -56,6 +56,8 @@ pub struct Within {
     pub application: Place,
     /// Which of the spans, from 0.
     pub span: u8,
+    /// Which shard of the messages.
+    pub shard: u16,
     /// The last message that it looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<MessageId>,
@@ -123,14 +125,16 @@ impl ConfigTable {
             .client
             .scan()
             .table_name(&self.name)
-            .filter_expression("sk = :app")
+            // An application whose uid is `app` has a pointer with that sort key.
+            .filter_expression("sk = :app AND attribute_exists(shards)")
             .expression_attribute_values(":app", s("app"))
             .limit(SCANNED)
             .set_exclusive_start_key(after.map(|at| Key::new(&at.pk, &at.sk).item()));
         let output = scan.send().await.map_err(StoreError::aws("Scan"))?;
         let found = output.items.unwrap_or_default().into_iter();
         let next = output.last_evaluated_key.as_ref().map(place).transpose()?;
-        let mut found = found.map(found_in).collect::<Result<Vec<_>, _>>()?;
+        // One that cannot be read must not keep the auditor from all others.
+        let mut found: Vec<_> = found.filter_map(|item| found_in(item).ok()).collect();
         found.retain(|found| !found.application.deleted);
         Ok((found, next))
     }

@@ -1,6 +1,6 @@
 //! Endpoints in the config table.
 
-use aws_sdk_dynamodb::types::Select;
+use aws_sdk_dynamodb::{operation::put_item::PutItemError, types::Select};
 use posthorn_domain::{
     endpoint::Endpoint,
     id::{ApplicationId, EndpointId, OrganizationId},
@@ -11,7 +11,7 @@ use crate::{
     ConfigTable, Consistency, Page, Range, Slice, StoreError, Written,
     applications::{endpoint_key, pointed_id, pointer},
     config::application_pk,
-    item::{Key, entity},
+    item::{Key, entity, n},
 };
 
 fn uid_key(organization: &OrganizationId, application: &ApplicationId, uid: &Uid) -> Key {
@@ -136,6 +136,35 @@ impl ConfigTable {
             writes.extend(self.move_uid(old, new, after.id.as_str())?);
         }
         self.transact(writes).await
+    }
+
+    /// Replaces the revision before this one, without a change of its uid: one write, half the price of
+    /// a transaction. A transaction at the same time is a conflict, too.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn put_endpoint(
+        &self,
+        organization: &OrganizationId,
+        application: &ApplicationId,
+        after: &Endpoint,
+    ) -> Result<Written, StoreError> {
+        let item = endpoint_key(organization, application, &after.id).with(after)?;
+        let put = self.client.put_item().table_name(&self.name);
+        let put = put
+            .set_item(Some(item))
+            .condition_expression("revision = :seen")
+            .expression_attribute_values(":seen", n(after.revision - 1));
+        match put.send().await {
+            Ok(_) => Ok(Written::Yes),
+            Err(error) => match error.as_service_error() {
+                Some(
+                    PutItemError::ConditionalCheckFailedException(_)
+                    | PutItemError::TransactionConflictException(_),
+                ) => Ok(Written::Conflict),
+                _ => Err(StoreError::aws("PutItem")(error)),
+            },
+        }
     }
 
     /// Deletes the version of an endpoint that was read; tasks that still name it are dropped when

@@ -9,13 +9,13 @@
 //! | an endpoint (dispatcher) | [`ConfigTable::endpoint`]: eventually consistent GetItem, repeated strongly when older than the task | 0.5 RRU per 4 KB |
 //! | a delivery (dispatcher) | [`DeliveriesTable::get`]: eventually consistent before a first attempt, strongly after | 0.5, then 1 RRU per 4 KB |
 //! | a message's payload (dispatcher, when the task does not carry it) | [`MessagesTable::get`]: strongly consistent | 1 RRU per 4 KB |
-//! | an endpoint begins to fail, is paused, slow, or recovers (dispatcher) | [`ConfigTable::update_endpoint`]: not for an attempt that changes nothing | 2 WRU per KB |
+//! | an endpoint begins to fail, is paused, slow, or recovers (dispatcher) | [`ConfigTable::put_endpoint`]: not for an attempt that changes nothing | 1 WRU per KB |
 //! | operators are told (all but the scheduler) | [`ConfigTable::application_with_endpoints`], then a message where somebody subscribed | 1 RRU, as a message |
 //! | record an attempt (dispatcher) | [`DeliveriesTable::put`]: PutItem on the version that was read | 1 WRU per KB |
 //! | a retry later than 15 min (dispatcher) | [`ScheduleTable::put`] | 1 WRU |
 //! | due retries (scheduler) | [`ScheduleTable::due_in`]: one Query per minute, shard and 250 rows; [`ScheduleTable::cursor`] | 0.5 RRU per 4 KB |
 //! | a place in time (dispatcher, only for an endpoint with a rate) | [`ScheduleTable::reserve`]: one UpdateItem while attempts wait, else two | 1 WRU each |
-//! | an audit (scheduler, every 6 hours) | [`ConfigTable::all_applications`], then [`MessagesTable::traces`] and [`DeliveriesTable::get_many`], three times for each message | 0.5 RRU per 4 KB and per delivery |
+//! | an audit (scheduler, every 6 hours) | [`ConfigTable::all_applications`], then [`MessagesTable::traces`] and [`DeliveriesTable::get_many`], four times for each message | 0.5 RRU per 4 KB and per delivery |
 //! | lists (api) | one Query of at most 1 MB per shard and page, merged ([`Slice`]) | 1 RRU per 4 KB |
 //! | the deliveries of a message, of a page of messages (api, jobs) | [`DeliveriesTable::get_many`]: one BatchGetItem per 100 | 1 RRU per 4 KB each |
 //! | a job's step (dispatcher) | [`ConfigTable::job`], a page of messages and their deliveries, [`ConfigTable::step_job`] | 1 RRU, lists as above, 2 WRU |

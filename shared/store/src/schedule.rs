@@ -49,6 +49,9 @@ const PAGE: i32 = 250;
 /// How long a row stays behind its due time: the longest outage of the scheduler that loses nothing.
 const KEPT: Duration = Duration::from_secs(2 * 86_400);
 
+/// How long the places of an endpoint with a rate are kept: longer than its tasks can wait.
+const PACE_KEPT: Duration = Duration::from_secs(16 * 86_400);
+
 /// The table that holds attempts to come.
 #[derive(Clone, Debug)]
 pub struct ScheduleTable {
@@ -322,7 +325,7 @@ impl ScheduleTable {
 
     /// The next place is kept in microseconds: those of a fast endpoint are less than one millisecond apart.
     fn update_pace(&self, endpoint: &EndpointId, now: Timestamp) -> UpdateItemFluentBuilder {
-        let (_, expires_at) = ttl(now.plus(KEPT));
+        let (_, expires_at) = ttl(now.plus(PACE_KEPT));
         self.client
             .update_item()
             .table_name(&self.name)
