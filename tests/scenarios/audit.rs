@@ -102,7 +102,10 @@ async fn what_was_in_a_purged_queue_is_delivered() {
         world.attempts(&three, &pending, 1).await[0].response_status_code,
         204
     );
-    assert!(stored(&world, &three, &away).await.health.is_well());
+    assert_eq!(
+        stored(&world, &three, &away).await.health.paused_until,
+        None
+    );
     assert_eq!(audit(&world).await.1, 0, "there is nothing left to repair");
     let received = [&well, &failing, &paused].map(|receiver| receiver.received().len());
     assert_eq!(received, [1, 2, 1], "and nothing was sent again");

@@ -154,7 +154,8 @@ async fn an_endpoint_that_only_fails_is_disabled_and_a_success_in_between_resets
         .endpoint(&organization, &app, &id, strong)
         .await
         .unwrap();
-    assert!(stored.unwrap().health.is_well(), "the success reset it");
+    let since = stored.unwrap().health.failing_since;
+    assert_eq!(since, None, "the success reset it");
     let secret = world.secret(&application, &good).await;
     flapping.wait_for(2).await[1].verify(&secret).unwrap();
 }

@@ -131,12 +131,8 @@ async fn one_attempt_finds_out_whether_an_endpoint_works_again() {
     let codes = codes(&world, &application, &ids).await;
     let failed = codes.iter().filter(|code| **code == 500).count();
     assert_eq!(failed, 1, "{codes:?}");
-    assert!(
-        stored(&world, &application, &endpoint)
-            .await
-            .health
-            .is_well()
-    );
+    let health = stored(&world, &application, &endpoint).await.health;
+    assert_eq!((health.failing_since, health.paused_until), (None, None));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -284,8 +280,8 @@ async fn a_rate_is_kept_to_by_all_dispatchers_together() {
     };
     let most = requests.iter().map(in_window).max().unwrap();
     println!("at most {most} within {window:?}");
-    // A task may come a second late to its place.
-    assert!(most <= RATE * 4, "{most}");
+    // A task may come half a second late to its place.
+    assert!(most <= RATE * 7 / 2 + RATE / 5, "{most}");
     assert!(
         world.stack.process_ids("dispatcher").len() > 1,
         "there were several dispatchers"

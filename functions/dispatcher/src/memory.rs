@@ -31,7 +31,7 @@ impl Memory {
         self.known(|known| known.entry(endpoint.clone()).or_default().succeeded_at = Some(now));
     }
 
-    /// Whether a change says no more than that an endpoint fails which accepted something just now.
+    /// Whether a failure says no more than that an endpoint fails which accepted something just now.
     /// Endpoints that refuse some messages of many would be written at every change otherwise.
     pub(crate) fn is_needless(&self, endpoint: &Endpoint, after: Health, now: Timestamp) -> bool {
         let before = Health {

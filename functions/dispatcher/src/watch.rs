@@ -49,7 +49,8 @@ impl Dispatcher {
         match health.after(attempt, self.disable_after) {
             Verdict::AsBefore => Ok(health),
             Verdict::Changed(after)
-                if self.memory.is_needless(endpoint, after, attempt.ended_at) =>
+                if !attempt.outcome.is_success()
+                    && self.memory.is_needless(endpoint, after, attempt.ended_at) =>
             {
                 Ok(health)
             }

@@ -60,7 +60,7 @@ const WAIT_IN_SLOW_LANE: Duration = Duration::from_secs(4);
 const EARLY: Duration = Duration::from_millis(2500);
 
 /// How late an attempt may come to its place.
-const LATE: Duration = Duration::from_secs(1);
+const LATE: Duration = Duration::from_millis(500);
 
 /// How the attempts at an endpoint are spread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,8 +138,8 @@ mod tests {
         let ms = |ms: i64| Timestamp::from_millis(NOW.as_millis() + ms);
         let timing = |at| Pace::at(ms(at), NOW, Lane::Slow);
         assert_eq!(timing(4000), Timing::Now(Duration::from_secs(4)));
-        assert_eq!(timing(-1000), Timing::Now(Duration::ZERO));
-        assert_eq!(timing(-1001), Timing::Missed);
+        assert_eq!(timing(-500), Timing::Now(Duration::ZERO));
+        assert_eq!(timing(-501), Timing::Missed);
         assert_eq!(timing(5000), Timing::Later(ms(2500)));
         let in_fast_lane = Pace::at(ms(1000), NOW, Lane::Fast);
         assert_eq!(in_fast_lane, Timing::Later(ms(-1500)), "without a delay");
