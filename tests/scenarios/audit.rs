@@ -23,7 +23,7 @@ const MESSAGE: &str = r#"{"eventType":"a.b","payload":{}}"#;
 const PARAMETERS: [(&str, &str); 3] = [
     ("LostAfterSeconds", "1"),
     ("AuditEverySeconds", "1"),
-    ("RetrySchedule", "5"),
+    ("RetrySchedule", "8"),
 ];
 
 /// What an audit looked at, and what it repaired.
@@ -51,6 +51,21 @@ async fn purge(world: &World) {
     purge.send().await.unwrap();
 }
 
+/// Waits until so many tasks wait in the queue.
+async fn wait_for_delayed(world: &World, count: usize) {
+    use aws_sdk_sqs::types::QueueAttributeName as Name;
+    let clients = world.aws().await;
+    until("the tasks that wait", || async {
+        let attributes = clients.sqs.get_queue_attributes();
+        let attributes = attributes.queue_url(&clients.queue_url);
+        let attributes = attributes.attribute_names(Name::ApproximateNumberOfMessagesDelayed);
+        let found = attributes.send().await.unwrap().attributes.unwrap();
+        let delayed = &found[&Name::ApproximateNumberOfMessagesDelayed];
+        (*delayed == count.to_string()).then_some(())
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_in_a_purged_queue_is_delivered() {
     let world = World::with_parameters(PARAMETERS).await;
@@ -69,29 +84,18 @@ async fn what_was_in_a_purged_queue_is_delivered() {
     world.endpoint(&two, &failing).await;
     let away = world.endpoint(&three, &paused).await;
     let health = Health {
-        paused_until: Some(now().plus(Duration::from_secs(600))),
+        paused_until: Some(now().plus(Duration::from_secs(20))),
         ..Health::default()
     };
     set_health(&world, &three, &away, health).await;
+    let pending = world.send(&three.id, MESSAGE).await;
+    wait_for_delayed(&world, 1).await;
     let delivered = world.send(&one.id, MESSAGE).await;
     let retried = world.send(&two.id, MESSAGE).await;
-    let pending = world.send(&three.id, MESSAGE).await;
     world.attempts(&one, &delivered, 1).await;
     world.attempts(&two, &retried, 1).await;
-    let clients = world.aws().await;
-    until("the task that was put back", || async {
-        use aws_sdk_sqs::types::QueueAttributeName as Name;
-        let attributes = clients
-            .sqs
-            .get_queue_attributes()
-            .queue_url(&clients.queue_url);
-        let attributes = attributes.attribute_names(Name::ApproximateNumberOfMessagesDelayed);
-        let found = attributes.send().await.unwrap().attributes.unwrap();
-        (found[&Name::ApproximateNumberOfMessagesDelayed] == "2").then_some(())
-    })
-    .await;
+    wait_for_delayed(&world, 2).await;
     purge(&world).await;
-    set_health(&world, &three, &away, Health::default()).await;
 
     repair(&world, 2).await;
     assert_eq!(

@@ -39,19 +39,22 @@ pub(crate) async fn set_health(
     endpoint: &EndpointOut,
     health: Health,
 ) {
-    let before = stored(world, application, endpoint).await;
-    let after = Endpoint {
-        health,
-        revision: before.revision + 1,
-        ..before.clone()
-    };
-    let organization = world.organization.parse().unwrap();
-    let id = application.id.parse().unwrap();
+    let (organization, id) = (
+        world.organization.parse().unwrap(),
+        application.id.parse().unwrap(),
+    );
     let config = world.aws().await.config;
-    let written = config
-        .update_endpoint(&organization, &id, &before, &after)
-        .await;
-    assert_eq!(written.unwrap(), Written::Yes);
+    until("the endpoint's new health", || async {
+        let before = stored(world, application, endpoint).await;
+        let after = Endpoint {
+            health,
+            revision: before.revision + 1,
+            ..before
+        };
+        let written = config.put_endpoint(&organization, &id, &after).await;
+        (written.unwrap() == Written::Yes).then_some(())
+    })
+    .await;
 }
 
 fn seconds_ago(seconds: u64) -> posthorn_domain::timestamp::Timestamp {
@@ -133,6 +136,12 @@ async fn one_attempt_finds_out_whether_an_endpoint_works_again() {
     assert_eq!(failed, 1, "{codes:?}");
     let health = stored(&world, &application, &endpoint).await.health;
     assert_eq!((health.failing_since, health.paused_until), (None, None));
+    let requests = receiver.received();
+    let wait = requests[1].at - requests[0].at;
+    assert!(
+        wait >= Duration::from_secs(8),
+        "a quarter of 40 s: {wait:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -185,7 +194,7 @@ async fn lane(world: &World, message: &str) -> Lane {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endpoint_that_keeps_dispatchers_waiting_gets_a_lane_of_its_own() {
     let world =
-        World::with_parameters([("RequestTimeoutSeconds", "5"), ("RetrySchedule", "3600")]).await;
+        World::with_parameters([("RequestTimeoutSeconds", "10"), ("RetrySchedule", "3600")]).await;
     let hanging = Receiver::answering([0, 0]).await;
     let application = world.application().await;
     let endpoint = world.endpoint(&application, &hanging).await;
@@ -208,6 +217,7 @@ async fn an_endpoint_that_keeps_dispatchers_waiting_gets_a_lane_of_its_own() {
     assert_eq!(lane(&world, &first).await, Lane::Fast);
 
     // A minute later it answers.
+    world.attempts(&application, &second, 1).await;
     let slow = Health {
         slow_until: Some(seconds_ago(1)),
         ..Health::default()

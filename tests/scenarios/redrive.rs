@@ -70,7 +70,8 @@ async fn tasks_that_an_outage_left_are_delivered_after_a_redrive() {
         let same = requests
             .iter()
             .filter(|request| request.header("webhook-id") == task.message.as_str());
-        assert_eq!(same.count(), 1);
+        // A dispatcher that still tried when the outage ended may have delivered one as well.
+        assert!(same.count() >= 1);
     }
     assert_eq!(count_dead(&world).await, 0);
 }
@@ -120,6 +121,10 @@ async fn work_that_cannot_end_in_time_is_handed_back() {
         "nothing waited for its visibility time-out"
     );
     assert_eq!(receiver.received().len(), 3, "each attempt was made once");
+    for hanging in &attempts[..2] {
+        let took = hanging.response_duration_ms;
+        assert!(took >= 4900, "it had its whole time: {took} ms");
+    }
     let logs = world.stack.logs();
     assert!(
         !logs.iter().any(|line| line.contains("a task failed")),

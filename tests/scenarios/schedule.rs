@@ -3,9 +3,14 @@
 
 use posthorn_tests::scheduler_run;
 
+const DUE: usize = 25;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_costs_the_same_with_ten_thousand_attempts_pending() {
-    let (few, many) = (scheduler_run(0).await, scheduler_run(10_000).await);
+    let (few, many) = (
+        scheduler_run(DUE, 0).await,
+        scheduler_run(DUE, 10_000).await,
+    );
     assert_eq!(few.calls, many.calls, "the same calls");
     // A cursor that is read once for two minutes makes a difference of half a unit.
     assert!(

@@ -81,6 +81,7 @@ struct Inner {
     client: reqwest::Client,
     upstream: Mutex<Option<[String; 2]>>,
     calls: AtomicU64,
+    sent_again: AtomicU64,
     calm: AtomicBool,
     down: AtomicBool,
     counts: Mutex<BTreeMap<(&'static str, AwsFault), u64>>,
@@ -93,6 +94,8 @@ pub struct Injected {
     pub calls: u64,
     /// Faults.
     pub faults: BTreeMap<(&'static str, AwsFault), u64>,
+    /// Tasks that AWS may have queued twice for them.
+    pub sent_again: u64,
 }
 
 const SERVICES: [&str; 2] = ["DynamoDB", "SQS"];
@@ -107,6 +110,7 @@ impl FaultyAws {
             client: reqwest::Client::builder().no_proxy().build().unwrap(),
             upstream: Mutex::default(),
             calls: AtomicU64::new(0),
+            sent_again: AtomicU64::new(0),
             calm: AtomicBool::new(false),
             down: AtomicBool::new(false),
             counts: Mutex::default(),
@@ -164,6 +168,7 @@ impl FaultyAws {
         Injected {
             calls: self.inner.calls.load(Ordering::Relaxed),
             faults: self.inner.counts.lock().unwrap().clone(),
+            sent_again: self.inner.sent_again.load(Ordering::Relaxed),
         }
     }
 }
@@ -233,6 +238,16 @@ async fn handle(
         .unwrap()
         .entry((SERVICES[service], fault))
         .or_default() += 1;
+    if service == 1
+        && matches!(
+            fault,
+            AwsFault::DropAnswer | AwsFault::Late | AwsFault::Double
+        )
+    {
+        let request: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+        let tasks = request["Entries"].as_array().map_or(1, Vec::len);
+        inner.sent_again.fetch_add(tasks as u64, Ordering::Relaxed);
+    }
     match fault {
         AwsFault::Throttle => {
             let codes = ["ProvisionedThroughputExceededException", "RequestThrottled"];

@@ -19,7 +19,7 @@ use std::{future::Future, time::Duration};
 
 pub use faults::{AwsFault, FaultyAws, Injected, Plan};
 pub use load::{ENDPOINTS, Latencies, LoadOptions, load};
-pub use pending::{DUE, RunCost, scheduler_run};
+pub use pending::{RunCost, scheduler_run};
 pub use raw::{Broken, Fault};
 pub use receiver::{Receiver, Request};
 pub use soak::{SoakOptions, SoakReport, soak};

@@ -9,13 +9,10 @@ use posthorn_domain::{
 };
 use posthorn_local::StackOptions;
 use posthorn_runtime::{entropy, now};
-use posthorn_store::{Audit, Cursor, Progress, ScheduleTable, Scheduled, minute_of};
+use posthorn_store::{Audit, Cursor, Progress, ScheduleTable, Scheduled, Written, minute_of};
 use serde_json::json;
 
 use crate::{World, until};
-
-/// Attempts that are due in the run.
-pub const DUE: usize = 25;
 
 /// What a run costs, for each minute that it covered.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,10 +25,10 @@ pub struct RunCost {
     pub write_units: f64,
 }
 
-async fn put(table: &ScheduleTable, due: Timestamp, count: usize) {
+/// Attempts from a moment on, over so many seconds.
+async fn put(table: &ScheduleTable, due: Timestamp, count: usize, seconds: u64) {
     let puts = stream::iter(0..count).map(|n| async move {
-        // Spread over a day where they are pending.
-        let spread = Duration::from_secs(if count > DUE { n as u64 % 86_400 } else { 0 });
+        let spread = Duration::from_secs(n as u64 % seconds);
         let scheduled = Scheduled {
             due: due.plus(spread),
             endpoint: EndpointId::new(due, entropy()),
@@ -43,15 +40,16 @@ async fn put(table: &ScheduleTable, due: Timestamp, count: usize) {
     puts.buffer_unordered(32).collect::<Vec<()>>().await;
 }
 
-/// One run with [`DUE`] attempts due and so many pending.
-pub async fn scheduler_run(pending: usize) -> RunCost {
+/// One run with so many attempts due and pending.
+pub async fn scheduler_run(due: usize, pending: usize) -> RunCost {
     let options = StackOptions {
         meter: true,
         ..StackOptions::default()
     };
     let world = World::with_options(options).await;
     let schedule = &world.aws().await.schedule;
-    put(schedule, now().plus(Duration::from_secs(7200)), pending).await;
+    let later = now().plus(Duration::from_secs(7200));
+    put(schedule, later, pending, 86_400).await;
     // The clock invokes the scheduler as well: not in a minute that it has been through.
     let coming = until("a minute that no run has been through", || async {
         let done = schedule.cursor().await.unwrap();
@@ -60,12 +58,12 @@ pub async fn scheduler_run(pending: usize) -> RunCost {
             .then_some(coming)
     })
     .await;
-    put(schedule, Timestamp::from_millis(coming * 60_000), DUE).await;
+    put(schedule, Timestamp::from_millis(coming * 60_000), due, 1).await;
     let cursor = Cursor {
         minute: coming - 1,
         progress: Progress::default(),
     };
-    schedule.set_cursor(&cursor).await.unwrap();
+    assert_eq!(schedule.set_cursor(&cursor).await.unwrap(), Written::Yes);
     // No audit is due.
     let audit = Audit {
         version: 1,
@@ -82,7 +80,7 @@ pub async fn scheduler_run(pending: usize) -> RunCost {
     let meter = world.stack.meter().unwrap();
     meter.reset();
     let report = world.stack.invoke("scheduler", &json!({})).await.unwrap();
-    assert_eq!(report["queued"], DUE);
+    assert_eq!(report["queued"], due);
     let minutes = report["minutes"].as_u64().unwrap();
     let cost = meter.report();
     let of_scheduler = |call: &str| call.starts_with("DynamoDB");

@@ -29,7 +29,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::{net::TcpListener, task::JoinHandle};
 
-use crate::{AwsFault, FaultyAws, Injected, Plan, World};
+use crate::{FaultyAws, Injected, Plan, World};
 
 /// What a soak is made of.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +59,9 @@ pub struct SoakReport {
     pub unfinished: usize,
     /// Deliveries that are recorded as accepted, or were, and that no endpoint accepted.
     pub lost: usize,
+    /// Deliveries that ended otherwise than their endpoint's answers call for: skipped, failed with
+    /// attempts left, or not accepted by the endpoint that accepts everything.
+    pub wrong: usize,
     /// Times that an endpoint accepted a message which it had accepted before.
     pub duplicates: usize,
     /// Requests that endpoints got and no record tells of.
@@ -88,12 +91,12 @@ impl SoakReport {
     /// first.
     pub fn window(&self) -> usize {
         let killed = self.killed.get("dispatcher").copied().unwrap_or(0);
-        let sent_again = [AwsFault::DropAnswer, AwsFault::Late, AwsFault::Double];
-        let injected = self.injected.iter().flat_map(|injected| &injected.faults);
-        let sent_again =
-            injected.filter(|((service, kind), _)| *service == "SQS" && sent_again.contains(kind));
-        let batches = killed + sent_again.map(|(_, count)| count).sum::<u64>();
-        usize::try_from(batches).unwrap() * BATCH
+        let sent_again = self
+            .injected
+            .as_ref()
+            .map_or(0, |injected| injected.sent_again);
+        usize::try_from(killed).unwrap() * BATCH
+            + usize::try_from(sent_again).unwrap()
             + self.failed_tasks
             + self.interrupted
             + self.redriven
@@ -101,13 +104,16 @@ impl SoakReport {
     }
 }
 
+/// Attempts before a delivery fails.
+const ATTEMPTS: usize = 7;
+
 /// The most tasks of one invocation here.
 const BATCH: usize = 10;
 
 /// How endpoints answer: of 1,000 requests, so many with 500; the last one with 429, and it has a rate.
 const FAILING_PER_MILLE: [u16; 4] = [0, 50, 300, 5];
 const THROTTLING: usize = 3;
-const RATE: u16 = 40;
+const RATE: u16 = 200;
 
 /// Of 1,000 requests to that one, so many take so long that it is slow.
 const SLOW_PER_MILLE: u16 = 2;
@@ -330,9 +336,7 @@ impl Soak {
 
     async fn audit(&self, world: &World) {
         // One that is killed in the middle fails; the next one goes on.
-        if let Ok(report) = world.stack.invoke("scheduler", &json!({})).await {
-            self.report.lock().unwrap().repaired += report["repaired"].as_u64().unwrap_or(0);
-        }
+        let _report = world.stack.invoke("scheduler", &json!({})).await;
     }
 
     /// Waits until every delivery came to its end, while the auditor works and the dead-letter queue is
@@ -407,11 +411,19 @@ impl Soak {
         all
     }
 
-    /// Counts what failed in a stack that is left; its state stays in the folder.
+    /// Counts what failed and what was repaired in a stack that is left; its state stays in the
+    /// folder.
     fn leave(&self, world: World) {
         let lines = world.stack.logs();
         let failed = lines.iter().filter(|line| line.contains("a task failed"));
-        self.report.lock().unwrap().failed_tasks += failed.count();
+        let metrics = lines.iter().filter_map(|line| {
+            let (_, json) = line.split_once("] ")?;
+            let line: serde_json::Value = serde_json::from_str(json).ok()?;
+            line["TasksRepaired"].as_u64()
+        });
+        let mut report = self.report.lock().unwrap();
+        report.failed_tasks += failed.count();
+        report.repaired += metrics.sum::<u64>();
     }
 
     async fn finish(&self, world: World, endpoints: &[EndpointId]) -> SoakReport {
@@ -434,6 +446,12 @@ impl Soak {
             *report.ended.entry(name).or_default() += 1;
             report.unfinished += usize::from(!is_end(delivery.map(|it| it.0)));
             let is_accepted = matches!(delivery, Some((Status::Success, _)));
+            let is_right = match delivery {
+                Some((Status::Success, _)) => true,
+                Some((Status::Fail, attempts)) => kind != 0 && attempts >= ATTEMPTS,
+                _ => false,
+            };
+            report.wrong += usize::from(!is_right);
             report.lost += usize::from(is_accepted && got.accepted == 0);
             report.duplicates += got.accepted.saturating_sub(1);
             report.unrecorded += (got.accepted + got.refused).saturating_sub(attempts);
@@ -570,6 +588,7 @@ impl fmt::Display for SoakReport {
             row(f, &format!("deliveries: {status}"), count)?;
         }
         row(f, "deliveries without an end", &self.unfinished)?;
+        row(f, "deliveries that ended wrongly", &self.wrong)?;
         row(f, "lost", &self.lost)?;
         row(f, "duplicates (accepted again)", &self.duplicates)?;
         row(f, "  allowed by the at-least-once window", &self.window())?;

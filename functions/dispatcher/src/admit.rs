@@ -70,6 +70,8 @@ impl Dispatcher {
         let at = |place| Pace::at(place, now(), task.lane);
         let held = task.place.map(|place| (place, at(place)));
         let (place, timing) = match held {
+            // Who comes too late again and again is no burden to the endpoint.
+            Some((_, Timing::Missed)) if task.hops >= MAX_HOPS => return Ok(Some(task)),
             Some((_, Timing::Missed)) | None => {
                 let place = self.reserve(endpoint, Pace::new(rate)).await?;
                 (place, at(place))

@@ -14,6 +14,9 @@ const MAX_ENDPOINTS: usize = 10_000;
 /// An endpoint that accepted something in this time is not failing when it then refuses something.
 const LATELY: Duration = Duration::from_secs(10);
 
+/// How long a write on a revision may take: afterwards another attempt may write.
+const WRITING: Duration = Duration::from_secs(5);
+
 /// What is remembered, by endpoint.
 #[derive(Debug, Default)]
 pub struct Memory(Mutex<HashMap<EndpointId, Known>>);
@@ -21,8 +24,8 @@ pub struct Memory(Mutex<HashMap<EndpointId, Known>>);
 #[derive(Debug, Default)]
 struct Known {
     succeeded_at: Option<Timestamp>,
-    /// The revision on which something was noted last.
-    noted: u64,
+    /// The revision on which something was noted last, and when.
+    noted: Option<(u64, Timestamp)>,
 }
 
 impl Memory {
@@ -46,11 +49,15 @@ impl Memory {
 
     /// Whether an attempt of this process is the first to note something on this revision: of those
     /// that are under way together, only one write can succeed.
-    pub(crate) fn is_first(&self, endpoint: &Endpoint) -> bool {
+    pub(crate) fn is_first(&self, endpoint: &Endpoint, now: Timestamp) -> bool {
         self.known(|known| {
             let known = known.entry(endpoint.id.clone()).or_default();
-            let is_first = known.noted < endpoint.revision;
-            known.noted = known.noted.max(endpoint.revision);
+            let is_first = known.noted.is_none_or(|(revision, at)| {
+                revision < endpoint.revision || now.since(at) >= WRITING
+            });
+            if is_first {
+                known.noted = Some((endpoint.revision, now));
+            }
             is_first
         })
     }
@@ -70,5 +77,76 @@ impl Memory {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<EndpointId, Known>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use posthorn_domain::{
+        headers::CustomHeaders, health::MessageMark, id::MessageId, signing::EndpointSecret,
+    };
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+    fn endpoint() -> Endpoint {
+        Endpoint {
+            id: EndpointId::new(NOW, [1; 15]),
+            uid: None,
+            url: "https://example.com/".to_owned(),
+            description: String::new(),
+            event_types: None,
+            channels: None,
+            disabled: false,
+            disabled_reason: None,
+            health: Health::default(),
+            throttle_rate: None,
+            metadata: Default::default(),
+            headers: CustomHeaders::default(),
+            secret: EndpointSecret::generate([1; 32]),
+            old_secrets: Vec::new(),
+            revision: 1,
+            created_at: NOW,
+            updated_at: NOW,
+        }
+    }
+
+    #[test]
+    fn a_failure_right_after_a_success_is_not_written_and_a_pause_is() {
+        let (memory, endpoint) = (Memory::default(), endpoint());
+        let failing = Health {
+            failing_since: Some(NOW),
+            failed_first: Some(MessageMark::of(&MessageId::new(NOW, [1; 15]))),
+            ..Health::default()
+        };
+        assert!(
+            !memory.is_needless(&endpoint, failing, NOW),
+            "nothing is known"
+        );
+        memory.succeeded(&endpoint.id, NOW);
+        assert!(memory.is_needless(&endpoint, failing, NOW.plus(LATELY / 2)));
+        assert!(!memory.is_needless(&endpoint, failing, NOW.plus(LATELY)));
+        let paused = Health {
+            paused_until: Some(NOW.plus(LATELY)),
+            ..failing
+        };
+        assert!(!memory.is_needless(&endpoint, paused, NOW));
+    }
+
+    #[test]
+    fn one_attempt_of_a_process_writes_on_a_revision_unless_it_could_not() {
+        let (memory, first) = (Memory::default(), endpoint());
+        let mut second = endpoint();
+        second.revision = 2;
+        let is_first = |endpoint| memory.is_first(endpoint, NOW);
+        assert_eq!([is_first(&first), is_first(&first)], [true, false]);
+        assert_eq!([is_first(&second), is_first(&first)], [true, false]);
+        memory.forget(&second.id);
+        assert!(is_first(&second));
+        assert!(
+            memory.is_first(&second, NOW.plus(WRITING)),
+            "nobody waits for ever"
+        );
     }
 }

@@ -1,9 +1,11 @@
 //! What attempts say of their endpoint ([`posthorn_domain::health`]), written down.
 
+use std::time::Duration;
+
 use posthorn_domain::{
     application::Application,
     endpoint::{DisabledReason, Endpoint},
-    health::{Experience, Health, Verdict},
+    health::{Admission, Experience, Health, Verdict},
     id::ApplicationId,
     operational::{EndpointData, OperationalEvent},
     timestamp::Timestamp,
@@ -11,12 +13,15 @@ use posthorn_domain::{
 use posthorn_queue::Task;
 use posthorn_runtime::now;
 use posthorn_store::{Consistency, Written};
-use tokio::try_join;
+use tokio::{time::timeout, try_join};
 
 use crate::{
     Dispatcher,
     deliver::{Fault, MAX_MERGES},
 };
+
+/// How long it may take to note how an endpoint fares: the attempt is still to be recorded.
+const LONGEST_WATCH: Duration = Duration::from_secs(3);
 
 impl Dispatcher {
     /// Notes what an attempt says of its endpoint; gives how it then fares. Costs nothing while
@@ -30,7 +35,8 @@ impl Dispatcher {
         if attempt.outcome.is_success() {
             self.memory.succeeded(&endpoint.id, attempt.ended_at);
         }
-        match self.try_watch(task, endpoint, attempt).await {
+        let watch = timeout(LONGEST_WATCH, self.try_watch(task, endpoint, attempt));
+        match watch.await.unwrap_or(Err(Fault::OutOfTime)) {
             Ok(health) => health,
             Err(error) => {
                 tracing::warn!(endpoint_id = %endpoint.id, %error, "how an endpoint fares could not be noted");
@@ -58,26 +64,43 @@ impl Dispatcher {
                 let noted = self.note(task, endpoint, after).await?;
                 if noted.is_none() && attempt.outcome.is_success() {
                     // Nothing else may come that could tell that it works again.
-                    self.recover(task, attempt).await?;
+                    self.recover(task, endpoint, attempt).await?;
                 }
                 Ok(after)
             }
             Verdict::Disable(reason, since) => {
-                self.disable(task, reason, since).await?;
+                self.disable(task, endpoint, reason, since).await?;
                 Ok(health)
             }
         }
     }
 
-    /// Notes a success at an endpoint that changed meanwhile.
-    async fn recover(&self, task: &Task, attempt: Experience<'_>) -> Result<(), Fault> {
-        let found = self.read_endpoint(task, Consistency::Strong).await?;
-        if let Some(endpoint) = found
-            && let Verdict::Changed(after) = endpoint.health.after(attempt, self.disable_after)
-        {
-            self.note(task, &endpoint, after).await?;
+    /// Notes a success at an endpoint that changed meanwhile. A pause that was set while the attempt
+    /// was under way stands, and so does whatever is known of another URL.
+    async fn recover(
+        &self,
+        task: &Task,
+        endpoint: &Endpoint,
+        attempt: Experience<'_>,
+    ) -> Result<(), Fault> {
+        for _ in 0..MAX_MERGES {
+            let found = self.read_endpoint(task, Consistency::Strong).await?;
+            let Some(found) = found.filter(|found| found.url == endpoint.url) else {
+                return Ok(());
+            };
+            let is_paused = matches!(found.health.admit(now()), Admission::Wait(_));
+            let verdict = found.health.after(attempt, self.disable_after);
+            let Verdict::Changed(health) = verdict else {
+                return Ok(());
+            };
+            if is_paused && !found.health.probing {
+                return Ok(());
+            }
+            if self.write_health(task, &found, health).await?.is_some() {
+                return Ok(());
+            }
         }
-        Ok(())
+        Err(Fault::Contention)
     }
 
     /// Notes that an endpoint keeps dispatchers waiting; gives it as it then is when that was new.
@@ -100,35 +123,39 @@ impl Dispatcher {
         endpoint: &Endpoint,
         health: Health,
     ) -> Result<Option<Endpoint>, Fault> {
-        if !self.memory.is_first(endpoint) {
+        if !self.memory.is_first(endpoint, now()) {
             return Ok(None);
         }
+        let written = self.write_health(task, endpoint, health).await;
+        if written.is_err() {
+            self.memory.forget(&endpoint.id);
+        }
+        written
+    }
+
+    async fn write_health(
+        &self,
+        task: &Task,
+        endpoint: &Endpoint,
+        health: Health,
+    ) -> Result<Option<Endpoint>, Fault> {
         let after = Endpoint {
             health,
             revision: endpoint.revision + 1,
             ..endpoint.clone()
         };
-        let Task {
-            organization,
-            application,
-            ..
-        } = task;
+        let (organization, application) = (&task.organization, &task.application);
         let put = self
             .config()
             .put_endpoint(organization, application, &after);
-        match put.await {
-            Ok(written) => Ok((written == Written::Yes).then_some(after)),
-            Err(error) => {
-                self.memory.forget(&endpoint.id);
-                Err(error.into())
-            }
-        }
+        Ok((put.await? == Written::Yes).then_some(after))
     }
 
     /// Disables an endpoint and tells operators.
     async fn disable(
         &self,
         task: &Task,
+        attempted: &Endpoint,
         reason: DisabledReason,
         since: Timestamp,
     ) -> Result<(), Fault> {
@@ -147,6 +174,12 @@ impl Dispatcher {
             let (Some(application), Some(before)) = (application, found) else {
                 return Ok(());
             };
+            // Another URL, or a success in between, is another story.
+            let is_same = before.url == attempted.url
+                && (reason == DisabledReason::Gone || before.health.failing_since == Some(since));
+            if !is_same {
+                return Ok(());
+            }
             let Some(after) = before.disable(reason, now()) else {
                 // Another attempt did, and tells.
                 return Ok(());

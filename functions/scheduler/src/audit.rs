@@ -137,8 +137,15 @@ impl Auditor {
                     shard: 0,
                     after: None,
                 });
-                if !self.audit(round, found, at, deadline).await? {
-                    return Ok(());
+                match self.audit(round, found, at, deadline).await {
+                    Ok(true) => {}
+                    Ok(false) => return Ok(()),
+                    Err(error) if error.is_of_aws() => return Err(error),
+                    // One that cannot be read must not keep the auditor from all others.
+                    Err(error) => {
+                        let id = &found.application.id;
+                        tracing::error!(app_id = %id, %error, "an application could not be audited");
+                    }
                 }
             }
             round.done = next.is_none();
@@ -290,11 +297,18 @@ impl Auditor {
         Ok(tasks.len() as u64)
     }
 
-    /// Whether tasks of an endpoint may be waiting in the queue for long.
+    /// Whether tasks of an endpoint may well be waiting in the queue. A pause that is long over has
+    /// nobody left who could find out that it is.
     async fn makes_wait(&self, endpoint: &Endpoint) -> Result<bool, RunError> {
-        let is_behind = endpoint.throttle_rate.is_some()
-            && self.schedule.next_place(&endpoint.id).await? > Some(now());
-        Ok(is_behind || endpoint.health.paused_until.is_some())
+        let pause = endpoint.health.paused_until;
+        if pause.is_some_and(|until| until.plus(self.lost_after) > now()) {
+            return Ok(true);
+        }
+        let row = match endpoint.throttle_rate {
+            Some(_) => self.schedule.next_place(&endpoint.id).await?,
+            None => None,
+        };
+        Ok(row > Some(now().plus(self.lost_after)))
     }
 
     /// `false` when another run is ahead.

@@ -60,6 +60,16 @@ pub enum RunError {
     Queue(#[from] QueueError),
 }
 
+impl RunError {
+    /// Whether AWS did not answer as it should, in contrast to data that cannot be read.
+    fn is_of_aws(&self) -> bool {
+        match self {
+            Self::Store(error) => matches!(error, StoreError::Aws { .. }),
+            Self::Queue(_) => true,
+        }
+    }
+}
+
 impl Scheduler {
     /// Queues what is due up to the end of the coming minute; stops in time before `deadline`.
     ///

@@ -59,7 +59,8 @@ pub struct Health {
     /// Since when it only failed; `None` after a success.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failing_since: Option<Timestamp>,
-    /// The message with which that began: an endpoint that refuses one message may well take others.
+    /// The message with which that began, while no other one failed: an endpoint that refuses one
+    /// message may well take others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed_first: Option<MessageMark>,
     /// Until when it is left alone. Stays when that is past, until an attempt found out.
@@ -192,7 +193,7 @@ impl Health {
             }
             Self {
                 failing_since: Some(since),
-                failed_first: known.failed_first.or(Some(attempt.message)),
+                failed_first: known.alone(attempt.message).then_some(attempt.message),
                 paused_until: known.pause(attempt, now.since(since)),
                 probing: false,
                 ..known
@@ -205,20 +206,23 @@ impl Health {
         }
     }
 
+    /// Whether no other message failed since the endpoint only fails.
+    fn alone(self, message: MessageMark) -> bool {
+        self.failing_since.is_none() || self.failed_first == Some(message)
+    }
+
     /// Until when a failure leaves the endpoint alone.
     fn pause(self, attempt: Experience<'_>, failing_for: Duration) -> Option<Timestamp> {
         let now = attempt.ended_at;
         let chosen = (failing_for / 4).clamp(MIN_PAUSE, MAX_PAUSE);
-        let is_first = self
-            .failed_first
-            .is_none_or(|first| first == attempt.message);
         let before = self.paused_until.filter(|_| !self.probing);
         let pause = match strain(attempt.outcome) {
             Strain::TooMuch(asked) => asked.map_or(chosen, |asked| {
                 asked.clamp(Duration::from_secs(1), MAX_ASKED_PAUSE)
             }),
-            // The one that found out leaves the way open when it stands alone.
-            Strain::Unavailable if failing_for < PATIENCE || is_first => return before,
+            Strain::Unavailable if failing_for < PATIENCE || self.alone(attempt.message) => {
+                return before;
+            }
             Strain::Unavailable => chosen,
             Strain::None => return None,
         };
@@ -323,7 +327,13 @@ mod tests {
             ..failing()
         };
         assert_eq!(verdict(well, 400, NOW), Verdict::Changed(begun));
-        assert_eq!(verdict(failing(), 400, seconds(40)), Verdict::AsBefore);
+        assert_eq!(verdict(begun, 400, seconds(40)), Verdict::AsBefore);
+        let several = Health {
+            failed_first: None,
+            ..failing()
+        };
+        let changed = verdict(failing(), 400, seconds(40));
+        assert_eq!(changed, Verdict::Changed(several), "another message");
         let late = NOW.plus(DAY);
         assert_eq!(verdict(failing(), 200, late), Verdict::Changed(well));
         let disable = Verdict::Disable(DisabledReason::Failing, NOW);
@@ -386,6 +396,12 @@ mod tests {
         assert_eq!(next(asking(429, Some(1))), Some(seconds(401)));
         assert_eq!(next(asking(429, Some(60))), Some(seconds(460)));
         assert_eq!(next(answer(429)), Some(seconds(500)));
+        let of_several = Health {
+            failed_first: None,
+            ..probing
+        };
+        let next = after(of_several, &answer(500), seconds(400)).paused_until;
+        assert_eq!(next, Some(seconds(500)), "whichever message finds out");
     }
 
     #[test]

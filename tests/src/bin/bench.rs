@@ -9,12 +9,13 @@
 use std::time::Duration;
 
 use posthorn_tests::{
-    DUE, ENDPOINTS, Latencies, LoadOptions, RunCost, SoakOptions, load, scheduler_run, soak,
+    ENDPOINTS, Latencies, LoadOptions, RunCost, SoakOptions, load, scheduler_run, soak,
 };
 
 const USAGE: &str = "usage: bench COMMAND
   soak [MESSAGES] [SEED]         messages through a stack on which everything fails (20000, seed 1)
-  isolation [RATE] [SECONDS]     healthy endpoints' latency while one of 20 hangs (40 a second, 40 s)
+  isolation [RATE] [SECONDS] [PAIRS]   healthy endpoints' latency without and with one of 20 that
+                                 begins to hang (40 a second, 120 s behind 10 s of warm-up, 2 pairs)
   schedule [PENDING]             a run of the scheduler while many attempts are pending (100000)";
 
 #[tokio::main]
@@ -26,7 +27,7 @@ async fn main() {
     };
     match arguments.first().map(String::as_str) {
         Some("soak") => run_soak(number(1, 20_000), number(2, 1)).await,
-        Some("isolation") => run_isolation(number(1, 40), number(2, 40)).await,
+        Some("isolation") => run_isolation(number(1, 40), number(2, 120), number(3, 2)).await,
         Some("schedule") => run_schedule(number(1, 100_000)).await,
         _ => eprintln!("{USAGE}"),
     }
@@ -42,15 +43,14 @@ async fn run_soak(messages: u64, seed: u64) {
     })
     .await;
     println!("{report}");
-    assert_eq!((report.lost, report.unfinished), (0, 0));
+    assert_eq!((report.lost, report.unfinished, report.wrong), (0, 0, 0));
     assert!(report.duplicates <= report.window());
 }
 
 /// Pairs of runs, so that a machine that is busy for a while is so for both.
-async fn run_isolation(rate: u64, seconds: u64) {
-    const PAIRS: usize = 3;
+async fn run_isolation(rate: u64, seconds: u64, pairs: u64) {
     let (mut without, mut with) = (Vec::new(), Vec::new());
-    for pair in 0..2 * PAIRS {
+    for pair in 0..2 * pairs {
         let hanging = pair % 2 == 1;
         let run = load(LoadOptions {
             rate: u32::try_from(rate).unwrap(),
@@ -63,7 +63,7 @@ async fn run_isolation(rate: u64, seconds: u64) {
     }
     let (without, with) = (Latencies::together(&without), Latencies::together(&with));
     println!(
-        "{ENDPOINTS} endpoints, {rate} messages a second, {PAIRS} runs of {seconds} s each; the healthy ones:"
+        "{ENDPOINTS} endpoints, {rate} messages a second, {pairs} runs of {seconds} s each; the healthy ones:"
     );
     print_run("none hangs", &without);
     print_run("one hangs", &with);
@@ -85,16 +85,16 @@ fn print_run(name: &str, run: &Latencies) {
 }
 
 async fn run_schedule(most: u64) {
-    println!("{DUE} attempts due; for each minute:");
-    for pending in [0, most / 100, most] {
-        let cost = scheduler_run(usize::try_from(pending).unwrap()).await;
+    let most = usize::try_from(most).unwrap();
+    println!("a run of the scheduler, for each minute:");
+    for (due, pending) in [(25, 0), (250, 0), (2500, 0), (25, most / 100), (25, most)] {
         let RunCost {
             read_units,
             write_units,
             calls,
-        } = cost;
+        } = scheduler_run(due, pending).await;
         println!(
-            "{pending:>9} pending   {read_units:>5.1} RRU   {write_units:>3.1} WRU   {calls:?}"
+            "{due:>5} due {pending:>8} pending   {read_units:>6.1} RRU   {write_units:>4.1} WRU   {calls:?}"
         );
     }
 }
