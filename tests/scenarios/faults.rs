@@ -11,7 +11,7 @@ async fn run(seed: u64) {
         messages: 120,
         seed,
         producers: 24,
-        lost_after: 10,
+        lost_after: 5,
         patience: Duration::from_secs(700),
     })
     .await;
