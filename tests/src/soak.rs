@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aws_sdk_sqs::types::QueueAttributeName as Name;
+use aws_sdk_sqs::{operation::purge_queue::PurgeQueueError, types::QueueAttributeName as Name};
 use axum::{
     Router,
     extract::{Path, State},
@@ -329,8 +329,15 @@ impl Soak {
         let sqs = world.aws().await.sqs;
         for url in QUEUES.map(|name| world.stack.queues().url(name)) {
             let count = waiting(&sqs, &url, &QUEUED).await;
-            self.report.lock().unwrap().purged += count;
-            sqs.purge_queue().queue_url(url).send().await.unwrap();
+            match sqs.purge_queue().queue_url(url).send().await {
+                Ok(_) => self.report.lock().unwrap().purged += count,
+                // Once in 60 seconds is what SQS allows.
+                Err(error)
+                    if error
+                        .as_service_error()
+                        .is_some_and(PurgeQueueError::is_purge_queue_in_progress) => {}
+                Err(error) => panic!("{error:?}"),
+            }
         }
     }
 
