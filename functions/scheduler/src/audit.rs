@@ -32,6 +32,9 @@ use crate::{MARGIN, RunError};
 /// whatever made them wait is over.
 const AGES: [u32; 4] = [2, 12, 48, 336];
 
+/// At how many of the looks a task of an endpoint that makes its tasks wait is taken for waiting.
+const PATIENT_LOOKS: u8 = 2;
+
 /// How far back the first round of a deployment looks.
 const FIRST_LOOK_BACK: Duration = Duration::from_secs(14 * 86_400);
 
@@ -221,8 +224,8 @@ impl Auditor {
             lost.extend(self.lost(meant, application.shards).await?);
         }
         round.seen += slice.items.len() as u64;
-        let is_last_look = usize::from(at.span) + 1 == AGES.len();
-        round.repaired += self.repair(found, &lost, is_last_look).await?;
+        let is_patient = at.span < PATIENT_LOOKS;
+        round.repaired += self.repair(found, &lost, is_patient).await?;
         Ok(slice.next.and_then(|id| id.parse().ok()))
     }
 
@@ -254,7 +257,7 @@ impl Auditor {
         &self,
         found: &Found,
         lost: &[Lost<'_>],
-        is_last_look: bool,
+        is_patient: bool,
     ) -> Result<u64, RunError> {
         if lost.is_empty() {
             return Ok(0);
@@ -270,7 +273,7 @@ impl Auditor {
                 .iter()
                 .filter(|it| *it.endpoint == endpoint.id)
                 .peekable();
-            if lost.peek().is_none() || (!is_last_look && self.makes_wait(endpoint).await?) {
+            if lost.peek().is_none() || (is_patient && self.makes_wait(endpoint).await?) {
                 continue;
             }
             tasks.extend(lost.map(|lost| Task {
