@@ -28,7 +28,11 @@ const PARAMETERS: [(&str, &str); 3] = [
 
 /// What an audit looked at, and what it repaired.
 async fn audit(world: &World) -> (u64, u64) {
-    let report: Value = world.stack.invoke("scheduler", &json!({})).await.unwrap();
+    let report: Value = world
+        .stack
+        .invoke("SchedulerFunction", &json!({}))
+        .await
+        .unwrap();
     let number = |field: &str| report[field].as_u64().unwrap();
     (number("audited"), number("repaired"))
 }
@@ -246,19 +250,20 @@ async fn a_look_costs_little_and_an_idle_application_nearly_nothing() {
         put(&world, &application.id, &message, Some(&delivered)).await;
     }
     let meter = world.stack.meter().unwrap();
-    let (mut seen, mut units) = (0, 0.0);
-    while seen < STORED as u64 {
+    let done = std::sync::Mutex::new((0, 0.0));
+    let (seen, units) = until("all messages looked at", || async {
         meter.reset();
         let (audited, repaired) = audit(&world).await;
         assert_eq!(repaired, 0);
+        let report = meter.report();
+        let mut done = done.lock().unwrap();
         if audited > 0 {
-            seen += audited;
-            let report = meter.report();
-            units += report.read_units;
+            *done = (done.0 + audited, done.1 + report.read_units);
             println!("{audited} messages of 1.5 KB with one delivery each:\n{report}");
         }
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    }
+        Some(*done).filter(|(seen, _)| *seen >= STORED as u64)
+    })
+    .await;
     let each = units / seen as f64;
     println!("{each:.2} RRU for each look at a message");
     assert!(each <= 0.8, "{each}");

@@ -76,18 +76,13 @@ struct Shared {
 
 /// Runs the load.
 pub async fn load(options: LoadOptions) -> Latencies {
-    let LoadOptions {
-        rate,
-        length,
-        hanging,
-    } = options;
-    let messages = |length: Duration| usize::try_from(u64::from(rate) * length.as_secs()).unwrap();
-    let (warm_up, count) = (messages(WARM_UP), messages(WARM_UP + length));
+    let messages = |length: Duration| usize::try_from(u64::from(options.rate) * length.as_secs());
+    let count = messages(WARM_UP + options.length).unwrap();
     let shared = Shared {
         posted: Arc::new(Mutex::new(vec![None; count])),
         took: Arc::default(),
         hanging: Arc::default(),
-        warm_up,
+        warm_up: messages(WARM_UP).unwrap(),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
@@ -96,11 +91,26 @@ pub async fn load(options: LoadOptions) -> Latencies {
         .with_state(shared.clone());
     let mut tasks = JoinSet::new();
     tasks.spawn(async move { axum::serve(listener, router).await.unwrap() });
-    let options = StackOptions {
+    let stack = StackOptions {
         parameters: [("LogLevel".to_owned(), "warn".to_owned())].into(),
         ..StackOptions::default()
     };
-    let world = Arc::new(World::with_options(options).await);
+    let world = Arc::new(World::with_options(stack).await);
+    let applications = prepare(&world, &base).await;
+    post(options, &shared, &world, &applications, count).await;
+    let counted = (shared.warm_up..count).filter(|n| n % ENDPOINTS != 0);
+    let healthy = counted.count();
+    until("the messages of the healthy endpoints", || async {
+        (shared.took.lock().unwrap().len() >= healthy).then_some(())
+    })
+    .await;
+    let mut took = shared.took.lock().unwrap().clone();
+    took.sort();
+    Latencies(took)
+}
+
+/// Applications with one endpoint each.
+async fn prepare(world: &World, base: &str) -> Vec<String> {
     let mut applications = Vec::new();
     for endpoint in 0..ENDPOINTS {
         let application = world.application().await.id;
@@ -109,14 +119,25 @@ pub async fn load(options: LoadOptions) -> Latencies {
         world.expect("POST", &path, Some(url)).await;
         applications.push(application);
     }
-    let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate);
+    applications
+}
+
+/// Posts messages at the rate, and waits until all are acknowledged.
+async fn post(
+    options: LoadOptions,
+    shared: &Shared,
+    world: &Arc<World>,
+    applications: &[String],
+    count: usize,
+) {
+    let mut ticks = tokio::time::interval(Duration::from_secs(1) / options.rate);
     let mut posts = JoinSet::new();
     for n in 0..count {
         ticks.tick().await;
-        if n == warm_up {
-            shared.hanging.store(hanging, Ordering::Relaxed);
+        if n == shared.warm_up {
+            shared.hanging.store(options.hanging, Ordering::Relaxed);
         }
-        let (world, application) = (Arc::clone(&world), applications[n % ENDPOINTS].clone());
+        let (world, application) = (Arc::clone(world), applications[n % ENDPOINTS].clone());
         shared.posted.lock().unwrap()[n] = Some(Instant::now());
         posts.spawn(async move {
             let body = json!({ "eventType": "load.sent", "payload": { "n": n } });
@@ -126,14 +147,6 @@ pub async fn load(options: LoadOptions) -> Latencies {
     while let Some(done) = posts.join_next().await {
         done.unwrap();
     }
-    let healthy = (warm_up..count).filter(|n| n % ENDPOINTS != 0).count();
-    until("the messages of the healthy endpoints", || async {
-        (shared.took.lock().unwrap().len() >= healthy).then_some(())
-    })
-    .await;
-    let mut took = shared.took.lock().unwrap().clone();
-    took.sort();
-    Latencies(took)
 }
 
 /// The first endpoint is never counted: it is the one that may hang.

@@ -21,9 +21,6 @@ const AFTER_ATTEMPT: Duration = Duration::from_secs(5);
 /// How long the begin of an invocation is.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
-/// The longest time-out of a function (AWS Lambda: "Configure Lambda function timeout").
-const LONGEST: Duration = Duration::from_secs(900);
-
 /// The time of an invocation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Time {
@@ -32,21 +29,8 @@ pub(crate) struct Time {
 }
 
 impl Time {
-    /// A deadline that is past at the begin is none: cargo-lambda names such.
-    fn new(begun: Timestamp, deadline: Timestamp) -> Self {
-        let is_none = deadline <= begun;
-        Self {
-            begun,
-            deadline: if is_none {
-                begun.plus(LONGEST)
-            } else {
-                deadline
-            },
-        }
-    }
-
-    /// Whether an attempt that takes `longest` still ends in time. At the begin of an invocation one is made
-    /// whatever the function's time-out is: else tasks would go round for nothing.
+    /// Whether an attempt that takes `longest` still ends in time. At the begin of an invocation one
+    /// is made whatever the function's time-out is: else tasks would go round for nothing.
     pub(crate) fn is_enough(self, longest: Duration) -> bool {
         let now = now();
         now < self.begun.plus(AT_ONCE) || now.plus(longest + AFTER_ATTEMPT) <= self.deadline
@@ -78,7 +62,10 @@ impl Dispatcher {
             };
             groups.entry(delivery).or_default().push((record, work));
         }
-        let time = Time::new(now(), deadline);
+        let time = Time {
+            begun: now(),
+            deadline,
+        };
         let groups = groups
             .into_values()
             .map(|group| self.handle_group(group, time));

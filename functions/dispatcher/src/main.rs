@@ -5,10 +5,9 @@ use std::time::Duration;
 use aws_lambda_events::event::sqs::SqsEvent;
 use lambda_runtime::{LambdaEvent, run, service_fn};
 use posthorn_dispatcher::{Dispatcher, Memory, Places, Sender, Settings};
-use posthorn_domain::timestamp::Timestamp;
 use posthorn_publish::Publisher;
 use posthorn_queue::DeliveriesQueue;
-use posthorn_runtime::{StartError, aws, env, init_logs};
+use posthorn_runtime::{StartError, aws, deadline, env, init_logs};
 use posthorn_store::{ConfigTable, DeliveriesTable, MessagesTable, ScheduleTable};
 
 #[tokio::main(flavor = "current_thread")]
@@ -38,8 +37,7 @@ async fn main() -> Result<(), StartError> {
         sender: Sender::new(settings)?,
     };
     run(service_fn(|event: LambdaEvent<SqsEvent>| async move {
-        let deadline = i64::try_from(event.context.deadline).unwrap_or(i64::MAX);
-        let deadline = Timestamp::from_millis(deadline);
+        let deadline = deadline(event.context.deadline);
         Ok::<_, StartError>(dispatcher.handle(event.payload, deadline).await)
     }))
     .await

@@ -64,7 +64,7 @@ impl Dispatcher {
                 let noted = self.note(task, endpoint, after).await?;
                 if noted.is_none() && attempt.outcome.is_success() {
                     // Nothing else may come that could tell that it works again.
-                    self.recover(task, endpoint, attempt).await?;
+                    self.note_success(task, endpoint, attempt).await?;
                 }
                 Ok(after)
             }
@@ -77,7 +77,7 @@ impl Dispatcher {
 
     /// Notes a success at an endpoint that changed meanwhile. A pause that was set while the attempt
     /// was under way stands, and so does whatever is known of another URL.
-    async fn recover(
+    async fn note_success(
         &self,
         task: &Task,
         endpoint: &Endpoint,
@@ -88,11 +88,11 @@ impl Dispatcher {
             let Some(found) = found.filter(|found| found.url == endpoint.url) else {
                 return Ok(());
             };
-            let is_paused = matches!(found.health.admit(now()), Admission::Wait(_));
             let verdict = found.health.after(attempt, self.disable_after);
             let Verdict::Changed(health) = verdict else {
                 return Ok(());
             };
+            let is_paused = matches!(found.health.admit(now()), Admission::Wait(_));
             if is_paused && !found.health.probing {
                 return Ok(());
             }

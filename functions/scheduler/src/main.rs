@@ -5,7 +5,7 @@ use std::time::Duration;
 use lambda_runtime::{LambdaEvent, run, service_fn};
 use posthorn_domain::timestamp::Timestamp;
 use posthorn_queue::DeliveriesQueue;
-use posthorn_runtime::{StartError, aws, env, init_logs, now};
+use posthorn_runtime::{StartError, aws, deadline, env, init_logs, now};
 use posthorn_scheduler::{Audited, Auditor, Report, RunError, Scheduler};
 use posthorn_store::{ConfigTable, DeliveriesTable, MessagesTable, ScheduleTable};
 use serde_json::{Value, json};
@@ -29,8 +29,7 @@ async fn main() -> Result<(), StartError> {
     };
     let scheduler = &Scheduler { schedule, queue };
     run(service_fn(|event: LambdaEvent<Value>| async move {
-        let deadline = i64::try_from(event.context.deadline).unwrap_or(i64::MAX);
-        let deadline = Timestamp::from_millis(deadline);
+        let deadline = deadline(event.context.deadline);
         work(scheduler, auditor, deadline)
             .await
             .inspect_err(

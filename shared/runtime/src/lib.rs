@@ -10,7 +10,7 @@ mod world;
 
 pub use logs::init_logs;
 pub use metrics::emit;
-pub use world::{entropy, jitter, now};
+pub use world::{deadline, entropy, jitter, now};
 
 /// What a function's `main` may fail with; the Lambda runtime prints it.
 pub type StartError = Box<dyn std::error::Error + Send + Sync>;

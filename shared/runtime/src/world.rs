@@ -1,6 +1,6 @@
 //! The clock and random bytes, for handlers to hand to the domain.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use posthorn_domain::timestamp::Timestamp;
 
@@ -14,6 +14,24 @@ pub fn now() -> Timestamp {
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
     Timestamp::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// The longest time-out of a function (AWS Lambda: "Configure Lambda function timeout").
+const LONGEST_INVOCATION: Duration = Duration::from_secs(900);
+
+/// When an invocation ends, from the milliseconds that the runtime names. A deadline that is past at
+/// the begin is none: cargo-lambda names such.
+pub fn deadline(millis: u64) -> Timestamp {
+    deadline_at(millis, now())
+}
+
+fn deadline_at(millis: u64, now: Timestamp) -> Timestamp {
+    let named = Timestamp::from_millis(i64::try_from(millis).unwrap_or(i64::MAX));
+    if named > now {
+        named
+    } else {
+        now.plus(LONGEST_INVOCATION)
+    }
 }
 
 /// Random bytes from the operating system.
@@ -33,4 +51,17 @@ pub fn entropy<const N: usize>() -> [u8; N] {
 /// A random number from 0 to 1, for jitter.
 pub fn jitter() -> f64 {
     f64::from(u32::from_be_bytes(entropy())) / f64::from(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_that_is_past_is_none() {
+        let now = Timestamp::from_millis(1_700_000_000_000);
+        let soon = now.plus(Duration::from_secs(60));
+        assert_eq!(deadline_at(1_700_000_060_000, now), soon);
+        assert_eq!(deadline_at(600_000, now), now.plus(LONGEST_INVOCATION));
+    }
 }
