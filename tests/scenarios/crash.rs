@@ -13,7 +13,7 @@ async fn a_message_arrives_although_its_dispatcher_is_killed() {
         .send(&application.id, r#"{"eventType":"a.b","payload":{}}"#)
         .await;
     receiver.wait_for(1).await;
-    let killed = world.stack.process_ids("dispatcher");
+    let killed = world.stack.process_ids("DispatcherFunction");
     assert!(!killed.is_empty());
     for process in &killed {
         let status = std::process::Command::new("kill")
@@ -33,7 +33,7 @@ async fn a_message_arrives_although_its_dispatcher_is_killed() {
     until("another dispatcher process", || async {
         world
             .stack
-            .process_ids("dispatcher")
+            .process_ids("DispatcherFunction")
             .into_iter()
             .find(|process| !killed.contains(process))
     })

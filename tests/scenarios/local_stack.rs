@@ -27,7 +27,7 @@ async fn a_wrong_setting_fails_at_start_and_names_the_variable() {
     .await
     .unwrap();
     let error = stack
-        .invoke("dispatcher", &serde_json::json!({ "Records": [] }))
+        .invoke("DispatcherFunction", &serde_json::json!({ "Records": [] }))
         .await;
     assert!(error.is_err());
     posthorn_tests::until("the reason in the log", || async {

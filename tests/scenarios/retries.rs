@@ -120,7 +120,7 @@ async fn a_wait_of_more_than_15_minutes_goes_through_the_schedule_table() {
     clients.schedule.put(&row).await.unwrap();
     let report = world
         .stack
-        .invoke("scheduler", &serde_json::json!({}))
+        .invoke("SchedulerFunction", &serde_json::json!({}))
         .await
         .unwrap();
     assert_eq!(report["queued"], 1, "{report}");
@@ -132,7 +132,7 @@ async fn a_wait_of_more_than_15_minutes_goes_through_the_schedule_table() {
 
     let again = world
         .stack
-        .invoke("scheduler", &serde_json::json!({}))
+        .invoke("SchedulerFunction", &serde_json::json!({}))
         .await
         .unwrap();
     assert_eq!(

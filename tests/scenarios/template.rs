@@ -1,22 +1,29 @@
 //! The template and the code agree.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use posthorn_local::template::Template;
 
 #[test]
 fn every_function_folder_is_in_the_template() {
     let folders = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../functions")).unwrap();
-    let mut folders: Vec<_> = folders
+    let folders: BTreeSet<_> = folders
         .map(|folder| folder.unwrap().file_name().into_string().unwrap())
         .collect();
     let template = Template::load(&BTreeMap::new(), "").unwrap();
-    let mut binaries: Vec<_> = template
-        .functions
-        .iter()
-        .map(|function| function.binary.clone())
-        .collect();
-    folders.sort();
-    binaries.sort();
+    let functions = template.functions.iter();
+    let binaries: BTreeSet<_> = functions.map(|it| it.binary.clone()).collect();
     assert_eq!(folders, binaries);
+}
+
+#[test]
+fn both_lanes_run_the_same_program_with_the_same_settings() {
+    let template = Template::load(&BTreeMap::new(), "").unwrap();
+    let [fast, slow] = ["DispatcherFunction", "SlowDispatcherFunction"].map(|id| {
+        let function = template.functions.iter().find(|it| it.logical_id == id);
+        function.unwrap()
+    });
+    assert_eq!(fast.binary, slow.binary);
+    assert_eq!(fast.environment, slow.environment);
+    assert_eq!(fast.timeout, slow.timeout);
 }

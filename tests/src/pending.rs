@@ -79,7 +79,11 @@ pub async fn scheduler_run(due: usize, pending: usize) -> RunCost {
     schedule.set_audit(&audit).await.unwrap();
     let meter = world.stack.meter().unwrap();
     meter.reset();
-    let report = world.stack.invoke("scheduler", &json!({})).await.unwrap();
+    let report = world
+        .stack
+        .invoke("SchedulerFunction", &json!({}))
+        .await
+        .unwrap();
     assert_eq!(report["queued"], due);
     let minutes = report["minutes"].as_u64().unwrap();
     let cost = meter.report();

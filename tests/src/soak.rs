@@ -90,12 +90,13 @@ impl SoakReport {
     /// again (by the auditor, or because the answer of SQS was lost) may be at work together with the
     /// first.
     pub fn window(&self) -> usize {
-        let killed = self.killed.get("dispatcher").copied().unwrap_or(0);
+        let killed = |function| self.killed.get(function).copied().unwrap_or(0);
         let sent_again = self
             .injected
             .as_ref()
             .map_or(0, |injected| injected.sent_again);
-        usize::try_from(killed).unwrap() * BATCH
+        usize::try_from(killed("DispatcherFunction")).unwrap() * BATCH
+            + usize::try_from(killed("SlowDispatcherFunction")).unwrap() * SLOW_BATCH
             + usize::try_from(sent_again).unwrap()
             + self.failed_tasks
             + self.interrupted
@@ -107,8 +108,9 @@ impl SoakReport {
 /// Attempts before a delivery fails.
 const ATTEMPTS: usize = 7;
 
-/// The most tasks of one invocation here.
+/// The most tasks of one invocation: the template's BatchSize and SlowBatchSize.
 const BATCH: usize = 10;
+const SLOW_BATCH: usize = 50;
 
 /// How endpoints answer: of 1,000 requests, so many with 500; the last one with 429, and it has a rate.
 const FAILING_PER_MILLE: [u16; 4] = [0, 50, 300, 5];
@@ -258,7 +260,8 @@ impl Soak {
         let body = json!({ "eventType": "soak.sent", "payload": { "n": n } }).to_string();
         let key = format!("soak-{n}");
         let headers = [("idempotency-key", key.as_str())];
-        loop {
+        let end = Instant::now() + self.options.patience;
+        while Instant::now() < end {
             self.report.lock().unwrap().requests += 1;
             let answer = world
                 .request("POST", &path, Some(&body), &headers, Some(token))
@@ -270,6 +273,7 @@ impl Soak {
             assert!(answer.status >= 500, "{answer:?}");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
+        panic!("message {n} was never acknowledged");
     }
 
     /// Kills a process of one function after the other, for ever.
@@ -278,12 +282,12 @@ impl Soak {
             let wait = 700 + u64::from(draw(&[self.options.seed, round])) % 2000;
             tokio::time::sleep(Duration::from_millis(wait)).await;
             let functions = [
-                "dispatcher",
-                "ingest",
-                "dispatcher",
-                "api",
-                "dispatcher",
-                "scheduler",
+                "DispatcherFunction",
+                "IngestFunction",
+                "DispatcherFunction",
+                "ApiFunction",
+                "SlowDispatcherFunction",
+                "SchedulerFunction",
             ];
             let function = functions[usize::try_from(round).unwrap() % functions.len()];
             let processes = world.stack.process_ids(function);
@@ -307,7 +311,7 @@ impl Soak {
             if round % 40 == 3 {
                 self.purge(world).await;
             }
-            if function == "dispatcher" && round % 4 == 0 {
+            if function == "DispatcherFunction" && round % 4 == 0 {
                 // Scheduled invocations come once a minute only.
                 self.audit(world).await;
             }
@@ -343,7 +347,7 @@ impl Soak {
 
     async fn audit(&self, world: &World) {
         // One that is killed in the middle fails; the next one goes on.
-        let _report = world.stack.invoke("scheduler", &json!({})).await;
+        let _report = world.stack.invoke("SchedulerFunction", &json!({})).await;
     }
 
     /// Waits until every delivery came to its end, while the auditor works and the dead-letter queue is

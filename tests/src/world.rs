@@ -55,7 +55,10 @@ impl World {
     pub async fn with_options(options: StackOptions) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let stack = Stack::start(options).await.unwrap();
-        let minted = stack.invoke("api", &json!({ "mint": {} })).await.unwrap();
+        let minted = stack
+            .invoke("ApiFunction", &json!({ "mint": {} }))
+            .await
+            .unwrap();
         let text = |field: &str| minted[field].as_str().unwrap().to_owned();
         let (organization, token) = (text("organization"), text("token"));
         let svix = client(&stack, &token);
@@ -88,7 +91,7 @@ impl World {
     pub async fn mint(&self, request: Value) -> String {
         let minted = self
             .stack
-            .invoke("api", &json!({ "mint": request }))
+            .invoke("ApiFunction", &json!({ "mint": request }))
             .await
             .unwrap();
         minted["token"].as_str().unwrap().to_owned()

@@ -110,7 +110,9 @@ async fn mint(stack: &Stack, data: Option<&Path>) -> Result<String, Error> {
         || json!({}),
         |organization| json!({ "organization": organization.trim() }),
     );
-    let minted = stack.invoke("api", &json!({ "mint": request })).await?;
+    let minted = stack
+        .invoke("ApiFunction", &json!({ "mint": request }))
+        .await?;
     if let (Some(path), Some(organization)) = (kept, minted["organization"].as_str()) {
         fs::write(path, organization)?;
     }

@@ -131,9 +131,9 @@ impl Stack {
     fn add(&mut self, function: &FunctionSpec, executable: &Path, runtime_api: &str) {
         let environment = self.function_environment(function);
         self.environments
-            .insert(function.binary.clone(), environment.clone());
+            .insert(function.logical_id.clone(), environment.clone());
         let options = PoolOptions {
-            name: function.binary.clone(),
+            name: function.logical_id.clone(),
             executable: executable.to_owned(),
             environment,
             timeout: function.timeout,
@@ -142,7 +142,7 @@ impl Stack {
             log: self.log.clone(),
         };
         self.pools
-            .insert(function.binary.clone(), Pool::new(options));
+            .insert(function.logical_id.clone(), Pool::new(options));
     }
 
     fn function_environment(&self, function: &FunctionSpec) -> BTreeMap<String, String> {
@@ -185,7 +185,7 @@ impl Stack {
     fn connect(&mut self, template: &Template, api: TcpListener) {
         let mut routes = Vec::new();
         for function in &template.functions {
-            let Some(pool) = self.pools.get(&function.binary).cloned() else {
+            let Some(pool) = self.pools.get(&function.logical_id).cloned() else {
                 continue;
             };
             routes.extend(
@@ -231,33 +231,33 @@ impl Stack {
         self.aws.meter()
     }
 
-    /// Invokes a function by its binary's name, as `aws lambda invoke` does.
+    /// Invokes a function by its logical id, as `aws lambda invoke` does.
     ///
     /// # Errors
     /// [`InvokeError`].
-    pub async fn invoke(&self, binary: &str, event: &Value) -> Result<Value, InvokeError> {
+    pub async fn invoke(&self, function: &str, event: &Value) -> Result<Value, InvokeError> {
         let pool = self
             .pools
-            .get(binary)
-            .ok_or_else(|| InvokeError::Start(format!("no function `{binary}`")))?;
+            .get(function)
+            .ok_or_else(|| InvokeError::Start(format!("no function `{function}`")))?;
         let result = pool.invoke(Bytes::from(event.to_string())).await?;
         serde_json::from_slice(&result).map_err(|error| InvokeError::Function(error.to_string()))
     }
 
     /// The operating system's ids of a function's processes.
-    pub fn process_ids(&self, binary: &str) -> Vec<u32> {
+    pub fn process_ids(&self, function: &str) -> Vec<u32> {
         self.pools
-            .get(binary)
+            .get(function)
             .map(Pool::process_ids)
             .unwrap_or_default()
     }
 
     /// What a function's processes get as environment; `None` merges all functions'.
-    pub fn environment(&self, binary: Option<&str>) -> BTreeMap<String, String> {
+    pub fn environment(&self, function: Option<&str>) -> BTreeMap<String, String> {
         let wanted = self
             .environments
             .iter()
-            .filter(|(name, _)| binary.is_none_or(|binary| binary == *name));
+            .filter(|(name, _)| function.is_none_or(|function| function == *name));
         wanted
             .flat_map(|(_, environment)| environment.clone())
             .collect()

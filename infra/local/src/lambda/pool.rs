@@ -35,7 +35,7 @@ pub enum InvokeError {
 /// What a pool is made of.
 #[derive(Debug)]
 pub(crate) struct PoolOptions {
-    /// The function's binary name; also its part of the Runtime API's path.
+    /// The function's logical id; also its part of the Runtime API's path.
     pub(crate) name: String,
     pub(crate) executable: PathBuf,
     pub(crate) environment: BTreeMap<String, String>,

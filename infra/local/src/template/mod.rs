@@ -159,12 +159,10 @@ mod tests {
     #[test]
     fn the_real_template_is_understood() {
         let template = load(&[]).unwrap();
-        let binaries: Vec<_> = template
-            .functions
-            .iter()
-            .map(|f| f.binary.as_str())
-            .collect();
-        assert_eq!(binaries, ["ingest", "dispatcher", "scheduler", "api"]);
+        let functions = template.functions.iter();
+        let binaries: Vec<_> = functions.map(|function| function.binary.as_str()).collect();
+        let expected = ["ingest", "dispatcher", "dispatcher", "scheduler", "api"];
+        assert_eq!(binaries, expected);
         assert_eq!(template.tables.len(), 4);
         assert!(
             template
@@ -189,13 +187,17 @@ mod tests {
     }
 
     #[test]
-    fn a_function_may_have_several_sources() {
+    fn both_queues_have_a_function_of_their_own() {
         let template = load(&[("SlowBatchSize", "40")]).unwrap();
-        let sources = &dispatcher(&template).sources;
-        let known = |source: &SourceSpec| (source.queue.clone(), source.batch_size, source.window);
-        let fast = ("DeliveriesQueue".to_owned(), 10, Duration::ZERO);
-        let slow = ("SlowDeliveriesQueue".to_owned(), 40, Duration::from_secs(1));
-        assert_eq!(sources.iter().map(known).collect::<Vec<_>>(), [fast, slow]);
+        let functions = template.functions.iter();
+        let sources = functions.flat_map(|function| {
+            let sources = function.sources.iter();
+            sources.map(|it| (&*function.logical_id, &*it.queue, it.batch_size, it.window))
+        });
+        let fast = ("DispatcherFunction", "DeliveriesQueue", 10, Duration::ZERO);
+        let second = Duration::from_secs(1);
+        let slow = ("SlowDispatcherFunction", "SlowDeliveriesQueue", 40, second);
+        assert_eq!(sources.collect::<Vec<_>>(), [fast, slow]);
     }
 
     #[test]
