@@ -107,7 +107,7 @@ pub(crate) async fn app_portal_access(
             expires_at,
         }),
     };
-    let token = api.key.mint(&scope, now, lifetime).map_err(|error| {
+    let token = api.tokens.mint(&scope, now, lifetime).map_err(|error| {
         tracing::error!(%error, "a token could not be made");
         ApiError::Unavailable
     })?;

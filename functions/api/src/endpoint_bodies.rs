@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use posthorn_domain::{
     change::Change,
-    endpoint::{Endpoint, EndpointChannels, EndpointEventTypes},
+    endpoint::{Confidential, Endpoint, EndpointChannels, EndpointEventTypes},
     error::FieldError,
     form::{MAX_ENTITY_BYTES, check_size},
     headers::CustomHeaders,
@@ -118,8 +118,15 @@ impl EndpointIn {
         check_url(api, &self.url)?;
         check_uid(self.uid.as_ref())?;
         check_event_types(api, owner, event_types.as_ref(), None).await?;
+        let id = EndpointId::new(now, id);
+        let secret = self.secret;
+        let confidential = Confidential {
+            headers: self.headers.unwrap_or_default(),
+            ..Confidential::new(secret.unwrap_or_else(|| EndpointSecret::generate(entropy())))
+        };
+        let sealed = api.vault.seal(owner.owner(&id), &confidential).await?;
         let new = Endpoint {
-            id: EndpointId::new(now, id),
+            id,
             uid: self.uid,
             url: self.url,
             description: self.description,
@@ -130,11 +137,7 @@ impl EndpointIn {
             health: Health::default(),
             throttle_rate: self.throttle_rate.or(self.rate_limit).map(Rate::get),
             metadata: self.metadata,
-            headers: self.headers.unwrap_or_default(),
-            secret: self
-                .secret
-                .unwrap_or_else(|| EndpointSecret::generate(entropy())),
-            old_secrets: Vec::new(),
+            sealed,
             revision: 1,
             created_at: now,
             updated_at: now,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
 use posthorn_domain::{
-    endpoint::Endpoint,
+    endpoint::Confidential,
     error::FieldError,
     headers::{CustomHeaders, HeaderChanges},
     name::Uid,
@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 
 use crate::{
     Routes, State,
-    endpoints::change,
+    endpoints::{Edit, change},
     extract::{Json, TheEndpoint},
     refusal::Refusal,
 };
@@ -51,15 +51,19 @@ pub(crate) struct EndpointHeadersOut {
 /// Reads an endpoint's headers; values that may be credentials are left out.
 #[utoipa::path(get, path = "/api/v1/app/{app_id}/endpoint/{endpoint_id}/headers", operation_id = "v1.endpoint.get-headers", tag = "Endpoint",
     params(("app_id" = Uid, Path), ("endpoint_id" = Uid, Path)), responses((status = 200, body = EndpointHeadersOut)))]
-pub(crate) async fn get(found: TheEndpoint) -> Json<EndpointHeadersOut> {
-    let (shown, sensitive) = found.endpoint.headers.redacted();
+pub(crate) async fn get(
+    api: State,
+    found: TheEndpoint,
+) -> Result<Json<EndpointHeadersOut>, Refusal> {
+    let headers = found.confidential(&api).await?.headers;
+    let (shown, sensitive) = headers.redacted();
     let shown = shown
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value.to_owned()));
-    Json(EndpointHeadersOut {
+    Ok(Json(EndpointHeadersOut {
         headers: shown.collect(),
         sensitive: sensitive.into_iter().map(str::to_owned).collect(),
-    })
+    }))
 }
 
 /// Sets an endpoint's headers, all of them.
@@ -72,12 +76,12 @@ pub(crate) async fn update(
 ) -> Result<StatusCode, Refusal> {
     let TheEndpoint { owner, endpoint } = found;
     let set = |before| {
-        Ok(Endpoint {
+        Ok(Confidential {
             headers: body.headers.clone(),
             ..before
         })
     };
-    change(&api, &owner, endpoint, set).await?;
+    change(&api, &owner, endpoint, Edit::Sealed(&set)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -92,11 +96,11 @@ pub(crate) async fn patch(
     let mut changes = body.headers;
     changes.extend(body.delete_headers.into_iter().map(|name| (name, None)));
     let TheEndpoint { owner, endpoint } = found;
-    let patch = |before: Endpoint| {
+    let patch = |before: Confidential| {
         let headers = before.headers.change(changes.clone());
         let headers = headers.map_err(|error| FieldError::body("headers", error.to_string()))?;
-        Ok(Endpoint { headers, ..before })
+        Ok(Confidential { headers, ..before })
     };
-    change(&api, &owner, endpoint, patch).await?;
+    change(&api, &owner, endpoint, Edit::Sealed(&patch)).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -7,7 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use posthorn_domain::{
-    endpoint::{DEFAULT_GRACE, Endpoint, MAX_GRACE},
+    endpoint::{Confidential, DEFAULT_GRACE, MAX_GRACE},
     error::ApiError,
     name::Uid,
     signing::EndpointSecret,
@@ -19,7 +19,7 @@ use utoipa_axum::routes;
 
 use crate::{
     Routes, State,
-    endpoints::change,
+    endpoints::{Edit, change},
     extract::{Json, TheEndpoint},
     refusal::Refusal,
 };
@@ -65,9 +65,12 @@ impl TryFrom<i64> for Grace {
 /// Reads what a receiver verifies with.
 #[utoipa::path(get, path = "/api/v1/app/{app_id}/endpoint/{endpoint_id}/secret", operation_id = "v1.endpoint.get-secret", tag = "Endpoint",
     params(("app_id" = Uid, Path), ("endpoint_id" = Uid, Path)), responses((status = 200, body = EndpointSecretOut)))]
-pub(crate) async fn get(found: TheEndpoint) -> Json<EndpointSecretOut> {
-    let key = found.endpoint.secret.expose();
-    Json(EndpointSecretOut { key })
+pub(crate) async fn get(
+    api: State,
+    found: TheEndpoint,
+) -> Result<Json<EndpointSecretOut>, Refusal> {
+    let key = found.confidential(&api).await?.secret.expose();
+    Ok(Json(EndpointSecretOut { key }))
 }
 
 /// Replaces the secret; attempts are signed with both until the grace period is over.
@@ -83,20 +86,19 @@ pub(crate) async fn rotate(
     headers: HeaderMap,
     Json(body): Json<EndpointSecretRotateIn>,
 ) -> Result<Response, Refusal> {
+    let before = found.confidential(&api).await?.secret;
     let TheEndpoint { owner, endpoint } = found;
-    let key = body
-        .key
-        .unwrap_or_else(|| endpoint.secret.generate_like(entropy()));
+    let key = body.key.unwrap_or_else(|| before.generate_like(entropy()));
     let grace = body
         .grace_period_seconds
         .map_or(DEFAULT_GRACE, |grace| grace.0);
-    let rotate = |before: Endpoint| {
+    let rotate = |before: Confidential| {
         let after = before.rotate(key.clone(), grace, now());
         after.map_err(|error| ApiError::BadRequest(error.to_string()).into())
     };
-    let after = change(&api, &owner, endpoint, rotate).await?;
+    change(&api, &owner, endpoint, Edit::Sealed(&rotate)).await?;
     if expects_secret(&headers) {
-        let key = after.secret.expose();
+        let key = key.expose();
         return Ok(Json(EndpointSecretOut { key }).into_response());
     }
     Ok(StatusCode::NO_CONTENT.into_response())

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
 use posthorn_domain::{
-    endpoint::{DisabledReason, Endpoint, EndpointChannels, EndpointEventTypes},
+    endpoint::{Confidential, DisabledReason, Endpoint, EndpointChannels, EndpointEventTypes},
     error::ApiError,
     form::{MAX_ENTITY_BYTES, check_size},
     health::Health,
@@ -201,7 +201,13 @@ pub(crate) async fn update(
         }
     };
     body.check(&api, &owner, &before).await?;
-    let after = change(&api, &owner, before, |before| Ok(body.over(before))).await?;
+    let after = change(
+        &api,
+        &owner,
+        before,
+        Edit::Shown(&|before| body.over(before)),
+    )
+    .await?;
     Ok((StatusCode::OK, Json(after.into())))
 }
 
@@ -216,7 +222,13 @@ pub(crate) async fn patch(
 ) -> Result<Json<EndpointOut>, Refusal> {
     let TheEndpoint { owner, endpoint } = found;
     body.check(&api, &owner, &endpoint).await?;
-    let after = change(&api, &owner, endpoint, |before| Ok(body.over(before))).await?;
+    let after = change(
+        &api,
+        &owner,
+        endpoint,
+        Edit::Shown(&|before| body.over(before)),
+    )
+    .await?;
     Ok(Json(after.into()))
 }
 
@@ -225,11 +237,11 @@ pub(crate) async fn change(
     api: &Api,
     owner: &TheApplication,
     mut before: Endpoint,
-    change: impl Fn(Endpoint) -> Result<Endpoint, Refusal>,
+    edit: Edit<'_>,
 ) -> Result<Endpoint, Refusal> {
     let (organization, application) = (owner.organization(), &owner.application.id);
     for tries in 0..MAX_TRIES {
-        let changed = change(before.clone())?;
+        let changed = edit.make(api, owner, before.clone()).await?;
         let after = Endpoint {
             revision: before.revision + 1,
             updated_at: now(),
@@ -260,6 +272,33 @@ pub(crate) async fn change(
         }
     }
     Err(keeps_changing().into())
+}
+
+/// A change of an endpoint.
+pub(crate) enum Edit<'a> {
+    /// Of what everybody may read.
+    Shown(&'a (dyn Fn(Endpoint) -> Endpoint + Sync)),
+    /// Of what is sealed.
+    Sealed(&'a (dyn Fn(Confidential) -> Result<Confidential, Refusal> + Sync)),
+}
+
+impl Edit<'_> {
+    async fn make(
+        &self,
+        api: &Api,
+        owner: &TheApplication,
+        before: Endpoint,
+    ) -> Result<Endpoint, Refusal> {
+        match self {
+            Self::Shown(edit) => Ok(edit(before)),
+            Self::Sealed(edit) => {
+                let whose = owner.owner(&before.id);
+                let opened = api.vault.open(whose, &before.sealed).await?;
+                let sealed = api.vault.seal(whose, &edit(opened)?).await?;
+                Ok(Endpoint { sealed, ..before })
+            }
+        }
+    }
 }
 
 async fn reread(api: &Api, owner: &TheApplication, id: &EndpointId) -> Result<Endpoint, Refusal> {

@@ -12,14 +12,15 @@ use axum::{
 };
 use posthorn_domain::{
     application::{Application, OPERATIONAL_UID},
-    endpoint::Endpoint,
+    endpoint::{Confidential, Endpoint},
     error::{ApiError, FieldError},
     form::{locate, parse_body},
     id::{ApplicationId, EndpointId, OrganizationId, Reference},
     token::Scope,
 };
-use posthorn_runtime::{http, now};
+use posthorn_runtime::now;
 use posthorn_store::Consistency;
+use posthorn_vault::Owner;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{Api, refusal::Refusal};
@@ -38,7 +39,7 @@ impl FromRequestParts<Arc<Api>> for Caller {
 
     /// Tokens of the portal can be revoked, so they cost a read; others do not.
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Refusal> {
-        let scope = http::authenticate(&api.key, &parts.headers, now())?;
+        let scope = api.tokens.authenticate(&parts.headers, now()).await?;
         if let Some(session) = &scope.session
             && api
                 .config()
@@ -70,6 +71,15 @@ pub(crate) struct TheApplication {
 impl TheApplication {
     pub(crate) fn organization(&self) -> &OrganizationId {
         &self.scope.organization
+    }
+
+    /// Whom the secrets of one of its endpoints belong to.
+    pub(crate) fn owner<'a>(&'a self, endpoint: &'a EndpointId) -> Owner<'a> {
+        Owner {
+            organization: self.organization(),
+            application: &self.application.id,
+            endpoint,
+        }
     }
 
     /// Whether it is the organization's built-in application.
@@ -145,6 +155,12 @@ pub(crate) struct TheEndpoint {
 }
 
 impl TheEndpoint {
+    /// What is sealed of it.
+    pub(crate) async fn confidential(&self, api: &Api) -> Result<Confidential, Refusal> {
+        let whose = self.owner.owner(&self.endpoint.id);
+        Ok(api.vault.open(whose, &self.endpoint.sealed).await?)
+    }
+
     /// Nothing is sent to an endpoint that its owner switched off.
     pub(crate) fn require_enabled(&self) -> Result<(), ApiError> {
         if self.endpoint.disabled {

@@ -1,4 +1,5 @@
-//! Lambda events: HTTP requests go to the router, `{"mint": …}` makes a token.
+//! Lambda events: HTTP requests go to the router, `{"mint": …}` makes a token, `{"rotate_data_key": {}}`
+//! a data key.
 
 use std::sync::Arc;
 
@@ -6,7 +7,7 @@ use axum::Router;
 use lambda_http::{Adapter, request::LambdaRequest};
 use lambda_runtime::LambdaEvent;
 use posthorn_runtime::{StartError, now};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use crate::{Api, mint::mint};
@@ -21,12 +22,17 @@ pub struct Service {
 /// Answers one invocation.
 ///
 /// # Errors
-/// When the event is neither an HTTP API request nor a valid `{"mint": …}`.
+/// When the event is neither an HTTP API request nor a valid `{"mint": …}` or `{"rotate_data_key": {}}`.
 pub async fn handle(service: Service, event: LambdaEvent<Value>) -> Result<Value, StartError> {
     let (payload, context) = event.into_parts();
     if let Some(request) = payload.get("mint") {
-        let minted = mint(&service.api.key, request, now())?;
+        let minted = mint(&service.api.tokens, request, now())?;
         return Ok(serde_json::to_value(minted)?);
+    }
+    if payload.get("rotate_data_key").is_some() {
+        let key = service.api.vault.rotate().await?;
+        let key = key.ok_or("the deployment has no KMS key: there is no data key to rotate")?;
+        return Ok(json!({ "data_key": key }));
     }
     let request: LambdaRequest = serde_json::from_value(payload)?;
     let response = Adapter::from(service.router)

@@ -1,7 +1,7 @@
 //! The REST API (Svix v1), all but posting messages: one axum router.
 //!
-//! [`handle`] takes what Lambda passes: an HTTP request from API Gateway, or `{"mint": …}` from an
-//! operator with IAM permission to invoke the function. Each resource has a file with its routes,
+//! [`handle`] takes what Lambda passes: an HTTP request from API Gateway, or `{"mint": …}` and
+//! `{"rotate_data_key": {}}` from an operator with IAM permission to invoke the function. Each resource has a file with its routes,
 //! its request and response bodies, and its handlers; `openapi` describes them all.
 
 mod applications;
@@ -35,10 +35,12 @@ mod tell;
 use std::{sync::Arc, time::Duration};
 
 use axum::{middleware, routing::get};
-use posthorn_domain::{address::Policy, error::ApiError, token::TokenKey};
+use posthorn_domain::{address::Policy, error::ApiError};
 use posthorn_publish::Publisher;
 use posthorn_queue::DeliveriesQueue;
+use posthorn_runtime::Tokens;
 use posthorn_store::{ConfigTable, DeliveriesTable, MessagesTable};
+use posthorn_vault::Vault;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -50,7 +52,9 @@ use crate::{extract::Json, refusal::Refusal};
 #[derive(Debug)]
 pub struct Api {
     /// Signs and verifies bearer tokens.
-    pub key: TokenKey,
+    pub tokens: Tokens,
+    /// Seals endpoints' secrets.
+    pub vault: Vault,
     /// Applications, endpoints, event types, messages and tasks.
     pub publisher: Publisher,
     /// Deliveries.

@@ -4,8 +4,9 @@ use lambda_runtime::{LambdaEvent, run, service_fn};
 use posthorn_api::{Api, handle};
 use posthorn_publish::Publisher;
 use posthorn_queue::DeliveriesQueue;
-use posthorn_runtime::{StartError, aws, env, init_logs};
+use posthorn_runtime::{StartError, Tokens, aws, env, init_logs};
 use posthorn_store::{ConfigTable, DeliveriesTable, MessagesTable};
+use posthorn_vault::Vault;
 use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]
@@ -14,10 +15,12 @@ async fn main() -> Result<(), StartError> {
     let config = aws::config().await;
     let dynamodb = aws_sdk_dynamodb::Client::new(&config);
     let sqs = aws_sdk_sqs::Client::new(&config);
+    let table = ConfigTable::new(dynamodb.clone(), env::required("CONFIG_TABLE")?);
     let api = Api {
-        key: aws::token_key(&config).await?,
+        tokens: Tokens::load(&config).await?,
+        vault: Vault::from_env(&config, table.clone())?,
         publisher: Publisher {
-            config: ConfigTable::new(dynamodb.clone(), env::required("CONFIG_TABLE")?),
+            config: table,
             messages: MessagesTable::new(dynamodb.clone(), env::required("MESSAGES_TABLE")?),
             queue: DeliveriesQueue::new(sqs, env::required("DELIVERIES_QUEUE_URL")?)
                 .with_slow_lane(env::required("SLOW_DELIVERIES_QUEUE_URL")?),

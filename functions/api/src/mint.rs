@@ -6,9 +6,9 @@ use posthorn_domain::{
     id::{ApplicationId, OrganizationId},
     name::FeatureFlag,
     timestamp::Timestamp,
-    token::{Scope, TokenKey},
+    token::Scope,
 };
-use posthorn_runtime::{StartError, entropy};
+use posthorn_runtime::{StartError, Tokens, entropy};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -41,7 +41,11 @@ pub(crate) struct MintOut {
     token: String,
 }
 
-pub(crate) fn mint(key: &TokenKey, request: &Value, now: Timestamp) -> Result<MintOut, StartError> {
+pub(crate) fn mint(
+    tokens: &Tokens,
+    request: &Value,
+    now: Timestamp,
+) -> Result<MintOut, StartError> {
     let request: MintIn = serde_path_to_error::deserialize(request)?;
     let MintIn {
         organization,
@@ -59,7 +63,7 @@ pub(crate) fn mint(key: &TokenKey, request: &Value, now: Timestamp) -> Result<Mi
         feature_flags,
         session: None,
     };
-    let token = key.mint(&scope, now, Duration::from_secs(expires_in_seconds))?;
+    let token = tokens.mint(&scope, now, Duration::from_secs(expires_in_seconds))?;
     Ok(MintOut {
         organization: scope.organization,
         application: scope.application,

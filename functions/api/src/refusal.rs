@@ -1,10 +1,13 @@
 //! Answers for requests that are not carried out.
 
+use std::error::Error;
+
 use axum::response::{IntoResponse, Response};
 use posthorn_domain::error::{ApiError, FieldError};
 use posthorn_publish::PublishError;
 use posthorn_queue::QueueError;
 use posthorn_store::StoreError;
+use posthorn_vault::VaultError;
 
 /// Why a request was not carried out.
 #[derive(Debug)]
@@ -12,7 +15,7 @@ pub(crate) enum Refusal {
     /// The caller's fault; the answer says what to change.
     Caller(ApiError),
     /// Ours: logged, answered with 503.
-    Fault(PublishError),
+    Fault(Box<dyn Error + Send + Sync>),
 }
 
 impl Refusal {
@@ -51,7 +54,13 @@ impl From<QueueError> for Refusal {
 
 impl From<PublishError> for Refusal {
     fn from(error: PublishError) -> Self {
-        Self::Fault(error)
+        Self::Fault(error.into())
+    }
+}
+
+impl From<VaultError> for Refusal {
+    fn from(error: VaultError) -> Self {
+        Self::Fault(error.into())
     }
 }
 

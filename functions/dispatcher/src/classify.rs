@@ -4,7 +4,7 @@ use std::{error::Error, io};
 
 use posthorn_domain::attempt::FailureClass;
 
-use crate::resolve::ResolveError;
+use crate::resolve::NoAddress;
 
 /// The class of a request that got no complete response.
 pub(crate) fn classify(error: &reqwest::Error) -> FailureClass {
@@ -30,11 +30,8 @@ fn class_of_chain(error: &(dyn Error + 'static)) -> Option<FailureClass> {
 }
 
 fn class_of(error: &(dyn Error + 'static)) -> Option<FailureClass> {
-    if let Some(error) = error.downcast_ref::<ResolveError>() {
-        return Some(match error {
-            ResolveError::Blocked => FailureClass::Blocked,
-            ResolveError::Dns(_) | ResolveError::NoAddress => FailureClass::Dns,
-        });
+    if error.is::<NoAddress>() {
+        return Some(FailureClass::Dns);
     }
     if let Some(error) = error.downcast_ref::<hyper::Error>()
         && (error.is_incomplete_message() || error.is_canceled() || error.is_closed())

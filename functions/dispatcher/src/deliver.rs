@@ -19,9 +19,10 @@ use posthorn_publish::PublishError;
 use posthorn_queue::{QueueError, Task};
 use posthorn_runtime::{entropy, jitter, now};
 use posthorn_store::{Consistency, Scheduled, StoreError, Written};
+use posthorn_vault::{Owner, VaultError};
 use tokio::{time::timeout, try_join};
 
-use crate::{Dispatcher, batch::Time};
+use crate::{Dispatcher, Signed, batch::Time};
 
 /// How often a record is merged with what concurrent dispatchers wrote before the task is given back.
 pub(crate) const MAX_MERGES: u32 = 5;
@@ -35,6 +36,8 @@ pub(crate) enum Fault {
     Queue(#[from] QueueError),
     #[error(transparent)]
     Publish(#[from] PublishError),
+    #[error(transparent)]
+    Vault(#[from] VaultError),
     #[error("the delivery changed {MAX_MERGES} times while its attempt was recorded")]
     Contention,
     #[error("a task could not be written: {0}")]
@@ -77,14 +80,25 @@ impl Dispatcher {
         delivery: Option<Delivery>,
         time: Time,
     ) -> Result<(), Fault> {
-        let Some(payload) = self.payload(&task).await? else {
+        let owner = Owner {
+            organization: &task.organization,
+            application: &task.application,
+            endpoint: &task.endpoint,
+        };
+        let opened = async { Ok(self.vault.open(owner, &endpoint.sealed).await?) };
+        let (payload, confidential) = try_join!(self.payload(&task), opened)?;
+        let Some(payload) = payload else {
             return self.skip(&task, delivery, "the payload is gone").await;
         };
         let started_at = now();
         let longest = time.longest(self.sender.longest());
-        let (outcome, endpoint) = self
-            .send(&task, endpoint, started_at, &payload, longest)
-            .await;
+        let request = Signed {
+            confidential: &confidential,
+            id: &task.message,
+            at: started_at,
+            payload: &payload,
+        };
+        let (outcome, endpoint) = self.send(&task, endpoint, request, longest).await;
         let ended_at = now();
         let id = AttemptId::new(started_at, entropy());
         let attempt = Attempt::record(id, endpoint.url.clone(), started_at, ended_at, &outcome);
@@ -108,15 +122,11 @@ impl Dispatcher {
         &self,
         task: &Task,
         endpoint: Endpoint,
-        started_at: Timestamp,
-        payload: &Payload,
+        request: Signed<'_>,
         longest: Duration,
     ) -> (Outcome, Endpoint) {
         let (outcome, slowed) = {
-            let message = &task.message;
-            let request = self
-                .sender
-                .send(&endpoint, message, started_at, payload, longest);
+            let request = self.sender.send(&endpoint.url, request, longest);
             tokio::pin!(request);
             match timeout(SLOW_AFTER, &mut request).await {
                 Ok(outcome) => (outcome, None),

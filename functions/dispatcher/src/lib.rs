@@ -22,10 +22,12 @@ use posthorn_domain::retry::RetrySchedule;
 use posthorn_publish::Publisher;
 use posthorn_queue::DeliveriesQueue;
 use posthorn_store::{ConfigTable, DeliveriesTable, MessagesTable, ScheduleTable};
+use posthorn_vault::Vault;
 
 pub use memory::Memory;
 pub use places::Places;
-pub use send::{Sender, Settings};
+pub use resolve::{Lookup, SystemLookup};
+pub use send::{Sender, Settings, Signed};
 
 /// What the function works with; built once per process.
 #[derive(Debug)]
@@ -44,6 +46,8 @@ pub struct Dispatcher {
     pub places: Places,
     /// What need not be written.
     pub memory: Memory,
+    /// Opens endpoints' secrets.
+    pub vault: Vault,
     /// Makes requests.
     pub sender: Sender,
 }

@@ -1,14 +1,15 @@
 //! The dispatcher Lambda: wires [`posthorn_dispatcher`] to AWS.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use aws_lambda_events::event::sqs::SqsEvent;
 use lambda_runtime::{LambdaEvent, run, service_fn};
-use posthorn_dispatcher::{Dispatcher, Memory, Places, Sender, Settings};
+use posthorn_dispatcher::{Dispatcher, Memory, Places, Sender, Settings, SystemLookup};
 use posthorn_publish::Publisher;
 use posthorn_queue::DeliveriesQueue;
 use posthorn_runtime::{StartError, aws, deadline, env, init_logs};
 use posthorn_store::{ConfigTable, DeliveriesTable, MessagesTable, ScheduleTable};
+use posthorn_vault::Vault;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), StartError> {
@@ -20,10 +21,12 @@ async fn main() -> Result<(), StartError> {
         request_timeout: Duration::from_secs(env::parsed("REQUEST_TIMEOUT_SECONDS")?),
         svix_headers: env::parsed("SVIX_HEADERS")?,
         addresses: env::address_policy()?,
+        lookup: Arc::new(SystemLookup),
     };
+    let table = ConfigTable::new(dynamodb.clone(), env::required("CONFIG_TABLE")?);
     let dispatcher = &Dispatcher {
         publisher: Publisher {
-            config: ConfigTable::new(dynamodb.clone(), env::required("CONFIG_TABLE")?),
+            config: table.clone(),
             messages: MessagesTable::new(dynamodb.clone(), env::required("MESSAGES_TABLE")?),
             queue: DeliveriesQueue::new(sqs, env::required("DELIVERIES_QUEUE_URL")?)
                 .with_slow_lane(env::required("SLOW_DELIVERIES_QUEUE_URL")?),
@@ -34,6 +37,7 @@ async fn main() -> Result<(), StartError> {
         disable_after: Duration::from_secs(env::parsed("DISABLE_AFTER_SECONDS")?),
         places: Places::default(),
         memory: Memory::default(),
+        vault: Vault::from_env(&config, table)?,
         sender: Sender::new(settings)?,
     };
     run(service_fn(|event: LambdaEvent<SqsEvent>| async move {

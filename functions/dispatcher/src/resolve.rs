@@ -1,49 +1,68 @@
 //! Name resolution that only returns addresses that may be reached. The connection goes to one of
 //! the addresses returned here, so there is no second look-up that could give another answer.
 
-use std::{io, net::SocketAddr};
+use std::{
+    fmt, io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
+use futures_util::future::BoxFuture;
 use posthorn_domain::address::Policy;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-/// Why a name gave no usable address.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ResolveError {
-    #[error("the name could not be resolved")]
-    Dns(#[source] io::Error),
-    #[error("the name has no address")]
-    NoAddress,
-    #[error("the name's addresses are not allowed")]
-    Blocked,
+/// What a name means.
+pub trait Lookup: fmt::Debug + Send + Sync {
+    /// The addresses of a host name.
+    fn lookup(&self, name: String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>>;
 }
 
+/// The operating system's resolver.
+#[derive(Debug)]
+pub struct SystemLookup;
+
+impl Lookup for SystemLookup {
+    fn lookup(&self, name: String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name, 0)).await?;
+            Ok(found.map(|address| address.ip()).collect())
+        })
+    }
+}
+
+/// The name gave no address that may be reached. One error for a name that does not exist and for one
+/// of a private address: customers must not learn which names a network has inside.
+#[derive(Debug, thiserror::Error)]
+#[error("the name has no public address")]
+pub(crate) struct NoAddress;
+
+#[derive(Debug)]
 pub(crate) struct GuardedResolver {
     policy: Policy,
+    lookup: Arc<dyn Lookup>,
 }
 
 impl GuardedResolver {
-    pub(crate) fn new(policy: Policy) -> Self {
-        Self { policy }
+    pub(crate) fn new(policy: Policy, lookup: Arc<dyn Lookup>) -> Self {
+        Self { policy, lookup }
     }
 }
 
 impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let policy = self.policy.clone();
+        let (policy, found) = (
+            self.policy.clone(),
+            self.lookup.lookup(name.as_str().to_owned()),
+        );
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0))
-                .await
-                .map_err(ResolveError::Dns)?;
-            let found: Vec<SocketAddr> = found.collect();
-            if found.is_empty() {
-                return Err(ResolveError::NoAddress.into());
-            }
+            let found = found.await.map_err(|_| NoAddress)?;
             let allowed: Vec<_> = found
                 .into_iter()
-                .filter(|address| policy.allows(address.ip()))
+                .filter(|ip| policy.allows(*ip))
+                .map(|ip| SocketAddr::new(ip, 0))
                 .collect();
             if allowed.is_empty() {
-                return Err(ResolveError::Blocked.into());
+                return Err(NoAddress.into());
             }
             Ok(Box::new(allowed.into_iter()) as Addrs)
         })

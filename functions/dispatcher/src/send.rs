@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use posthorn_domain::{
     address::Policy,
     attempt::{FailureClass, MAX_RESPONSE_BYTES, Outcome},
-    endpoint::Endpoint,
+    endpoint::Confidential,
     id::MessageId,
     message::Payload,
     retry::retry_after,
@@ -14,7 +14,7 @@ use posthorn_domain::{
 use posthorn_runtime::{StartError, now};
 use reqwest::{Client, RequestBuilder, Response, header, redirect};
 
-use crate::{classify::classify, resolve::GuardedResolver};
+use crate::{Lookup, classify::classify, resolve::GuardedResolver};
 
 /// The longest time to connect; inside the whole request's time.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -33,6 +33,21 @@ pub struct Settings {
     pub svix_headers: bool,
     /// Where requests may go.
     pub addresses: Policy,
+    /// What names mean.
+    pub lookup: Arc<dyn Lookup>,
+}
+
+/// What is posted, and with which keys and headers.
+#[derive(Clone, Copy, Debug)]
+pub struct Signed<'a> {
+    /// Of the endpoint.
+    pub confidential: &'a Confidential,
+    /// Becomes `webhook-id`.
+    pub id: &'a MessageId,
+    /// Becomes `webhook-timestamp`.
+    pub at: Timestamp,
+    /// The body.
+    pub payload: &'a Payload,
 }
 
 /// Makes requests.
@@ -50,8 +65,9 @@ impl Sender {
     pub fn new(settings: Settings) -> Result<Self, StartError> {
         // An error means that the process has a provider already.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        let resolver = GuardedResolver::new(settings.addresses.clone(), settings.lookup.clone());
         let client = Client::builder()
-            .dns_resolver(Arc::new(GuardedResolver::new(settings.addresses.clone())))
+            .dns_resolver(Arc::new(resolver))
             .redirect(redirect::Policy::none())
             .no_proxy()
             .connect_timeout(CONNECT_TIMEOUT)
@@ -68,22 +84,21 @@ impl Sender {
     }
 
     /// Posts a payload to an endpoint, in at most `longest`. Whatever the endpoint does is an outcome.
-    pub(crate) async fn send(
-        &self,
-        endpoint: &Endpoint,
-        id: &MessageId,
-        at: Timestamp,
-        payload: &Payload,
-        longest: Duration,
-    ) -> Outcome {
+    pub async fn send(&self, url: &str, request: Signed<'_>, longest: Duration) -> Outcome {
+        let Signed {
+            confidential,
+            id,
+            at,
+            payload,
+        } = request;
         // An IP literal never reaches the resolver, so the URL itself is checked, too.
-        let Ok(url) = self.settings.addresses.check(&endpoint.url) else {
+        let Ok(url) = self.settings.addresses.check(url) else {
             return Outcome::Failure(FailureClass::Blocked);
         };
         let body = payload.as_str().as_bytes();
-        let signature = endpoint.sign(id, at, body);
+        let signature = confidential.sign(id, at, body);
         // The customer's headers first: they cannot be any of ours.
-        let custom = endpoint.headers.iter();
+        let custom = confidential.headers.iter();
         let request = custom.fold(
             self.client.post(url).timeout(longest),
             |request, (name, value)| request.header(name, value),

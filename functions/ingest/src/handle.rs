@@ -56,7 +56,7 @@ fn accepted(message: &Message, with_content: bool) -> Response<Body> {
 
 async fn accept(ingest: &Ingest, request: &Request) -> Result<Message, Refusal> {
     let now = now();
-    let scope = http::authenticate(&ingest.key, request.headers(), now)?;
+    let scope = ingest.tokens.authenticate(request.headers(), now).await?;
     let idempotency_key = http::idempotency_key(request.headers())?.map(hash);
     let body = request.body().as_ref();
     let message = read_message(body)?;

@@ -7,8 +7,9 @@ mod directory;
 mod handle;
 mod publish;
 
-use posthorn_domain::{error::ApiError, token::TokenKey};
+use posthorn_domain::error::ApiError;
 use posthorn_publish::{PublishError, Publisher};
+use posthorn_runtime::Tokens;
 use posthorn_store::StoreError;
 
 pub use handle::handle;
@@ -18,17 +19,17 @@ use crate::directory::Directory;
 /// What the function works with; built once per process.
 #[derive(Debug)]
 pub struct Ingest {
-    key: TokenKey,
+    tokens: Tokens,
     directory: Directory,
     publisher: Publisher,
 }
 
 impl Ingest {
-    /// Takes the token key, and the tables and the queue as a publisher.
-    pub fn new(key: TokenKey, publisher: Publisher) -> Self {
+    /// Takes the token keys, and the tables and the queue as a publisher.
+    pub fn new(tokens: Tokens, publisher: Publisher) -> Self {
         let directory = Directory::new(publisher.config.clone());
         Self {
-            key,
+            tokens,
             directory,
             publisher,
         }

@@ -149,11 +149,13 @@ impl Stack {
         let lambda = [
             ("AWS_REGION", REGION),
             ("AWS_DEFAULT_REGION", REGION),
-            ("AWS_ACCESS_KEY_ID", "local"),
+            // Who it is: the role's policies hold here, too.
+            ("AWS_ACCESS_KEY_ID", &function.logical_id),
             ("AWS_SECRET_ACCESS_KEY", "local"),
             ("AWS_ENDPOINT_URL_DYNAMODB", self.aws.dynamodb_url()),
             ("AWS_ENDPOINT_URL_SQS", self.aws.sqs_url()),
             ("AWS_ENDPOINT_URL_SECRETS_MANAGER", self.aws.sqs_url()),
+            ("AWS_ENDPOINT_URL_KMS", self.aws.sqs_url()),
             // Lambda has no profiles; one of this machine may ask for FIPS, and the SDK refuses that.
             ("AWS_CONFIG_FILE", "/dev/null"),
             ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null"),

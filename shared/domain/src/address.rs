@@ -1,5 +1,7 @@
 //! Which URLs and addresses an endpoint may have (protection against server-side request forgery).
 //!
+//! `tests/ssrf.rs` tries every range and notation.
+//!
 //! A URL is checked with the parser that also makes the request ([`url::Url`]), when an endpoint is
 //! registered and before every attempt. The dispatcher's resolver asks [`Policy::allows`] for each
 //! address that a name resolves to and connects to an address that passed.
@@ -84,7 +86,6 @@ impl Policy {
 
     /// Whether an address may be connected to.
     pub fn allows(&self, ip: IpAddr) -> bool {
-        let ip = ip.to_canonical();
         self.allow_subnets.iter().any(|net| net.contains(&ip)) || is_public(ip)
     }
 
@@ -93,9 +94,13 @@ impl Policy {
     }
 }
 
-/// Names that only mean something inside a network, whatever they resolve to.
+/// Names that only mean something inside a network, whatever they resolve to: also those of a single
+/// label, which resolvers complete with the network's own domain.
 fn is_private_name(name: &str) -> bool {
     let name = name.trim_end_matches('.');
+    if !name.contains('.') {
+        return true;
+    }
     let under = |zone: &str| {
         name == zone
             || name
@@ -107,9 +112,10 @@ fn is_private_name(name: &str) -> bool {
         .any(under)
 }
 
-/// Whether an address is on the public internet, by the IANA special-purpose registries.
-pub fn is_public(ip: IpAddr) -> bool {
-    match ip.to_canonical() {
+/// Whether an address is on the public internet, by the IANA special-purpose registries. An IPv4
+/// address inside an IPv6 one never is: no receiver needs that notation.
+fn is_public(ip: IpAddr) -> bool {
+    match ip {
         IpAddr::V4(ip) => !SPECIAL_V4.iter().any(|net| net.contains(&ip)),
         IpAddr::V6(ip) => {
             GLOBAL_UNICAST.contains(&ip) && !SPECIAL_V6.iter().any(|net| net.contains(&ip))
@@ -147,7 +153,7 @@ const SPECIAL_V4: [Ipv4Net; 17] = [
 ];
 
 /// Outside of it nothing is global unicast: loopback, link-local, unique-local, multicast, NAT64
-/// (`64:ff9b::/96`) and IPv4-compatible addresses all fall away here.
+/// (`64:ff9b::/96`), IPv4-mapped and IPv4-compatible addresses all fall away here.
 const GLOBAL_UNICAST: Ipv6Net = v6(0x2000, 0, 0, 3);
 
 /// IANA IPv6 Special-Purpose Address Registry, inside global unicast.
@@ -168,59 +174,6 @@ mod tests {
     }
 
     #[test]
-    fn public_hosts_pass() {
-        for url in [
-            "https://example.com/hook?a=b",
-            "https://93.184.216.34/",
-            "https://[2606:4700::1111]:8443/",
-        ] {
-            assert_eq!(check(url), Ok(()), "{url}");
-        }
-    }
-
-    #[test]
-    fn private_hosts_are_refused_in_every_notation() {
-        for host in [
-            "127.0.0.1",
-            "127.1",
-            "0x7f000001",
-            "2130706433",
-            "0177.0.0.1",
-            "0.0.0.0",
-            "10.1.2.3",
-            "100.64.0.1",
-            "169.254.169.254",
-            "169.254.100.1",
-            "172.31.255.255",
-            "192.168.0.1",
-            "224.0.0.1",
-            "255.255.255.255",
-            "[::1]",
-            "[::]",
-            "[::ffff:127.0.0.1]",
-            "[::127.0.0.1]",
-            "[64:ff9b::7f00:1]",
-            "[2002:7f00:1::]",
-            "[2001:0:1::]",
-            "[fd00::1]",
-            "[fe80::1]",
-            "[ff02::1]",
-            "localhost",
-            "LOCALHOST.",
-            "a.localhost",
-            "metadata.google.internal",
-            "printer.local",
-            "sandbox.localdomain",
-        ] {
-            assert_eq!(
-                check(&format!("https://{host}/")),
-                Err(UrlError::Private),
-                "{host}"
-            );
-        }
-    }
-
-    #[test]
     fn other_faults_name_their_rule() {
         assert_eq!(check("http://example.com/"), Err(UrlError::NotHttps));
         assert_eq!(check("ftp://example.com/"), Err(UrlError::NotHttps));
@@ -231,16 +184,5 @@ mod tests {
             check("https://user:pw@example.com/"),
             Err(UrlError::Credentials)
         );
-    }
-
-    #[test]
-    fn a_named_subnet_may_be_reached() {
-        let policy = Policy {
-            allow_http: true,
-            allow_subnets: vec!["127.0.0.0/8".parse().unwrap()],
-        };
-        assert!(policy.check("http://127.0.0.1:8080/").is_ok());
-        assert!(policy.check("http://localhost:8080/").is_ok());
-        assert_eq!(policy.check("http://10.0.0.1/"), Err(UrlError::Private));
     }
 }

@@ -55,7 +55,7 @@ impl Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureClass {
-    /// The host name has no address.
+    /// The host name has no address, or none that may be reached: which of the two is not told.
     Dns,
     /// The connection was refused.
     Refused,
@@ -75,7 +75,7 @@ impl FailureClass {
     /// One line for people.
     pub fn describe(self) -> &'static str {
         match self {
-            Self::Dns => "the host name could not be resolved",
+            Self::Dns => "the host name has no public address",
             Self::Refused => "the connection was refused",
             Self::Reset => "the connection was closed before the response was complete",
             Self::Tls => "the TLS handshake failed",

@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
+    envelope::Sealed,
     headers::CustomHeaders,
     health::Health,
-    id::{EndpointId, MessageId},
+    id::{ApplicationId, EndpointId, MessageId, OrganizationId},
     list::UniqueList,
     name::{Channel, EventTypeName, Uid},
     signing::EndpointSecret,
@@ -64,14 +65,8 @@ pub struct Endpoint {
     /// The customer's own notes.
     #[serde(default, with = "crate::json_text")]
     pub metadata: BTreeMap<String, String>,
-    /// Headers that every attempt carries besides its own.
-    #[serde(default, skip_serializing_if = "CustomHeaders::is_empty")]
-    pub headers: CustomHeaders,
-    /// The key that signs its attempts.
-    pub secret: EndpointSecret,
-    /// Keys of earlier rotations that sign as well until they expire, newest first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub old_secrets: Vec<OldSecret>,
+    /// [`Confidential`], sealed for [`owner`].
+    pub sealed: Sealed,
     /// Counts changes, from 1. A task carries the revision that ingest saw, so that a dispatcher
     /// notices an eventually consistent read that is older.
     pub revision: u64,
@@ -79,6 +74,28 @@ pub struct Endpoint {
     pub created_at: Timestamp,
     /// When it last changed.
     pub updated_at: Timestamp,
+}
+
+/// What only the API and the dispatcher read of an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confidential {
+    /// The key that signs its attempts.
+    pub secret: EndpointSecret,
+    /// Keys of earlier rotations that sign as well until they expire, newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub old_secrets: Vec<OldSecret>,
+    /// Headers that every attempt carries besides its own.
+    #[serde(default, skip_serializing_if = "CustomHeaders::is_empty")]
+    pub headers: CustomHeaders,
+}
+
+/// Whom an endpoint's envelope belongs to: `organization|application|endpoint`.
+pub fn owner(
+    organization: &OrganizationId,
+    application: &ApplicationId,
+    endpoint: &EndpointId,
+) -> String {
+    format!("{organization}|{application}|{endpoint}")
 }
 
 /// Why Posthorn disabled an endpoint.
@@ -116,6 +133,17 @@ impl Endpoint {
             ..self.clone()
         })
     }
+}
+
+impl Confidential {
+    /// Only a key, as most endpoints have it.
+    pub fn new(secret: EndpointSecret) -> Self {
+        Self {
+            secret,
+            old_secrets: Vec::new(),
+            headers: CustomHeaders::default(),
+        }
+    }
 
     /// The value of `webhook-signature`: one signature for each valid key, with a space in between
     /// (Standard Webhooks, "Multiple signatures").
@@ -127,7 +155,7 @@ impl Endpoint {
         signatures.join(" ")
     }
 
-    /// The endpoint after its secret was replaced; the one before stays valid for `grace`.
+    /// The same with a new secret; the one before stays valid for `grace`.
     ///
     /// # Errors
     /// [`TooManySecrets`].
@@ -179,16 +207,18 @@ pub(crate) mod tests {
             health: Health::default(),
             throttle_rate: None,
             metadata: BTreeMap::new(),
-            headers: CustomHeaders::default(),
-            secret: EndpointSecret::generate([1; 32]),
-            old_secrets: Vec::new(),
+            sealed: Sealed::Plain(String::new()),
             revision: 1,
             created_at: NOW,
             updated_at: NOW,
         }
     }
 
-    fn signatures(endpoint: &Endpoint, at: Timestamp) -> Vec<String> {
+    fn confidential() -> Confidential {
+        Confidential::new(EndpointSecret::generate([1; 32]))
+    }
+
+    fn signatures(endpoint: &Confidential, at: Timestamp) -> Vec<String> {
         let id = MessageId::new(NOW, [1; 15]);
         let header = endpoint.sign(&id, at, b"{}");
         header.split(' ').map(str::to_owned).collect()
@@ -196,7 +226,7 @@ pub(crate) mod tests {
 
     #[test]
     fn both_secrets_sign_until_the_old_one_expires() {
-        let (first, before) = (endpoint(), signatures(&endpoint(), NOW));
+        let (first, before) = (confidential(), signatures(&confidential(), NOW));
         let second = EndpointSecret::generate([2; 32]);
         let rotated = first.rotate(second.clone(), DEFAULT_GRACE, NOW).unwrap();
         assert_eq!(rotated.secret, second);
@@ -207,17 +237,19 @@ pub(crate) mod tests {
 
     #[test]
     fn without_grace_only_the_new_secret_signs() {
-        let rotated = endpoint().rotate(EndpointSecret::generate([2; 32]), Duration::ZERO, NOW);
+        let rotated = confidential().rotate(EndpointSecret::generate([2; 32]), Duration::ZERO, NOW);
         assert_eq!(rotated.unwrap().old_secrets, []);
     }
 
     #[test]
     fn ten_old_secrets_are_the_most() {
-        let rotate = |endpoint: Endpoint, n: u8, now| {
-            endpoint.rotate(EndpointSecret::generate([n; 32]), DEFAULT_GRACE, now)
+        let rotate = |confidential: Confidential, n: u8, now| {
+            confidential.rotate(EndpointSecret::generate([n; 32]), DEFAULT_GRACE, now)
         };
         let full = (0..10)
-            .try_fold(endpoint(), |endpoint, n| rotate(endpoint, n, NOW))
+            .try_fold(confidential(), |confidential, n| {
+                rotate(confidential, n, NOW)
+            })
             .unwrap();
         assert_eq!(rotate(full.clone(), 11, NOW), Err(TooManySecrets));
         assert!(
@@ -231,7 +263,9 @@ pub(crate) mod tests {
         let key = EndpointSecret::try_from(
             "whsk_TM0Imyj/ltqdtsNG7BFOD1uKMZ81q6Yk2oz27U+4pvs=".to_owned(),
         );
-        let rotated = endpoint().rotate(key.unwrap(), DEFAULT_GRACE, NOW).unwrap();
+        let rotated = confidential()
+            .rotate(key.unwrap(), DEFAULT_GRACE, NOW)
+            .unwrap();
         let both = signatures(&rotated, NOW);
         assert!(
             both[0].starts_with("v1a,") && both[1].starts_with("v1,"),

@@ -116,6 +116,11 @@ prefixed_id!(
     "msg_"
 );
 prefixed_id!(
+    /// A key that seals endpoints' secrets ([`crate::envelope`]).
+    DataKeyId,
+    "key_"
+);
+prefixed_id!(
     /// One HTTP request of a delivery.
     AttemptId,
     "atmpt_"

@@ -14,6 +14,7 @@
 //! | [`health`], [`rate`] | how an endpoint fares, and how its attempts are spread |
 //! | [`job`], [`operational`] | sending many messages again; what operators are told |
 //! | [`signing`], [`token`], [`address`] | signatures, bearer tokens, which addresses may be reached |
+//! | [`envelope`] | encryption of what only some functions may read |
 //! | [`form`], [`error`] | request bodies and the API's error shape |
 
 pub mod address;
@@ -22,6 +23,7 @@ pub mod attempt;
 pub mod change;
 pub mod delivery;
 pub mod endpoint;
+pub mod envelope;
 pub mod error;
 pub mod event_type;
 pub mod filter;

@@ -40,6 +40,47 @@ pub struct TokenKey {
 #[error("the token key must have at least {MIN_KEY_BYTES} bytes")]
 pub struct KeyError;
 
+/// What verifies tokens: a key is replaced without refusing those that it signed before.
+#[derive(Debug)]
+pub struct TokenKeys {
+    /// Signs as well.
+    pub current: TokenKey,
+    /// The one before it.
+    pub previous: Option<TokenKey>,
+}
+
+/// A token could not be made; never with a key that [`TokenKey::new`] took.
+pub type MintError = jsonwebtoken::errors::Error;
+
+/// Why a token is refused. The texts are for those who call the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// No header.
+    #[error("missing the Authorization header: expected `Bearer <token>`")]
+    Missing,
+    /// Another scheme.
+    #[error("malformed Authorization header: expected `Bearer <token>`")]
+    Header,
+    /// Not a JWT, or without the claims that ours have.
+    #[error("malformed token")]
+    Malformed,
+    /// Another algorithm than the only one.
+    #[error("the token must use HS256")]
+    Algorithm,
+    /// Signed with a key that this deployment does not have.
+    #[error("the token was not signed by this deployment")]
+    Forged,
+    /// Too old.
+    #[error("the token has expired")]
+    Expired,
+    /// From the future.
+    #[error("the token is not valid yet")]
+    NotYet,
+    /// Of nobody.
+    #[error("the token's subject is neither an organization nor an application")]
+    Subject,
+}
+
 /// What a token allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scope {
@@ -98,7 +139,12 @@ impl TokenKey {
     ///
     /// # Errors
     /// Never with a key that [`TokenKey::new`] took; the library's signature has an error.
-    pub fn mint(&self, scope: &Scope, now: Timestamp, lifetime: Duration) -> JwtResult<String> {
+    pub fn mint(
+        &self,
+        scope: &Scope,
+        now: Timestamp,
+        lifetime: Duration,
+    ) -> Result<String, MintError> {
         let (sub, organization) = match &scope.application {
             None => (scope.organization.to_string(), None),
             Some(application) => (application.to_string(), Some(scope.organization.clone())),
@@ -116,43 +162,42 @@ impl TokenKey {
         jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding)
     }
 
-    /// Reads the value of an `Authorization` header.
-    ///
-    /// # Errors
-    /// [`ApiError::Unauthorized`] with a reason that helps: missing, malformed, forged, expired.
-    pub fn authenticate(&self, header: Option<&str>, now: Timestamp) -> Result<Scope, ApiError> {
-        let refuse = |reason: &str| ApiError::Unauthorized(reason.to_owned());
-        let header = header
-            .ok_or_else(|| refuse("missing the Authorization header: expected `Bearer <token>`"))?;
-        let (scheme, token) = header.split_once(' ').unwrap_or((header, ""));
-        if !scheme.eq_ignore_ascii_case("bearer") {
-            return Err(refuse(
-                "malformed Authorization header: expected `Bearer <token>`",
-            ));
-        }
-        let claims = self.verify(token.trim()).map_err(refuse)?;
-        if now.as_seconds() >= claims.exp {
-            return Err(refuse("the token has expired"));
-        }
-        if now.as_seconds() + MAX_CLOCK_SKEW_SECONDS < claims.nbf {
-            return Err(refuse("the token is not valid yet"));
-        }
-        claims.scope().ok_or_else(|| {
-            refuse("the token's subject is neither an organization nor an application")
-        })
-    }
-
-    fn verify(&self, token: &str) -> Result<Claims, &'static str> {
+    fn verify(&self, token: &str) -> Result<Claims, TokenError> {
         let mut rules = Validation::new(Algorithm::HS256);
         // The library reads the clock for these; the caller's `now` decides above.
         (rules.validate_exp, rules.validate_nbf) = (false, false);
         jsonwebtoken::decode(token, &self.decoding, &rules)
             .map(|token| token.claims)
             .map_err(|error| match error.kind() {
-                ErrorKind::InvalidSignature => "the token was not signed by this deployment",
-                ErrorKind::InvalidAlgorithm => "the token must use HS256",
-                _ => "malformed token",
+                ErrorKind::InvalidSignature => TokenError::Forged,
+                ErrorKind::InvalidAlgorithm => TokenError::Algorithm,
+                _ => TokenError::Malformed,
             })
+    }
+}
+
+impl TokenKeys {
+    /// Reads the value of an `Authorization` header.
+    ///
+    /// # Errors
+    /// [`TokenError`].
+    pub fn authenticate(&self, header: Option<&str>, now: Timestamp) -> Result<Scope, TokenError> {
+        let header = header.ok_or(TokenError::Missing)?;
+        let (scheme, token) = header.split_once(' ').unwrap_or((header, ""));
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return Err(TokenError::Header);
+        }
+        let claims = match (self.current.verify(token.trim()), &self.previous) {
+            (Err(TokenError::Forged), Some(previous)) => previous.verify(token.trim()),
+            (verified, _) => verified,
+        }?;
+        if now.as_seconds() >= claims.exp {
+            return Err(TokenError::Expired);
+        }
+        if now.as_seconds().saturating_add(MAX_CLOCK_SKEW_SECONDS) < claims.nbf {
+            return Err(TokenError::NotYet);
+        }
+        claims.scope().ok_or(TokenError::Subject)
     }
 }
 
@@ -312,12 +357,15 @@ mod tests {
         TokenKey::new(&[7; 64]).unwrap()
     }
 
-    fn organization() -> Scope {
-        Scope::organization(OrganizationId::new(NOW, [1; 15]))
+    fn keys(current: TokenKey) -> TokenKeys {
+        TokenKeys {
+            current,
+            previous: None,
+        }
     }
 
-    fn reason(key: &TokenKey, header: Option<&str>, now: Timestamp) -> String {
-        key.authenticate(header, now).unwrap_err().to_string()
+    fn organization() -> Scope {
+        Scope::organization(OrganizationId::new(NOW, [1; 15]))
     }
 
     #[test]
@@ -334,7 +382,7 @@ mod tests {
         for scope in [organization(), application] {
             let token = key().mint(&scope, NOW, HOUR).unwrap();
             assert_eq!(
-                key().authenticate(Some(&format!("Bearer {token}")), NOW),
+                keys(key()).authenticate(Some(&format!("Bearer {token}")), NOW),
                 Ok(scope)
             );
         }
@@ -357,23 +405,81 @@ mod tests {
     fn a_refusal_says_why() {
         let token = key().mint(&organization(), NOW, HOUR).unwrap();
         let bearer = format!("Bearer {token}");
-        assert!(reason(&key(), None, NOW).contains("missing"));
-        assert!(reason(&key(), Some(&token), NOW).contains("malformed Authorization"));
-        assert!(reason(&key(), Some("Bearer x.y"), NOW).contains("malformed token"));
-        assert!(reason(&key(), Some(&bearer), NOW.plus(HOUR)).contains("expired"));
+        let refused = |key: TokenKey, header: Option<&str>, now: Timestamp| {
+            keys(key).authenticate(header, now).unwrap_err()
+        };
+        assert_eq!(refused(key(), None, NOW), TokenError::Missing);
+        assert_eq!(refused(key(), Some(&token), NOW), TokenError::Header);
+        assert_eq!(refused(key(), Some("Basic x"), NOW), TokenError::Header);
+        assert_eq!(
+            refused(key(), Some("Bearer x.y"), NOW),
+            TokenError::Malformed
+        );
+        assert_eq!(refused(key(), Some("Bearer"), NOW), TokenError::Malformed);
+        let at_expiry = NOW.plus(HOUR);
+        assert_eq!(
+            refused(key(), Some(&bearer), at_expiry),
+            TokenError::Expired
+        );
+        let too_early = NOW.minus(Duration::from_secs(120));
+        assert_eq!(refused(key(), Some(&bearer), too_early), TokenError::NotYet);
         let other = TokenKey::new(&[8; 64]).unwrap();
-        assert!(reason(&other, Some(&bearer), NOW).contains("not signed by this deployment"));
+        assert_eq!(refused(other, Some(&bearer), NOW), TokenError::Forged);
     }
 
     #[test]
-    fn another_algorithm_is_refused() {
-        // {"alg":"none","typ":"JWT"} and a subject, without a signature.
-        let none = "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.eyJzdWIiOiJvcmdfMSJ9.";
-        assert!(
-            key()
-                .authenticate(Some(&format!("Bearer {none}")), NOW)
-                .is_err()
+    fn a_token_of_the_key_before_is_good_until_that_key_goes() {
+        let new = || TokenKey::new(&[8; 64]).unwrap();
+        let bearer = |key: &TokenKey| {
+            let token = key.mint(&organization(), NOW, HOUR).unwrap();
+            format!("Bearer {token}")
+        };
+        let both = TokenKeys {
+            current: new(),
+            previous: Some(key()),
+        };
+        assert_eq!(
+            both.authenticate(Some(&bearer(&key())), NOW),
+            Ok(organization())
         );
+        assert_eq!(
+            both.authenticate(Some(&bearer(&new())), NOW),
+            Ok(organization())
+        );
+        let after = keys(new()).authenticate(Some(&bearer(&key())), NOW);
+        assert_eq!(after, Err(TokenError::Forged));
+    }
+
+    /// A token with a header of its own choice, signed with HMAC-SHA256 and the right key.
+    fn with_header(header: &str) -> String {
+        use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+        let token = key().mint(&organization(), NOW, HOUR).unwrap();
+        let claims = token.split('.').nth(1).unwrap();
+        let signed = format!("{}.{claims}", URL_SAFE_NO_PAD.encode(header));
+        let mut mac = Hmac::<Sha256>::new_from_slice(&[7; 64]).unwrap();
+        mac.update(signed.as_bytes());
+        format!(
+            "Bearer {signed}.{}",
+            URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())
+        )
+    }
+
+    #[test]
+    fn another_algorithm_is_refused_whatever_the_signature() {
+        let good = with_header(r#"{"alg":"HS256","typ":"JWT"}"#);
+        assert!(keys(key()).authenticate(Some(&good), NOW).is_ok());
+        for name in [
+            "none", "None", "HS384", "HS512", "RS256", "ES256", "EdDSA", "hs256", "",
+        ] {
+            let token = with_header(&format!(r#"{{"alg":"{name}","typ":"JWT"}}"#));
+            let refused = keys(key()).authenticate(Some(&token), NOW);
+            let expected = [Err(TokenError::Algorithm), Err(TokenError::Malformed)];
+            assert!(expected.contains(&refused), "{name}: {refused:?}");
+        }
+        let without = good.rsplit_once('.').unwrap().0;
+        for token in [without.to_owned(), format!("{without}.")] {
+            assert!(keys(key()).authenticate(Some(&token), NOW).is_err());
+        }
     }
 
     #[test]

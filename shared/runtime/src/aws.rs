@@ -7,14 +7,10 @@ use std::time::Duration;
 use aws_config::{
     BehaviorVersion, ConfigLoader, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig,
 };
-use aws_sdk_secretsmanager::error::ProvideErrorMetadata;
 use aws_smithy_http_client::{
     Builder,
     tls::{Provider, rustls_provider::CryptoMode},
 };
-use posthorn_domain::token::{KeyError, TokenKey};
-
-use crate::env::{self, EnvError};
 
 /// Attempts of one AWS call, the first included.
 const MAX_ATTEMPTS: u32 = 4;
@@ -43,37 +39,4 @@ pub fn settings() -> ConfigLoader {
         .http_client(Builder::new().tls_provider(tls).build_https())
         .retry_config(RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS))
         .timeout_config(timeouts)
-}
-
-/// The token key could not be had.
-#[derive(Debug, thiserror::Error)]
-pub enum TokenKeyError {
-    /// The variable that names the secret is missing.
-    #[error(transparent)]
-    Env(#[from] EnvError),
-    /// Secrets Manager did not give it.
-    #[error("the secret that TOKEN_KEY_SECRET names could not be read: {0}")]
-    Read(String),
-    /// It cannot be used.
-    #[error("the secret that TOKEN_KEY_SECRET names is unusable: {0}")]
-    Unusable(#[from] KeyError),
-}
-
-/// The key of bearer tokens, from the secret that `TOKEN_KEY_SECRET` names. One call per cold start.
-///
-/// # Errors
-/// [`TokenKeyError`].
-pub async fn token_key(config: &SdkConfig) -> Result<TokenKey, TokenKeyError> {
-    let name = env::required("TOKEN_KEY_SECRET")?;
-    let client = aws_sdk_secretsmanager::Client::new(config);
-    let output = client.get_secret_value().secret_id(name).send().await;
-    let output = output.map_err(|error| {
-        // Not the error's `Debug`: it holds the response, and with it the key.
-        let code = error.code().unwrap_or("no answer");
-        TokenKeyError::Read(format!("{error}: {code}"))
-    })?;
-    let key = output
-        .secret_string()
-        .ok_or_else(|| TokenKeyError::Read("it holds no text".to_owned()))?;
-    Ok(TokenKey::new(key.as_bytes())?)
 }

@@ -1,29 +1,13 @@
-//! Between `lambda_http` and the domain: bearer tokens in, JSON and errors out.
+//! Between `lambda_http` and the domain: headers in, JSON and errors out.
 
 use lambda_http::{
     Body, Response,
-    http::{HeaderMap, HeaderName, StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
 };
-use posthorn_domain::{
-    error::{ApiError, FieldError},
-    timestamp::Timestamp,
-    token::{Scope, TokenKey},
-};
+use posthorn_domain::error::{ApiError, FieldError};
 
 /// A header that lets a caller repeat a request safely.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
-
-/// Who is calling.
-///
-/// # Errors
-/// [`ApiError::Unauthorized`].
-pub fn authenticate(
-    key: &TokenKey,
-    headers: &HeaderMap,
-    now: Timestamp,
-) -> Result<Scope, ApiError> {
-    key.authenticate(text(headers, &header::AUTHORIZATION), now)
-}
 
 /// The value of `idempotency-key`.
 ///
@@ -42,10 +26,6 @@ pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
         )
         .into()),
     }
-}
-
-fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    headers.get(name).and_then(|value| value.to_str().ok())
 }
 
 /// A response with a JSON body.

@@ -6,10 +6,12 @@ pub mod env;
 pub mod http;
 mod logs;
 mod metrics;
+mod tokens;
 mod world;
 
 pub use logs::init_logs;
 pub use metrics::emit;
+pub use tokens::{TokenKeyError, Tokens};
 pub use world::{deadline, entropy, jitter, now};
 
 /// What a function's `main` may fail with; the Lambda runtime prints it.

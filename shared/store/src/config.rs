@@ -10,6 +10,7 @@
 //! | `{org}#types` | `type#{name}` | an event type |
 //! | `{org}#jobs` | `{job}` | a job over many messages; TTL |
 //! | `{org}#sessions` | `{session}` | a session of the portal that was ended; TTL |
+//! | `keys` | `{key}` | a data key, encrypted by KMS |
 //! | `{org}#key#{hash}` | `key` | what a request with this `idempotency-key` was answered; TTL |
 
 use aws_sdk_dynamodb::{Client, operation::query::builders::QueryFluentBuilder};

@@ -20,6 +20,7 @@
 //! | the deliveries of a message, of a page of messages (api, jobs) | [`DeliveriesTable::get_many`]: one BatchGetItem per 100 | 1 RRU per 4 KB each |
 //! | a job's step (dispatcher) | [`ConfigTable::job`], a page of messages and their deliveries, [`ConfigTable::step_job`] | 1 RRU, lists as above, 2 WRU |
 //! | `idempotency-key` of other requests (api) | [`ConfigTable::reserve_answer`], [`ConfigTable::keep_answer`] | 1 WRU per KB each |
+//! | a data key (api, dispatcher; once per process and key) | [`ConfigTable::data_key`], [`ConfigTable::newest_data_key`] (api, every 5 minutes in use) | 1 RRU, and a call of KMS |
 //! | statistics of an endpoint (api) | [`DeliveriesTable::statuses`], [`MessagesTable::meant_for`]: all of the range | 1 RRU per 4 KB |
 //!
 //! A first-try delivery of a small message to one endpoint costs 2 WRU and 2 RRU.
@@ -32,6 +33,7 @@ mod answers;
 mod applications;
 mod audit;
 mod config;
+mod data_keys;
 mod deliveries;
 mod endpoints;
 mod error;

@@ -10,16 +10,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use axum::{
-    Router,
-    body::Bytes,
-    extract::State,
-    http::{HeaderMap, StatusCode},
-    response::{IntoResponse, Response},
-    routing::any,
-};
+use axum::body::Bytes;
 use serde_json::{Map, Value};
-use tokio::net::TcpListener;
 
 /// The operations that consume read units.
 const READS: [&str; 5] = [
@@ -85,7 +77,7 @@ impl Meter {
             .or_default() += 1;
     }
 
-    fn add_capacity(&self, operation: &str, capacity: &Value) {
+    pub(super) fn add_capacity(&self, operation: &str, capacity: &Value) {
         let tables = capacity
             .as_array()
             .map_or_else(|| std::slice::from_ref(capacity), Vec::as_slice);
@@ -126,81 +118,8 @@ impl fmt::Display for MeterReport {
     }
 }
 
-#[derive(Clone)]
-struct Proxy {
-    client: reqwest::Client,
-    upstream: String,
-    meter: Meter,
-}
-
-pub(super) async fn serve(listener: TcpListener, upstream: String, meter: Meter) {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    // A proxy of this machine's environment is not for loopback.
-    let client = match reqwest::Client::builder().no_proxy().build() {
-        Ok(client) => client,
-        Err(error) => return eprintln!("the meter has no client: {error}"),
-    };
-    let proxy = Proxy {
-        client,
-        upstream,
-        meter,
-    };
-    let limit = axum::extract::DefaultBodyLimit::max(16 * 1024 * 1024);
-    let router = Router::new()
-        .fallback(any(forward))
-        .layer(limit)
-        .with_state(proxy);
-    if let Err(error) = axum::serve(listener, router).await {
-        eprintln!("the meter ended: {error}");
-    }
-}
-
-async fn forward(State(proxy): State<Proxy>, headers: HeaderMap, body: Bytes) -> Response {
-    match proxy.forward(&headers, body).await {
-        Ok((status, body)) => (
-            status,
-            [("content-type", "application/x-amz-json-1.0")],
-            body,
-        )
-            .into_response(),
-        Err(error) => (StatusCode::BAD_GATEWAY, error.to_string()).into_response(),
-    }
-}
-
-impl Proxy {
-    async fn forward(
-        &self,
-        headers: &HeaderMap,
-        body: Bytes,
-    ) -> Result<(StatusCode, Bytes), reqwest::Error> {
-        let target = headers
-            .get("x-amz-target")
-            .and_then(|target| target.to_str().ok())
-            .unwrap_or_default();
-        let operation = target.rsplit('.').next().unwrap_or_default();
-        self.meter.count_call("DynamoDB", operation);
-        let mut headers = headers.clone();
-        headers.remove("content-length");
-        headers.remove("host");
-        let body = ask_for_capacity(operation, body);
-        let response = self
-            .client
-            .post(&self.upstream)
-            .headers(headers)
-            .body(body)
-            .send()
-            .await?;
-        let status =
-            StatusCode::from_u16(response.status().as_u16()).unwrap_or(StatusCode::BAD_GATEWAY);
-        let body = response.bytes().await?;
-        let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
-        self.meter
-            .add_capacity(operation, &answer["ConsumedCapacity"]);
-        Ok((status, body))
-    }
-}
-
-fn ask_for_capacity(operation: &str, body: Bytes) -> Bytes {
+/// The same request, so that DynamoDB says what it consumed.
+pub(super) fn ask_for_capacity(operation: &str, body: Bytes) -> Bytes {
     if !READS.contains(&operation) && !WRITES.contains(&operation) {
         return body;
     }

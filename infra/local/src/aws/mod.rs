@@ -1,8 +1,12 @@
-//! The AWS services that the functions call, in this process: DynamoDB, SQS, Secrets Manager.
+//! The AWS services that the functions call, in this process: DynamoDB, SQS, Secrets Manager, KMS, and
+//! the template's policies before them.
 
 mod dynamodb;
+mod iam;
 mod journal;
+mod kms;
 mod meter;
+mod proxy;
 mod queues;
 mod secrets;
 mod server;
@@ -13,6 +17,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+pub use iam::Roles;
+pub(crate) use iam::last_part;
 pub use meter::{Meter, MeterReport};
 pub use queues::{Queues, Received};
 use tokio::{net::TcpListener, task::JoinSet};
@@ -24,7 +30,7 @@ use crate::template::Template;
 pub struct AwsOptions {
     /// Where DynamoDB listens.
     pub dynamodb: TcpListener,
-    /// Where SQS and Secrets Manager listen.
+    /// Where SQS, Secrets Manager and KMS listen.
     pub sqs: TcpListener,
     /// Where state is kept; `None` keeps it in memory.
     pub data: Option<PathBuf>,
@@ -56,6 +62,7 @@ pub struct Aws {
     sqs_url: String,
     queues: Queues,
     meter: Option<Meter>,
+    roles: Roles,
     _tasks: JoinSet<()>,
     _lock: Option<File>,
 }
@@ -74,23 +81,31 @@ impl Aws {
         let secrets = secrets::Secrets::open(&template.secrets, options.data.as_deref())?;
         let dynamodb_url = url(&options.dynamodb)?;
         let database = dynamodb::open(template, options.data.as_deref())?;
-        let inner = match &meter {
-            None => options.dynamodb,
-            Some(meter) => {
-                let inner = TcpListener::bind(("127.0.0.1", 0)).await?;
-                tasks.spawn(meter::serve(options.dynamodb, url(&inner)?, meter.clone()));
-                inner
-            }
-        };
+        let kms = kms::Kms::open(&template.kms_keys, options.data.as_deref())?;
+        let roles = Roles::new(&template.functions);
+        let inner = TcpListener::bind(("127.0.0.1", 0)).await?;
+        tasks.spawn(proxy::serve(
+            options.dynamodb,
+            url(&inner)?,
+            roles.clone(),
+            meter.clone(),
+        ));
         tasks.spawn(dynamodb::serve(inner, database.clone()));
         tasks.spawn(dynamodb::expire(database));
         let sqs_url = url(&options.sqs)?;
-        tasks.spawn(server::serve(options.sqs, queues.clone(), secrets));
+        let services = server::Services {
+            queues: queues.clone(),
+            secrets,
+            kms,
+            roles: roles.clone(),
+        };
+        tasks.spawn(server::serve(options.sqs, services));
         Ok(Self {
             dynamodb_url,
             sqs_url,
             queues,
             meter,
+            roles,
             _tasks: tasks,
             _lock: lock,
         })
@@ -101,7 +116,7 @@ impl Aws {
         &self.dynamodb_url
     }
 
-    /// Where SQS and Secrets Manager are.
+    /// Where SQS, Secrets Manager and KMS are.
     pub fn sqs_url(&self) -> &str {
         &self.sqs_url
     }
@@ -109,6 +124,11 @@ impl Aws {
     /// The queues, for the event source.
     pub fn queues(&self) -> &Queues {
         &self.queues
+    }
+
+    /// What the functions may do, and what they did.
+    pub fn roles(&self) -> &Roles {
+        &self.roles
     }
 
     /// What was counted, if it was asked for.

@@ -1,4 +1,4 @@
-//! The HTTP server for SQS and Secrets Manager: `X-Amz-Target` says which operation.
+//! The HTTP server for SQS, Secrets Manager and KMS: `X-Amz-Target` says which operation.
 
 use axum::{
     Router,
@@ -12,24 +12,29 @@ use rustack_sqs_model::operations::SqsOperation;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::{Queues, secrets::Secrets};
+use super::{Queues, Roles, kms::Kms, secrets::Secrets};
 
-pub(super) async fn serve(listener: TcpListener, queues: Queues, secrets: Secrets) {
+/// What is served here.
+#[derive(Clone, Debug)]
+pub(super) struct Services {
+    pub(super) queues: Queues,
+    pub(super) secrets: Secrets,
+    pub(super) kms: Kms,
+    pub(super) roles: Roles,
+}
+
+pub(super) async fn serve(listener: TcpListener, services: Services) {
     let limit = axum::extract::DefaultBodyLimit::max(16 * 1024 * 1024);
     let router = Router::new()
         .fallback(any(handle))
         .layer(limit)
-        .with_state((queues, secrets));
+        .with_state(services);
     if let Err(error) = axum::serve(listener, router).await {
         eprintln!("SQS ended: {error}");
     }
 }
 
-async fn handle(
-    State((queues, secrets)): State<(Queues, Secrets)>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
+async fn handle(State(services): State<Services>, headers: HeaderMap, body: Bytes) -> Response {
     let target = headers
         .get("x-amz-target")
         .and_then(|target| target.to_str().ok())
@@ -37,17 +42,33 @@ async fn handle(
     let Some(request) = object(&body) else {
         return refuse("SerializationException", "the body is not a JSON object");
     };
+    if let Err(denied) = services.roles.check(&headers, target, &request) {
+        return refuse("AccessDeniedException", &denied);
+    }
     if let Some(operation) = target
         .strip_prefix("AmazonSQS.")
         .and_then(SqsOperation::from_name)
     {
-        let (status, body) = queues.serve(operation, request).await;
+        let (status, body) = services.queues.serve(operation, request).await;
         return answer(status, &body);
     }
-    if target == "secretsmanager.GetSecretValue" {
-        return match secrets.get(&request) {
-            Some(secret) => answer(200, &secret),
+    let secret = match target {
+        "secretsmanager.GetSecretValue" => Some(services.secrets.get(&request).map(Ok)),
+        "secretsmanager.PutSecretValue" => Some(services.secrets.put(&request)),
+        _ => None,
+    };
+    if let Some(secret) = secret {
+        return match secret {
+            Some(Ok(secret)) => answer(200, &secret),
+            Some(Err(error)) => refuse("InternalServiceError", &error.to_string()),
             None => refuse("ResourceNotFoundException", "there is no such secret"),
+        };
+    }
+    let operation = target.strip_prefix("TrentService.").unwrap_or_default();
+    if let Some(result) = services.kms.serve(operation, &request) {
+        return match result {
+            Ok(body) => answer(200, &body),
+            Err((kind, message)) => refuse(kind, message),
         };
     }
     refuse(
@@ -61,7 +82,7 @@ fn object(body: &Bytes) -> Option<Value> {
     value.is_object().then_some(value)
 }
 
-fn refuse(kind: &str, message: &str) -> Response {
+pub(super) fn refuse(kind: &str, message: &str) -> Response {
     answer(400, &json!({ "__type": kind, "message": message }))
 }
 

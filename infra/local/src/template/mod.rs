@@ -21,6 +21,19 @@ pub struct Template {
     pub queues: Vec<QueueSpec>,
     /// The Secrets Manager secrets, by logical id.
     pub secrets: Vec<String>,
+    /// The KMS keys, by logical id.
+    pub kms_keys: Vec<String>,
+}
+
+/// Something that a function's role allows.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Permission {
+    /// The function, by logical id.
+    pub function: String,
+    /// The action, as `sqs:SendMessage`.
+    pub action: String,
+    /// The resource, by logical id.
+    pub resource: String,
 }
 
 /// A Lambda function.
@@ -36,6 +49,8 @@ pub struct FunctionSpec {
     pub memory_mb: u64,
     /// Its environment.
     pub environment: BTreeMap<String, String>,
+    /// What its role allows.
+    pub permissions: Vec<Permission>,
     /// The HTTP routes that it answers.
     pub routes: Vec<Route>,
     /// The queues that it consumes.
@@ -127,11 +142,13 @@ impl Template {
         let document: serde_yaml_ng::Value = serde_yaml_ng::from_str(text)?;
         let parameters = parameters::values(&document["Parameters"], overrides)?;
         let types = resources::types(&document["Resources"]);
-        let resolver = resolve::Resolver {
+        let mut resolver = resolve::Resolver {
             parameters,
             types,
+            conditions: BTreeMap::new(),
             queue_base: queue_base.to_owned(),
         };
+        resolver.conditions = resolver.conditions_of(&document["Conditions"])?;
         resources::read(&document, &resolver)
     }
 }
@@ -209,6 +226,21 @@ mod tests {
     }
 
     #[test]
+    fn a_condition_decides_what_is_there() {
+        let with = load(&[]).unwrap();
+        let without = load(&[("SecretsEncryption", "table")]).unwrap();
+        let kms = |template: &Template| {
+            let permissions = dispatcher(template).permissions.iter();
+            let kms = permissions.filter(|it| it.action == "kms:Decrypt").count();
+            (template.kms_keys.len(), kms)
+        };
+        assert_eq!((kms(&with), kms(&without)), ((1, 1), (0, 0)));
+        let key = |template: &Template| dispatcher(template).environment["SECRETS_KEY"].clone();
+        assert!(key(&with).ends_with(":SecretsKey"));
+        assert_eq!(key(&without), "");
+    }
+
+    #[test]
     fn a_wrong_parameter_is_named() {
         let error = |given| load(&[given]).unwrap_err().to_string();
         assert!(error(("Nonsense", "1")).contains("Nonsense"));
@@ -233,8 +265,9 @@ mod tests {
             (error("{ Type: AWS::SNS::Topic }"), "AWS::SNS::Topic"),
             (
                 error("{ Type: AWS::SQS::Queue, Condition: C }"),
-                "Condition",
+                "condition",
             ),
+            (queue("!If [C, a, b]"), "!If"),
             (queue("!Join [a, b]"), "!Join"),
             (queue("!Ref Other"), "!Ref Other"),
             (queue("!GetAtt Thing.Url"), "!GetAtt Thing.Url"),

@@ -6,8 +6,10 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use serde_yaml_ng::Value as Yaml;
 
+use crate::aws::last_part;
+
 use super::{
-    FunctionSpec, QueueSpec, Route, SourceSpec, TableSpec, Template, TemplateError,
+    FunctionSpec, Permission, QueueSpec, Route, SourceSpec, TableSpec, Template, TemplateError,
     resolve::Resolver,
 };
 
@@ -20,6 +22,7 @@ struct Function {
     timeout: u64,
     memory_size: u64,
     environment: Environment,
+    policies: Vec<Policy>,
     #[serde(default)]
     events: BTreeMap<String, Event>,
 }
@@ -28,6 +31,36 @@ struct Function {
 #[serde(rename_all = "PascalCase")]
 struct Environment {
     variables: BTreeMap<String, Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Policy {
+    statement: Vec<Statement>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct Statement {
+    effect: String,
+    action: OneOrMore,
+    resource: OneOrMore,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMore {
+    One(String),
+    More(Vec<String>),
+}
+
+impl OneOrMore {
+    fn into_vec(self) -> Vec<String> {
+        match self {
+            Self::One(one) => vec![one],
+            Self::More(more) => more,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -85,6 +118,7 @@ pub(super) fn read(document: &Yaml, resolver: &Resolver) -> Result<Template, Tem
         tables: Vec::new(),
         queues: Vec::new(),
         secrets: Vec::new(),
+        kms_keys: Vec::new(),
     };
     let globals = resolver.resolve(
         "Globals",
@@ -92,10 +126,14 @@ pub(super) fn read(document: &Yaml, resolver: &Resolver) -> Result<Template, Tem
     )?;
     for (id, resource) in document["Resources"].as_mapping().into_iter().flatten() {
         let id = id.as_str().unwrap_or_default();
-        if !resource["Condition"].is_null() {
-            return Err(unsupported(id, "Condition is not supported"));
+        if let Some(condition) = resource["Condition"].as_str() {
+            let holds = resolver.conditions.get(condition);
+            match holds.ok_or_else(|| unsupported(id, "there is no such condition"))? {
+                true => {}
+                false => continue,
+            }
         }
-        let properties = resolver.resolve(id, &resource["Properties"])?;
+        let properties = || resolver.resolve(id, &resource["Properties"]);
         match resource["Type"].as_str().unwrap_or_default() {
             "AWS::Serverless::Function" => {
                 let binary = resource["Metadata"]["BuildProperties"]["Binary"].as_str();
@@ -103,11 +141,12 @@ pub(super) fn read(document: &Yaml, resolver: &Resolver) -> Result<Template, Tem
                     binary.ok_or_else(|| unsupported(id, "no Metadata.BuildProperties.Binary"))?;
                 template
                     .functions
-                    .push(function(id, binary, properties, &globals)?);
+                    .push(function(id, binary, properties()?, &globals)?);
             }
-            "AWS::DynamoDB::Table" => template.tables.push(table(id, &properties)),
-            "AWS::SQS::Queue" => template.queues.push(queue(id, properties)?),
+            "AWS::DynamoDB::Table" => template.tables.push(table(id, &properties()?)),
+            "AWS::SQS::Queue" => template.queues.push(queue(id, properties()?)?),
             "AWS::SecretsManager::Secret" => template.secrets.push(id.to_owned()),
+            "AWS::KMS::Key" => template.kms_keys.push(id.to_owned()),
             kind if IGNORED.contains(&kind) => {}
             kind => return Err(unsupported(id, &format!("{kind} is not supported"))),
         }
@@ -143,6 +182,7 @@ fn function(
         environment: variables
             .map(|(name, value)| (name, text(&value)))
             .collect(),
+        permissions: permissions(id, function.policies)?,
         routes: Vec::new(),
         sources: Vec::new(),
         schedule: None,
@@ -162,6 +202,28 @@ fn function(
         }
     }
     Ok(spec)
+}
+
+/// What statements without conditions and wildcards allow.
+fn permissions(id: &str, policies: Vec<Policy>) -> Result<Vec<Permission>, TemplateError> {
+    let mut permissions = Vec::new();
+    for statement in policies.into_iter().flat_map(|policy| policy.statement) {
+        if statement.effect != "Allow" {
+            return Err(unsupported(id, "a statement that does not allow"));
+        }
+        let resources = statement.resource.into_vec();
+        for action in statement.action.into_vec() {
+            if action.contains('*') || resources.iter().any(|resource| resource.contains('*')) {
+                return Err(unsupported(id, "a policy with a wildcard is not supported"));
+            }
+            permissions.extend(resources.iter().map(|resource| Permission {
+                function: id.to_owned(),
+                action: action.clone(),
+                resource: last_part(resource),
+            }));
+        }
+    }
+    Ok(permissions)
 }
 
 /// A path may end in a greedy parameter, `{proxy+}`, and then take any method; the HTTP API's other

@@ -51,7 +51,7 @@ async fn other_secrets_and_operations_are_refused() {
             "ResourceNotFoundException",
         ),
         (
-            "secretsmanager.PutSecretValue",
+            "secretsmanager.DeleteSecret",
             json!({}),
             "UnknownOperationException",
         ),

@@ -1,0 +1,62 @@
+//! Data keys in the config table, encrypted by KMS. They are never removed: what a key sealed needs it.
+
+use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
+use posthorn_domain::id::DataKeyId;
+
+use crate::{
+    ConfigTable, Consistency, Range, StoreError,
+    item::{Item, Key},
+    read::sort_key,
+};
+
+/// The partition of all data keys.
+const PK: &str = "keys";
+
+impl ConfigTable {
+    /// The data key that was made last.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn newest_data_key(&self) -> Result<Option<(DataKeyId, Vec<u8>)>, StoreError> {
+        let query = self.query(PK.to_owned(), Range::prefix(DataKeyId::PREFIX));
+        let newest = query.scan_index_forward(false).limit(1).send().await;
+        let newest = newest.map_err(StoreError::aws("Query"))?;
+        let read = |item: Item| {
+            let id = sort_key(&item)?.parse();
+            let id = id.map_err(|_| StoreError::Attribute("sk"))?;
+            Ok((id, wrapped(item)?))
+        };
+        newest.items.unwrap_or_default().pop().map(read).transpose()
+    }
+
+    /// A data key.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn data_key(
+        &self,
+        id: &DataKeyId,
+        consistency: Consistency,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let item = self.get(Key::new(PK, id.as_str()), consistency).await?;
+        item.map(wrapped).transpose()
+    }
+
+    /// Keeps a new data key.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn put_data_key(&self, id: &DataKeyId, wrapped: Vec<u8>) -> Result<(), StoreError> {
+        let mut item = Key::new(PK, id.as_str()).item();
+        let wrapped = AttributeValue::B(Blob::new(wrapped));
+        item.insert("wrapped".to_owned(), wrapped);
+        self.put(item).await
+    }
+}
+
+fn wrapped(mut item: Item) -> Result<Vec<u8>, StoreError> {
+    match item.remove("wrapped") {
+        Some(AttributeValue::B(wrapped)) => Ok(wrapped.into_inner()),
+        _ => Err(StoreError::Attribute("wrapped")),
+    }
+}

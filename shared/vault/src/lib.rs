@@ -1,0 +1,217 @@
+//! Seals and opens what the tables hold of endpoints' secrets.
+//!
+//! A data key encrypts ([`posthorn_domain::envelope`]); KMS encrypts the data key, and the config table
+//! keeps it in that form under its id. A process asks KMS once for each data key that it meets and
+//! then has it in memory, so sealing and opening cost no calls. Data keys that were replaced
+//! ([`Vault::rotate`]) go on opening what they sealed.
+
+mod kms;
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use aws_config::SdkConfig;
+use posthorn_domain::{
+    endpoint::{Confidential, owner},
+    envelope::{DataKey, EnvelopeError, Sealed},
+    id::{ApplicationId, DataKeyId, EndpointId, OrganizationId},
+    timestamp::Timestamp,
+};
+use posthorn_runtime::{entropy, env, now};
+use posthorn_store::{ConfigTable, Consistency, StoreError};
+
+use kms::Kms;
+
+/// How long a process seals with a data key before it looks for a newer one.
+const CURRENT_FOR: Duration = Duration::from_secs(300);
+
+/// Something could not be sealed or opened. No variant holds what was to be.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    /// The config table.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// KMS did not make or open a data key.
+    #[error("KMS {operation}: {reason}")]
+    Kms {
+        /// The operation.
+        operation: &'static str,
+        /// Its error code.
+        reason: String,
+    },
+    /// The envelope, or a data key.
+    #[error(transparent)]
+    Envelope(#[from] EnvelopeError),
+    /// The envelope names a data key that the table does not have.
+    #[error("there is no data key {0}")]
+    NoKey(DataKeyId),
+    /// There are envelopes, but `SECRETS_KEY` names no KMS key.
+    #[error("an envelope cannot be opened: the deployment has no KMS key (SECRETS_KEY is empty)")]
+    NoKms,
+    /// What was opened is not what was sealed.
+    #[error("an envelope holds something else")]
+    Content,
+}
+
+/// Whose secrets are sealed.
+#[derive(Clone, Copy, Debug)]
+pub struct Owner<'a> {
+    /// Where the application lives.
+    pub organization: &'a OrganizationId,
+    /// Where the endpoint lives.
+    pub application: &'a ApplicationId,
+    /// The endpoint.
+    pub endpoint: &'a EndpointId,
+}
+
+impl fmt::Display for Owner<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&owner(self.organization, self.application, self.endpoint))
+    }
+}
+
+/// The data keys of a deployment, or none: then texts are kept as they are, and the table's own
+/// encryption protects them.
+#[derive(Debug)]
+pub struct Vault {
+    table: ConfigTable,
+    kms: Option<Kms>,
+    keys: Mutex<Keys>,
+}
+
+#[derive(Debug, Default)]
+struct Keys {
+    known: HashMap<DataKeyId, Arc<DataKey>>,
+    /// What seals, and since when it is known to be the newest.
+    current: Option<(Arc<DataKey>, Timestamp)>,
+}
+
+impl Vault {
+    /// The vault of the KMS key that the variable `SECRETS_KEY` names; empty means none.
+    ///
+    /// # Errors
+    /// When the variable is not set.
+    pub fn from_env(config: &SdkConfig, table: ConfigTable) -> Result<Self, env::EnvError> {
+        let key = env::required("SECRETS_KEY")?;
+        Ok(Self {
+            table,
+            kms: (!key.is_empty()).then(|| Kms::new(config, key)),
+            keys: Mutex::default(),
+        })
+    }
+
+    /// Seals an endpoint's secrets.
+    ///
+    /// # Errors
+    /// [`VaultError`].
+    pub async fn seal(
+        &self,
+        owner: Owner<'_>,
+        confidential: &Confidential,
+    ) -> Result<Sealed, VaultError> {
+        let text = serde_json::to_string(confidential).map_err(|_| VaultError::Content)?;
+        let Some(kms) = &self.kms else {
+            return Ok(Sealed::Plain(text));
+        };
+        let key = self.current(kms).await?;
+        Ok(key.seal(&owner.to_string(), &text, entropy())?)
+    }
+
+    /// Opens them.
+    ///
+    /// # Errors
+    /// [`VaultError`].
+    pub async fn open(
+        &self,
+        owner: Owner<'_>,
+        sealed: &Sealed,
+    ) -> Result<Confidential, VaultError> {
+        let opened;
+        let text = match sealed {
+            Sealed::Plain(text) => text,
+            Sealed::Envelope { key, text } => {
+                let kms = self.kms.as_ref().ok_or(VaultError::NoKms)?;
+                opened = self.key(kms, key).await?.open(&owner.to_string(), text)?;
+                &opened
+            }
+        };
+        // Not the parser's error: it quotes.
+        serde_json::from_str(text).map_err(|_| VaultError::Content)
+    }
+
+    /// Makes a new data key, which seals from now on; processes that have another one go on with it
+    /// for up to 5 minutes. `None` without KMS.
+    ///
+    /// # Errors
+    /// [`VaultError`].
+    pub async fn rotate(&self) -> Result<Option<DataKeyId>, VaultError> {
+        let Some(kms) = &self.kms else {
+            return Ok(None);
+        };
+        let key = self.create(kms).await?;
+        Ok(Some(key.id().clone()))
+    }
+
+    async fn current(&self, kms: &Kms) -> Result<Arc<DataKey>, VaultError> {
+        let current = self.keys().current.clone();
+        if let Some((key, since)) = current
+            && now() < since.plus(CURRENT_FOR)
+        {
+            return Ok(key);
+        }
+        let Some((id, wrapped)) = self.table.newest_data_key().await? else {
+            return self.create(kms).await;
+        };
+        let known = self.keys().known.get(&id).cloned();
+        let key = match known {
+            Some(key) => key,
+            None => self.unwrap(kms, id, &wrapped).await?,
+        };
+        self.keys().current = Some((Arc::clone(&key), now()));
+        Ok(key)
+    }
+
+    async fn key(&self, kms: &Kms, id: &DataKeyId) -> Result<Arc<DataKey>, VaultError> {
+        if let Some(key) = self.keys().known.get(id) {
+            return Ok(Arc::clone(key));
+        }
+        // One that was just made may be missing from an eventually consistent read.
+        let wrapped = self.table.data_key(id, Consistency::Strong).await?;
+        let wrapped = wrapped.ok_or_else(|| VaultError::NoKey(id.clone()))?;
+        self.unwrap(kms, id.clone(), &wrapped).await
+    }
+
+    async fn unwrap(
+        &self,
+        kms: &Kms,
+        id: DataKeyId,
+        wrapped: &[u8],
+    ) -> Result<Arc<DataKey>, VaultError> {
+        let bytes = kms.decrypt(&id, wrapped).await?;
+        let key = Arc::new(DataKey::new(id.clone(), &bytes)?);
+        self.keys().known.insert(id, Arc::clone(&key));
+        Ok(key)
+    }
+
+    /// Two processes at the same time make two: both are kept, and the newer one seals.
+    async fn create(&self, kms: &Kms) -> Result<Arc<DataKey>, VaultError> {
+        let id = DataKeyId::new(now(), entropy());
+        let (bytes, wrapped) = kms.generate(&id).await?;
+        let key = Arc::new(DataKey::new(id.clone(), &bytes)?);
+        // Stored before it seals anything: what it sealed would be lost otherwise.
+        self.table.put_data_key(&id, wrapped).await?;
+        let mut keys = self.keys();
+        keys.known.insert(id, Arc::clone(&key));
+        keys.current = Some((Arc::clone(&key), now()));
+        drop(keys);
+        Ok(key)
+    }
+
+    fn keys(&self) -> MutexGuard<'_, Keys> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
