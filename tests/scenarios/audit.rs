@@ -149,7 +149,7 @@ async fn a_deployment_repairs_what_ingest_stored_and_did_not_queue() {
 }
 
 /// A message to all endpoints of an application that is to be kept for so many seconds.
-async fn message(world: &World, application: &str, seconds: u64) -> Message {
+pub(crate) async fn message(world: &World, application: &str, seconds: u64) -> Message {
     let (_, endpoints) = directory(world, application).await;
     let event_type = "a.b".to_owned().try_into().unwrap();
     let now = now();
@@ -185,7 +185,12 @@ async fn directory(
     found.await.unwrap().unwrap()
 }
 
-async fn put(world: &World, application: &str, message: &Message, delivery: Option<&Delivery>) {
+pub(crate) async fn put(
+    world: &World,
+    application: &str,
+    message: &Message,
+    delivery: Option<&Delivery>,
+) {
     let clients = world.aws().await;
     let shards = posthorn_domain::shard::DEFAULT_SHARDS;
     let application = application.parse().unwrap();

@@ -58,8 +58,8 @@ async fn operations(world: &World) -> Vec<Operation> {
     operations
 }
 
-struct Matrix {
-    world: World,
+pub(crate) struct Matrix {
+    pub(crate) world: World,
     operations: Vec<Operation>,
     /// What stands for `{app_id}` and the like: an application with one of everything.
     names: Vec<(&'static str, String)>,
@@ -67,7 +67,10 @@ struct Matrix {
 
 impl Matrix {
     async fn start() -> Self {
-        let world = World::start().await;
+        Self::of(World::start().await).await
+    }
+
+    pub(crate) async fn of(world: World) -> Self {
         let operations = operations(&world).await;
         let application = world.application().await;
         world
@@ -118,6 +121,13 @@ impl Matrix {
             .request(&operation.method, &path, body.as_deref(), &[], token)
             .await
             .status
+    }
+
+    /// Every operation with the organization's token, whatever it answers.
+    pub(crate) async fn call_all(&self) {
+        for operation in &self.operations {
+            self.status(operation, Some(&self.world.token)).await;
+        }
     }
 
     /// Every operation with one token.

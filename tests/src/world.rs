@@ -258,6 +258,10 @@ pub struct Clients {
     pub schedule: ScheduleTable,
     /// The queue.
     pub queue: DeliveriesQueue,
+    /// DynamoDB itself.
+    pub dynamodb: aws_sdk_dynamodb::Client,
+    /// Secrets Manager itself.
+    pub secrets: aws_sdk_secretsmanager::Client,
     /// SQS itself.
     pub sqs: aws_sdk_sqs::Client,
     /// The queue's URL.
@@ -268,13 +272,16 @@ impl Clients {
     /// Clients for running emulators, with the functions' own settings.
     pub async fn of(aws: &Aws) -> Self {
         let dynamodb = aws_sdk_dynamodb::Client::new(&settings(aws.dynamodb_url()).await);
-        let sqs = aws_sdk_sqs::Client::new(&settings(aws.sqs_url()).await);
+        let others = settings(aws.sqs_url()).await;
+        let sqs = aws_sdk_sqs::Client::new(&others);
         let queue_url = aws.queues().url("DeliveriesQueue");
         Self {
             config: ConfigTable::new(dynamodb.clone(), "ConfigTable"),
             messages: MessagesTable::new(dynamodb.clone(), "MessagesTable"),
             deliveries: DeliveriesTable::new(dynamodb.clone(), "DeliveriesTable"),
-            schedule: ScheduleTable::new(dynamodb, "ScheduleTable"),
+            schedule: ScheduleTable::new(dynamodb.clone(), "ScheduleTable"),
+            dynamodb,
+            secrets: aws_sdk_secretsmanager::Client::new(&others),
             queue: DeliveriesQueue::new(sqs.clone(), &queue_url)
                 .with_slow_lane(aws.queues().url("SlowDeliveriesQueue")),
             sqs,

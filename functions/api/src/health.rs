@@ -4,7 +4,10 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use posthorn_domain::id::{ApplicationId, EndpointId, MessageId, OrganizationId};
+use posthorn_domain::{
+    health::Lane,
+    id::{ApplicationId, EndpointId, MessageId, OrganizationId},
+};
 use posthorn_runtime::now;
 use posthorn_store::Consistency;
 use tokio::join;
@@ -16,7 +19,7 @@ pub(crate) fn routes() -> Routes {
     Routes::new().routes(routes!(get)).routes(routes!(ping))
 }
 
-/// 204 when the tables can be read and the queue answers; 503 names those that do not. No token is
+/// 204 when the tables can be read and the queues answer; 503 names those that do not. No token is
 /// needed, so it tells nothing else.
 #[utoipa::path(method(get, head), path = "/api/v1/health", operation_id = "v1.health.get", tag = "Health",
     security(()), responses((status = 204), (status = 503, body = HttpErrorOut)))]
@@ -27,13 +30,14 @@ pub(crate) async fn get(api: State) -> Response {
         MessageId::new(now(), [0; 15]),
         EndpointId::new(now(), [0; 15]),
     );
-    let (config, messages, deliveries, queue) = join!(
+    let (config, messages, deliveries, queue, slow_queue) = join!(
         api.config().application(&organization, &application),
         api.messages()
             .get(&application, 1, &message, Consistency::Eventual),
         api.deliveries
             .get(&endpoint, &message, 0, Consistency::Eventual),
-        api.queue().check(),
+        api.queue().check(Lane::Fast),
+        api.queue().check(Lane::Slow),
     );
     let dependencies = [
         ("config table", config.err().map(|error| error.to_string())),
@@ -48,6 +52,10 @@ pub(crate) async fn get(api: State) -> Response {
         (
             "deliveries queue",
             queue.err().map(|error| error.to_string()),
+        ),
+        (
+            "slow deliveries queue",
+            slow_queue.err().map(|error| error.to_string()),
         ),
     ];
     let mut failed = Vec::new();

@@ -136,12 +136,13 @@ impl DeliveriesQueue {
         self.send(Lane::Fast, &task.endpoint, body, 0).await
     }
 
-    /// Whether the queue answers.
+    /// Whether the queue of a lane answers.
     ///
     /// # Errors
     /// [`QueueError`].
-    pub async fn check(&self) -> Result<(), QueueError> {
-        let attributes = self.client.get_queue_attributes().queue_url(&self.url);
+    pub async fn check(&self, lane: Lane) -> Result<(), QueueError> {
+        let url = self.url(lane);
+        let attributes = self.client.get_queue_attributes().queue_url(url);
         let answer = attributes.send().await;
         answer.map(|_| ()).map_err(aws_error("GetQueueAttributes"))
     }

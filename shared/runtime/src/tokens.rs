@@ -21,11 +21,13 @@ use posthorn_domain::{
 use crate::{
     emit,
     env::{self, EnvError},
-    now,
 };
 
 /// How often the keys are read again at most, when tokens come that none of them signed.
 const READ_AGAIN: Duration = Duration::from_secs(60);
+
+/// Before anything was read again.
+const NEVER: Timestamp = Timestamp::from_millis(0);
 
 /// The stages of the secret's versions (AWS Secrets Manager: "Secret versions").
 const CURRENT: &str = "AWSCURRENT";
@@ -51,6 +53,7 @@ pub enum TokenKeyError {
 pub struct Tokens {
     client: Client,
     secret: String,
+    /// And when they were read again.
     keys: Mutex<(Arc<TokenKeys>, Timestamp)>,
 }
 
@@ -63,7 +66,7 @@ impl Tokens {
         let secret = env::required("TOKEN_KEY_SECRET")?;
         let client = Client::new(config);
         let keys = Arc::new(read_keys(&client, &secret).await?);
-        let keys = Mutex::new((keys, now()));
+        let keys = Mutex::new((keys, NEVER));
         Ok(Self {
             client,
             secret,

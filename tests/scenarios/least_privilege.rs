@@ -1,0 +1,172 @@
+//! Each function's role allows what the function calls, and nothing else.
+//!
+//! That nothing is missing is tried by every scenario: the local stack denies what the template's
+//! policies do not allow. Here the functions do all that they can do, and every permission must have been used.
+
+use std::{sync::Mutex, time::Duration};
+
+use posthorn_domain::{application::OPERATIONAL_UID, health::Health};
+use posthorn_local::{StackOptions, template::Permission};
+use posthorn_runtime::now;
+use posthorn_tests::{Receiver, World, until};
+use serde_json::json;
+use svix::api::{ApplicationOut, EndpointIn};
+
+use crate::{
+    audit::{message, put},
+    isolation::set_health,
+    scopes::Matrix,
+};
+
+/// What Lambda itself does in the function's name for an SQS event source (AWS Lambda: "Using Lambda
+/// with Amazon SQS", execution role permissions).
+const EVENT_SOURCE: [&str; 3] = [
+    "sqs:ReceiveMessage",
+    "sqs:DeleteMessage",
+    "sqs:GetQueueAttributes",
+];
+
+/// What is allowed and was not used yet.
+fn unused(world: &World) -> Vec<Permission> {
+    let roles = world.stack.aws().roles();
+    let unused = roles
+        .granted()
+        .difference(&roles.used())
+        .cloned()
+        .collect::<Vec<_>>();
+    let by_code = unused.into_iter().filter(|it| {
+        let is_dispatcher = it.function.ends_with("DispatcherFunction");
+        !(is_dispatcher && EVENT_SOURCE.contains(&it.action.as_str()))
+    });
+    by_code.collect()
+}
+
+struct Busy {
+    application: ApplicationOut,
+    messages: Vec<String>,
+    _receivers: Vec<Receiver>,
+}
+
+/// An application's messages to endpoints of all kinds: one that fails, whose third attempt is minutes
+/// away; one with a rate; one that wants no more, of which operators are told.
+async fn deliver(world: &World, is_slow: bool) -> Busy {
+    let application = world.application().await;
+    let (mut messages, mut receivers) = (Vec::new(), Vec::new());
+    for (status, rate) in [(500, None), (204, Some(1)), (410, None)] {
+        let receiver = Receiver::answering([status; 4]).await;
+        let endpoint = EndpointIn {
+            rate_limit: rate,
+            filter_types: Some(vec!["a.b".to_owned()]),
+            ..EndpointIn::new(receiver.url().to_owned())
+        };
+        let endpoints = world.svix.endpoint();
+        let made = endpoints
+            .create(application.id.clone(), endpoint, None)
+            .await;
+        let made = made.unwrap();
+        receivers.push(receiver);
+        if is_slow {
+            let health = Health {
+                slow_until: Some(now().plus(Duration::from_secs(600))),
+                ..Health::default()
+            };
+            set_health(world, &application, &made, health).await;
+        }
+    }
+    // The large one does not fit into a task.
+    for (id, text) in ["small", &"x".repeat(250_000)].into_iter().enumerate() {
+        let body =
+            json!({ "eventType": "a.b", "payload": { "text": text }, "eventId": id.to_string() });
+        messages.push(world.send(&application.id, &body.to_string()).await);
+    }
+    Busy {
+        application,
+        messages,
+        _receivers: receivers,
+    }
+}
+
+/// What operators do with messages that were sent.
+async fn operate(world: &World, application: &ApplicationOut, [message, expunged]: [&str; 2]) {
+    let path = format!("/api/v1/app/{}", application.id);
+    let endpoints = world.expect("GET", &format!("{path}/endpoint"), None).await;
+    let failing = endpoints["data"][0]["id"].as_str().unwrap();
+    let attempt = world.attempts(application, expunged, 2).await.remove(0).id;
+    let resend = format!("{path}/msg/{message}/endpoint/{failing}/resend");
+    world.expect("POST", &resend, None).await;
+    let attempts =
+        format!("{path}/attempt/endpoint/{failing}?with_content=true&with_msg=true&channel=x");
+    world.expect("GET", &attempts, None).await;
+    let since = json!({ "since": now().minus(Duration::from_secs(600)).to_rfc3339() });
+    let recover = format!("{path}/endpoint/{failing}/recover");
+    world.expect("POST", &recover, Some(since)).await;
+    for content in [
+        format!("{path}/msg/{expunged}/attempt/{attempt}/content"),
+        format!("{path}/msg/{expunged}/content"),
+    ] {
+        world.expect("DELETE", &content, None).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_permission_is_missing_and_none_is_unused() {
+    let parameters = [
+        ("RetrySchedule", "1,960"),
+        ("AuditEverySeconds", "1"),
+        ("LostAfterSeconds", "1"),
+    ];
+    let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let world = World::with_options(StackOptions {
+        parameters: parameters.into(),
+        ..StackOptions::default()
+    })
+    .await;
+    let operator = Receiver::accepting().await;
+    let path = format!("/api/v1/app/{OPERATIONAL_UID}/endpoint");
+    world
+        .expect("POST", &path, Some(json!({ "url": operator.url() })))
+        .await;
+    let event_type = json!({ "name": "a.b", "description": "" });
+    world
+        .expect("POST", "/api/v1/event-type", Some(event_type))
+        .await;
+    let busy = [deliver(&world, false).await, deliver(&world, true).await];
+    for Busy {
+        application,
+        messages,
+        ..
+    } in &busy
+    {
+        operate(&world, application, [&messages[0], &messages[1]]).await;
+    }
+    // It creates its application in passing.
+    let body = json!({ "eventType": "a.b", "payload": {}, "application": { "name": "New", "uid": "new" } });
+    world.send("new", &body.to_string()).await;
+    let application = world.application().await;
+    let receiver = Receiver::accepting().await;
+    world.endpoint(&application, &receiver).await;
+    // Stored and not queued: the auditor queues it.
+    let lost = message(&world, &application.id, 600).await;
+    put(&world, &application.id, &lost, None).await;
+    let matrix = Matrix::of(world).await;
+    matrix.call_all().await;
+    let world = &matrix.world;
+    let left = Mutex::new(Vec::new());
+    let all = until("every permission's use", || async {
+        let _report = world.stack.invoke("SchedulerFunction", &json!({})).await;
+        *left.lock().unwrap() = unused(world);
+        let is_over = left.lock().unwrap().is_empty();
+        if !is_over {
+            println!("not used yet: {:#?}", left.lock().unwrap());
+        }
+        is_over.then_some(())
+    });
+    all.await;
+    let roles = world.stack.aws().roles();
+    let missing: Vec<_> = roles.used().difference(roles.granted()).cloned().collect();
+    assert_eq!(missing, []);
+    println!(
+        "{} permissions granted, each of them used",
+        roles.granted().len()
+    );
+}

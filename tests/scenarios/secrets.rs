@@ -1,0 +1,240 @@
+//! Endpoints' secrets: sealed in the table, readable after rotations and restarts, never in a log.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use posthorn_domain::endpoint::Endpoint;
+use posthorn_local::StackOptions;
+use posthorn_store::Consistency;
+use posthorn_tests::{Receiver, World, until};
+use serde_json::{Value, json};
+use svix::api::ApplicationOut;
+
+const MESSAGE: &str = r#"{"eventType":"a.b","payload":{"text":"payload-canary"}}"#;
+const SECRET: &str = "whsec_c2VjcmV0LWNhbmFyeS1zZWNyZXQtY2FuYXJ5";
+const HEADER: &str = "header-canary";
+
+/// An endpoint with a known secret and a known header.
+async fn endpoint(world: &World, application: &ApplicationOut, url: &str) -> String {
+    let path = format!("/api/v1/app/{}/endpoint", application.id);
+    let body = json!({ "url": url, "secret": SECRET, "headers": { "X-Api-Key": HEADER } });
+    let made = world.expect("POST", &path, Some(body)).await;
+    made["id"].as_str().unwrap().to_owned()
+}
+
+/// Everything in the config table.
+async fn items(world: &World) -> Vec<HashMap<String, AttributeValue>> {
+    let scan = world
+        .aws()
+        .await
+        .dynamodb
+        .scan()
+        .table_name("ConfigTable")
+        .send();
+    scan.await.unwrap().items.unwrap()
+}
+
+async fn stored(world: &World, application: &str, endpoint: &str) -> Endpoint {
+    let organization = world.organization.parse().unwrap();
+    let (application, endpoint) = (application.parse().unwrap(), endpoint.parse().unwrap());
+    let config = world.aws().await.config;
+    let found = config.endpoint(&organization, &application, &endpoint, Consistency::Strong);
+    found.await.unwrap().unwrap()
+}
+
+/// The data key that an endpoint's envelope names.
+async fn key_of(world: &World, application: &str, endpoint: &str) -> String {
+    let sealed = stored(world, application, endpoint).await.sealed;
+    let sealed = serde_json::to_value(sealed).unwrap();
+    sealed["envelope"]["key"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_table_shows_neither_secrets_nor_headers() {
+    for (encryption, is_shown) in [("kms", false), ("table", true)] {
+        let world = World::with_parameters([("SecretsEncryption", encryption)]).await;
+        let receiver = Receiver::accepting().await;
+        let application = world.application().await;
+        endpoint(&world, &application, receiver.url()).await;
+        let dump = format!("{:?}", items(&world).await);
+        let secret = SECRET.strip_prefix("whsec_").unwrap();
+        assert_eq!(
+            (dump.contains(secret), dump.contains(HEADER)),
+            (is_shown, is_shown)
+        );
+        world.send(&application.id, MESSAGE).await;
+        let request = receiver.wait_for(1).await.remove(0);
+        request.verify(SECRET).unwrap();
+        assert_eq!(request.header("x-api-key"), HEADER);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_envelope_opens_for_its_own_endpoint_only() {
+    let world = World::start().await;
+    let application = world.application().await;
+    let receiver = Receiver::accepting().await;
+    let first = endpoint(&world, &application, receiver.url()).await;
+    let second = endpoint(&world, &application, receiver.url()).await;
+    let stolen = stored(&world, &application.id, &first).await.sealed;
+    let before = stored(&world, &application.id, &second).await;
+    let after = Endpoint {
+        sealed: stolen,
+        revision: before.revision + 1,
+        ..before
+    };
+    let (organization, owner) = (
+        world.organization.parse().unwrap(),
+        application.id.parse().unwrap(),
+    );
+    let config = world.aws().await.config;
+    config
+        .put_endpoint(&organization, &owner, &after)
+        .await
+        .unwrap();
+    let path = |id: &str| format!("/api/v1/app/{}/endpoint/{id}/secret", application.id);
+    assert_eq!(world.get(&path(&first)).await.status, 200);
+    assert_eq!(world.get(&path(&second)).await.status, 503);
+    // Its messages are not signed with the other one's secret: they wait for somebody to mend it.
+    world.send(&application.id, MESSAGE).await;
+    receiver.wait_for(1).await;
+    until("the fault in the log", || async {
+        let says = |line: &String| line.contains("a task failed") && line.contains("envelope");
+        world.stack.logs().into_iter().find(says)
+    })
+    .await;
+    assert_eq!(receiver.received().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_data_key_leaves_earlier_envelopes_readable_also_after_a_restart() {
+    let folder = std::env::temp_dir().join(format!("posthorn-secrets-{}", std::process::id()));
+    let options = || StackOptions {
+        data: Some(folder.clone()),
+        ..StackOptions::default()
+    };
+    let world = World::with_options(options()).await;
+    let receiver = Receiver::accepting().await;
+    let application = world.application().await;
+    let first = endpoint(&world, &application, receiver.url()).await;
+    let rotated = world
+        .stack
+        .invoke("ApiFunction", &json!({ "rotate_data_key": {} }))
+        .await;
+    let rotated: Value = rotated.unwrap();
+    let second = endpoint(&world, &application, receiver.url()).await;
+    let keys = (
+        key_of(&world, &application.id, &first).await,
+        key_of(&world, &application.id, &second).await,
+    );
+    assert_ne!(keys.0, keys.1);
+    assert_eq!(rotated["data_key"], keys.1);
+    world.send(&application.id, MESSAGE).await;
+    let token = world.token.clone();
+    for request in receiver.wait_for(2).await {
+        request.verify(SECRET).unwrap();
+    }
+    drop(world);
+    let world = World::with_options(options()).await;
+    for id in [first, second] {
+        let path = format!("/api/v1/app/{}/endpoint/{id}/secret", application.id);
+        let read = world.request("GET", &path, None, &[], Some(&token)).await;
+        assert_eq!((read.status, &read.body["key"]), (200, &json!(SECRET)));
+    }
+    drop(world);
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_secret_is_logged() {
+    let parameters = [("LogLevel", "debug"), ("RetrySchedule", "1")];
+    let world = World::with_parameters(parameters).await;
+    // It repeats what it got, and refuses: the first attempts fail.
+    let receiver = Receiver::answering([500, 500, 410]).await;
+    let application = world.application().await;
+    let id = endpoint(&world, &application, receiver.url()).await;
+    let path = format!("/api/v1/app/{}/endpoint/{id}", application.id);
+    let new = "whsec_bmV3LXNlY3JldC1jYW5hcnktbmV3LXNlY3JldC1jYW5hcnk=";
+    let rotate = format!("{path}/secret/rotate");
+    world
+        .expect("POST", &rotate, Some(json!({ "key": new })))
+        .await;
+    for (rest, body) in [
+        ("secret/rotate", json!({ "key": "whsec_bad-canary" })),
+        (
+            "headers",
+            json!({ "headers": { "x": "bad-header-canary\n" } }),
+        ),
+    ] {
+        let method = if rest == "headers" { "PATCH" } else { "POST" };
+        let refused = world
+            .call(method, &format!("{path}/{rest}"), Some(body))
+            .await;
+        assert_eq!(refused.status, 422);
+    }
+    let portal = format!("/api/v1/auth/app-portal-access/{}", application.id);
+    let portal = world.expect("POST", &portal, Some(json!({}))).await;
+    let forged = format!("{}x", world.token);
+    let refused = world.request("GET", &path, None, &[], Some(&forged)).await;
+    assert_eq!(refused.status, 401);
+    world
+        .stack
+        .invoke("ApiFunction", &json!({ "rotate_data_key": {} }))
+        .await
+        .unwrap();
+    let message = world.send(&application.id, MESSAGE).await;
+    world.attempts(&application, &message, 2).await;
+    // A record that cannot be read holds what a task holds.
+    let clients = world.aws().await;
+    let poison = r#"{"v":1,"payload":"poison-canary"}"#;
+    let sent = clients
+        .sqs
+        .send_message()
+        .queue_url(&clients.queue_url)
+        .message_body(poison);
+    sent.send().await.unwrap();
+    until("the poison record in the log", || async {
+        let says = |line: &String| line.contains("a record is not a task");
+        world.stack.logs().into_iter().find(says)
+    })
+    .await;
+    let key = clients
+        .secrets
+        .get_secret_value()
+        .secret_id("TokenKey")
+        .send()
+        .await;
+    let key = key.unwrap().secret_string.unwrap();
+    let decoded = STANDARD
+        .decode(new.strip_prefix("whsec_").unwrap())
+        .unwrap();
+    let bytes = |text: &[u8]| {
+        text.iter()
+            .map(u8::to_string)
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let logs = world.stack.logs();
+    for said in ["accepted", "attempted", "a record is not a task"] {
+        assert!(logs.iter().any(|line| line.contains(said)), "{said}");
+    }
+    for secret in [
+        SECRET.strip_prefix("whsec_").unwrap(),
+        new.strip_prefix("whsec_").unwrap(),
+        &bytes(&decoded),
+        HEADER,
+        "bad-canary",
+        "bad-header-canary",
+        "payload-canary",
+        "poison-canary",
+        &world.token,
+        world.token.rsplit('.').next().unwrap(),
+        portal["token"].as_str().unwrap(),
+        &key,
+    ] {
+        let shown = logs.iter().find(|line| line.contains(secret));
+        assert_eq!(shown, None, "{secret}");
+    }
+    println!("{} lines of logs searched", logs.len());
+}

@@ -1,0 +1,131 @@
+//! Nothing of this machine is reached, neither through the API nor with what is in the table.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use posthorn_domain::{attempt::FailureClass, endpoint::Endpoint};
+use posthorn_local::StackOptions;
+use posthorn_store::{Consistency, Written};
+use posthorn_tests::World;
+use serde_json::json;
+use tokio::net::TcpListener;
+
+const MESSAGE: &str = r#"{"eventType":"a.b","payload":{}}"#;
+
+/// A stack that may reach nothing of this machine, as a deployed one: only its own AWS services.
+async fn deployed() -> World {
+    let environment = [("ALLOW_SUBNETS".to_owned(), String::new())];
+    World::with_options(StackOptions {
+        environment: environment.into(),
+        ..StackOptions::default()
+    })
+    .await
+}
+
+/// Counts connections to a port of this machine.
+async fn trap() -> (u16, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let connections = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&connections);
+    tokio::spawn(async move {
+        while listener.accept().await.is_ok() {
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    (port, connections)
+}
+
+/// URLs of that port.
+fn urls(port: u16) -> Vec<String> {
+    let hosts = [
+        "127.0.0.1",
+        "127.1",
+        "2130706433",
+        "0x7f.1",
+        "0177.0.0.1",
+        "0",
+        "0.0.0.0",
+        "127.0.0.1.",
+        "localhost",
+        "LOCALHOST.",
+        "a.localhost",
+        "[::1]",
+        "[::]",
+        "[::ffff:127.0.0.1]",
+        "[::127.0.0.1]",
+        "127。0。0。1",
+        "user:pw@127.0.0.1",
+    ];
+    hosts.map(|host| format!("http://{host}:{port}/")).into()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_refuses_them_and_names_the_field() {
+    let (world, (port, connections)) = (deployed().await, trap().await);
+    let application = world.application().await;
+    let path = format!("/api/v1/app/{}/endpoint", application.id);
+    let good = json!({ "url": "https://example.com/", "uid": "good" });
+    world.expect("POST", &path, Some(good)).await;
+    let others = [
+        "http://169.254.169.254/",
+        "http://169.254.100.1/",
+        "http://10.0.0.1/",
+        "http://x.internal/",
+    ];
+    let urls: Vec<_> = urls(port)
+        .into_iter()
+        .chain(others.map(str::to_owned))
+        .collect();
+    for url in &urls {
+        let existing = format!("{path}/good");
+        for (method, path) in [("POST", &path), ("PUT", &existing), ("PATCH", &existing)] {
+            let refused = world.call(method, path, Some(json!({ "url": url }))).await;
+            let loc = &refused.body["detail"][0]["loc"];
+            assert_eq!(
+                (refused.status, loc),
+                (422, &json!(["body", "url"])),
+                "{method} {url}"
+            );
+        }
+    }
+    println!("{} URLs refused by POST, PUT and PATCH", urls.len());
+    assert_eq!(connections.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_dispatcher_refuses_them_when_they_are_in_the_table_all_the_same() {
+    let (world, (port, connections)) = (deployed().await, trap().await);
+    let application = world.application().await;
+    let path = format!("/api/v1/app/{}/endpoint", application.id);
+    let body = json!({ "url": "https://example.com/" });
+    let made = world.expect("POST", &path, Some(body)).await;
+    let (config, organization) = (
+        world.aws().await.config,
+        world.organization.parse().unwrap(),
+    );
+    let (owner, id) = (
+        application.id.parse().unwrap(),
+        made["id"].as_str().unwrap().parse().unwrap(),
+    );
+    let urls = urls(port);
+    for url in &urls {
+        let before = config.endpoint(&organization, &owner, &id, Consistency::Strong);
+        let before = before.await.unwrap().unwrap();
+        let after = Endpoint {
+            url: url.clone(),
+            revision: before.revision + 1,
+            ..before
+        };
+        let written = config.put_endpoint(&organization, &owner, &after).await;
+        assert_eq!(written.unwrap(), Written::Yes);
+        let message = world.send(&application.id, MESSAGE).await;
+        let attempt = world.attempts(&application, &message, 1).await.remove(0);
+        let told = (attempt.response_status_code, attempt.response.as_str());
+        assert_eq!(told, (0, FailureClass::Blocked.describe()), "{url}");
+    }
+    println!("{} URLs in the table blocked", urls.len());
+    assert_eq!(connections.load(Ordering::SeqCst), 0);
+}
