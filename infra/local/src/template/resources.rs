@@ -14,7 +14,11 @@ use super::{
 };
 
 /// Types that mean nothing locally.
-const IGNORED: [&str; 2] = ["AWS::Logs::LogGroup", "AWS::Serverless::HttpApi"];
+const IGNORED: [&str; 3] = [
+    "AWS::Logs::LogGroup",
+    "AWS::Serverless::HttpApi",
+    "AWS::SQS::QueuePolicy",
+];
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
