@@ -87,8 +87,8 @@ pub struct SoakReport {
 impl SoakReport {
     /// The most duplicates that the at-least-once window allows: a dispatcher that is killed has at
     /// most a batch under way, a task that failed may have made its attempt, and one that was queued
-    /// again (by the auditor, or because the answer of SQS was lost) may be at work together with the
-    /// first.
+    /// again (because the answer of SQS was lost, or by the auditor although none was purged) may be at
+    /// work together with the first.
     pub fn window(&self) -> usize {
         let killed = |function| self.killed.get(function).copied().unwrap_or(0);
         let sent_again = self
@@ -101,7 +101,9 @@ impl SoakReport {
             + self.failed_tasks
             + self.interrupted
             + self.redriven
-            + usize::try_from(self.repaired).unwrap()
+            + usize::try_from(self.repaired)
+                .unwrap()
+                .saturating_sub(self.purged)
     }
 }
 

@@ -223,6 +223,8 @@ pub(crate) fn filter_map<T, U>(slice: Slice<T>, mut show: impl FnMut(T) -> Optio
 
 #[cfg(test)]
 mod tests {
+    use posthorn_domain::id::EndpointId;
+
     use super::*;
 
     fn plan(iterator: Option<&str>) -> Plan {
@@ -327,6 +329,40 @@ mod tests {
                 (Some(key), true)
             );
         }
+    }
+
+    #[test]
+    fn fuzz_an_iterator_is_refused_or_goes_on_where_it_says() {
+        let paging = |iterator: Option<String>| Paging {
+            iterator,
+            ..Paging::default()
+        };
+        let check = bolero::check!().with_iterations(50_000);
+        check
+            .with_type::<(String, bool)>()
+            .for_each(|(text, is_id)| {
+                let text = if *is_id {
+                    format!("ep_{text}")
+                } else {
+                    text.clone()
+                };
+                let planned = paging(Some(text.clone())).plan::<EndpointId>(Order::Ascending);
+                assert!(
+                    planned.is_err() || text.is_empty() || text.contains("ep_"),
+                    "{text:?}"
+                );
+                // Whatever a key holds, the iterators of its page lead back to it.
+                let list = paging(None).plan::<String>(Order::Ascending).unwrap();
+                let list = list.respond(slice(&[&text], Some(&text)));
+                for (iterator, backwards) in [(list.iterator, false), (list.prev_iterator, true)] {
+                    let plan = paging(iterator).plan::<String>(Order::Ascending).unwrap();
+                    let expected = (!text.is_empty() || backwards).then_some(&*text);
+                    assert_eq!(
+                        (plan.page.after.as_deref(), plan.backwards),
+                        (expected, backwards)
+                    );
+                }
+            });
     }
 
     #[test]

@@ -1,0 +1,266 @@
+//! Fuzzing of what strangers write: URLs, messages, filters, headers. `cargo test fuzz` is a bounded run of
+//! each target; `BOLERO_RANDOM_ITERATIONS=10000000 cargo test fuzz` a longer one, and `cargo bolero test` runs one with
+//! libFuzzer.
+
+#![allow(
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "a test fails by panicking, and describes itself"
+)]
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use bolero::check;
+use posthorn_domain::{
+    address::Policy,
+    form::parse_body,
+    headers::CustomHeaders,
+    message::{MessageIn, Payload},
+    name::{Channel, EventTypeName, Uid},
+    retry::retry_after,
+    timestamp::Timestamp,
+};
+use url::{Host, Url};
+
+const ITERATIONS: usize = 50_000;
+
+/// Text of pieces: most are of a dictionary, the others any character.
+fn text(pieces: &[(u8, char)], dictionary: &[&str]) -> String {
+    let piece = |(index, other): &(u8, char)| {
+        let known = dictionary.get(usize::from(*index) % (dictionary.len() * 8 / 7 + 1));
+        known.map_or_else(|| other.to_string(), |known| (*known).to_owned())
+    };
+    pieces.iter().map(piece).collect()
+}
+
+const URL_PIECES: &[&str] = &[
+    "https://",
+    "http://",
+    "https:",
+    "//",
+    "/",
+    "\\",
+    "@",
+    ":",
+    ".",
+    "#",
+    "?",
+    "%",
+    "[",
+    "]",
+    "::",
+    "127",
+    "0",
+    "1",
+    "0x7f",
+    "0177",
+    "2130706433",
+    "127.0.0.1",
+    "169.254.169.254",
+    "::1",
+    "::ffff:",
+    "64:ff9b::",
+    "localhost",
+    "example.com",
+    "internal",
+    ".local",
+    "xn--",
+    "%31",
+    "%2e",
+    "%00",
+    "\u{3002}",
+    "\u{ff11}",
+    "\u{ad}",
+    "user",
+    "443",
+];
+
+/// The whole private network of whoever runs this must stay out, so literals are looked at by another
+/// rule than the guard's own.
+fn is_surely_private(ip: IpAddr) -> bool {
+    let v4 = |ip: Ipv4Addr| {
+        ip.is_private()
+            || ip.is_loopback()
+            || ip.is_link_local()
+            || ip.is_unspecified()
+            || ip.is_multicast()
+    };
+    match ip {
+        IpAddr::V4(ip) => v4(ip),
+        IpAddr::V6(ip) => {
+            let embedded = ip.to_ipv4().is_some_and(v4);
+            embedded
+                || ip.is_loopback()
+                || ip.is_unique_local()
+                || ip.is_unicast_link_local()
+                || ip.is_multicast()
+        }
+    }
+}
+
+#[test]
+fn fuzz_a_url_that_passes_means_the_same_to_whoever_reads_it() {
+    check!()
+        .with_iterations(ITERATIONS)
+        .with_type::<Vec<(u8, char)>>()
+        .for_each(|pieces| {
+            let written = text(pieces, URL_PIECES);
+            let Ok(url) = Policy::default().check(&written) else {
+                return;
+            };
+            match url.host().unwrap() {
+                Host::Ipv4(ip) => assert!(!is_surely_private(ip.into()), "{written}"),
+                Host::Ipv6(ip) => assert!(!is_surely_private(ip.into()), "{written}"),
+                Host::Domain(name) => {
+                    assert!(
+                        name.parse::<Ipv4Addr>().is_err() && name.parse::<Ipv6Addr>().is_err(),
+                        "{written}"
+                    );
+                    assert!(
+                        name.contains('.') && !format!(".{name}").ends_with(".localhost"),
+                        "{written}"
+                    );
+                }
+            }
+            // Written out and read again it is the same, also by the parser of the HTTP client.
+            assert_eq!(Url::parse(url.as_str()).as_ref(), Ok(&url), "{written}");
+            assert!(Policy::default().check(url.as_str()).is_ok(), "{written}");
+            if let Ok(uri) = url.as_str().parse::<http::Uri>() {
+                assert_eq!(uri.host(), url.host_str(), "{written}");
+                assert_eq!(uri.port_u16(), url.port(), "{written}");
+            }
+        });
+}
+
+const MESSAGE_PIECES: &[&str] = &[
+    "{",
+    "}",
+    "[",
+    "]",
+    ":",
+    ",",
+    "\"",
+    "\\",
+    "\\u",
+    "\\ud800",
+    "\"eventType\":\"a.b\"",
+    "\"payload\":{}",
+    "\"payload\":",
+    "\"payload\":{\"z\":1.0,\"a\":[]}",
+    "\"eventId\":\"e\"",
+    "\"channels\":[\"c\"]",
+    "\"tags\":[]",
+    "null",
+    "true",
+    "-0",
+    "1e999",
+    " ",
+    "\n",
+    "\u{0}",
+    "\u{fffe}",
+    "\"application\":{\"name\":\"n\"}",
+    "\"payloadRetentionPeriod\":5",
+    "{\"eventType\":\"a.b\",\"payload\":",
+];
+
+#[test]
+fn fuzz_a_message_that_is_accepted_keeps_its_payloads_bytes() {
+    check!()
+        .with_iterations(ITERATIONS)
+        .with_type::<Vec<(u8, char)>>()
+        .for_each(|pieces| {
+            let body = text(pieces, MESSAGE_PIECES);
+            match parse_body::<MessageIn>(body.as_bytes()) {
+                Ok(message) => assert!(body.contains(message.payload.as_str()), "{body}"),
+                Err(error) => assert_eq!(error.loc[0], "body", "{body}"),
+            }
+            if let Ok(payload) = Payload::from_text(body.clone()) {
+                assert_eq!(payload.as_str(), body.trim_matches([' ', '\n', '\t', '\r']));
+            }
+        });
+}
+
+#[test]
+fn fuzz_bytes_that_are_not_text_are_refused() {
+    check!()
+        .with_iterations(ITERATIONS)
+        .for_each(|body: &[u8]| {
+            if parse_body::<MessageIn>(body).is_ok() {
+                assert!(std::str::from_utf8(body).is_ok());
+            }
+        });
+}
+
+#[test]
+fn fuzz_names_that_pass_are_safe_in_keys_and_paths() {
+    check!()
+        .with_iterations(ITERATIONS)
+        .with_type::<String>()
+        .for_each(|written| {
+            let is_safe = |text: &str| {
+                let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+                !text.is_empty() && text.len() <= 256 && text.chars().all(allowed)
+            };
+            if let Ok(name) = EventTypeName::try_from(written.clone()) {
+                assert!(is_safe(name.as_str()), "{written:?}");
+            }
+            if let Ok(uid) = Uid::try_from(written.clone()) {
+                assert!(is_safe(uid.as_str()), "{written:?}");
+            }
+            if let Ok(channel) = Channel::try_from(written.clone()) {
+                let text = channel.as_str();
+                assert!(
+                    !text.is_empty() && text.len() <= 128 && !text.contains(char::is_whitespace),
+                    "{written:?}"
+                );
+            }
+        });
+}
+
+#[test]
+fn fuzz_headers_that_pass_cannot_end_the_head_of_a_request() {
+    type Pairs = std::collections::BTreeMap<String, String>;
+    check!()
+        .with_iterations(ITERATIONS)
+        .with_type::<(String, String)>()
+        .for_each(|(name, value)| {
+            let pairs = Pairs::from([(name.clone(), value.clone())]);
+            if let Ok(headers) = CustomHeaders::try_from(pairs) {
+                for (name, value) in headers.iter() {
+                    assert!(
+                        !format!("{name}{value}").contains(['\r', '\n', '\0']),
+                        "{name:?}: {value:?}"
+                    );
+                    assert!(
+                        !name.contains([':', ' ']) && !name.to_lowercase().starts_with("webhook-")
+                    );
+                }
+            }
+        });
+}
+
+#[test]
+fn fuzz_a_retry_after_is_bounded() {
+    const PIECES: &[&str] = &[
+        "0",
+        "1",
+        "9",
+        "-",
+        "+",
+        ".",
+        " ",
+        "Sat, 21 Nov 2026 09:30:00 GMT",
+        "Nov",
+        "GMT",
+        ",",
+    ];
+    let now = Timestamp::from_millis(1_795_000_000_000);
+    check!()
+        .with_iterations(ITERATIONS)
+        .with_type::<Vec<(u8, char)>>()
+        .for_each(|pieces| {
+            if let Some(wait) = retry_after(&text(pieces, PIECES), now) {
+                assert!(wait.as_secs() <= 86_400, "{wait:?}");
+            }
+        });
+}
