@@ -11,6 +11,8 @@ use posthorn_tests::{Receiver, World, until};
 use serde_json::{Value, json};
 use svix::api::ApplicationOut;
 
+use crate::scopes::Matrix;
+
 const MESSAGE: &str = r#"{"eventType":"a.b","payload":{"text":"payload-canary"}}"#;
 const SECRET: &str = "whsec_c2VjcmV0LWNhbmFyeS1zZWNyZXQtY2FuYXJ5";
 const HEADER: &str = "header-canary";
@@ -199,6 +201,10 @@ async fn nothing_secret_is_logged() {
         world.stack.logs().into_iter().find(says)
     })
     .await;
+    let token = world.token.clone();
+    let matrix = Matrix::of(world).await;
+    matrix.call_all().await;
+    let world = &matrix.world;
     let key = clients
         .secrets
         .get_secret_value()
@@ -228,8 +234,8 @@ async fn nothing_secret_is_logged() {
         "bad-header-canary",
         "payload-canary",
         "poison-canary",
-        &world.token,
-        world.token.rsplit('.').next().unwrap(),
+        &token,
+        token.rsplit('.').next().unwrap(),
         portal["token"].as_str().unwrap(),
         &key,
     ] {
