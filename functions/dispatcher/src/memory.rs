@@ -92,7 +92,7 @@ mod tests {
     fn endpoint() -> Endpoint {
         let endpoint = json!({
             "id": EndpointId::new(NOW, [1; 15]), "url": "https://example.com/", "revision": 1,
-            "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "created_at": NOW, "updated_at": NOW,
+            "sealed": { "plain": "" }, "created_at": NOW, "updated_at": NOW,
         });
         serde_json::from_value(endpoint).unwrap()
     }
