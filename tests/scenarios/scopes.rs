@@ -1,5 +1,9 @@
 //! Which token may do what: every operation of the API with every kind of token.
 
+use std::time::Duration;
+
+use posthorn_domain::token::{Scope, TokenKey};
+use posthorn_runtime::now;
 use posthorn_tests::World;
 use serde_json::{Value, json};
 
@@ -25,6 +29,8 @@ const PRODUCERS_ONLY: [&str; 3] = [
     "v1.message.expunge-content",
     "v1.message-attempt.expunge-content",
 ];
+
+const HOUR: Duration = Duration::from_secs(3600);
 
 const OPEN: [&str; 2] = ["v1.health.get", "v1.health.ping"];
 
@@ -171,10 +177,53 @@ async fn every_operation_answers_every_kind_of_token_as_it_should() {
         operation.path.contains("event-type") || operation.path.contains("auth/")
     };
 
-    for token in ["", "x", "eyJhbGciOiJub25lIn0.e30."] {
-        matrix.check("no valid token", token, |_| &[401]).await;
-    }
     let organization = &world.organization;
+    let scope = Scope::organization(organization.parse().unwrap());
+    let mint = |key: &[u8], at| TokenKey::new(key).unwrap().mint(&scope, at, HOUR).unwrap();
+    let foreign = mint(&[7; 64], now());
+    let secret = world
+        .aws()
+        .await
+        .secrets
+        .get_secret_value()
+        .secret_id("TokenKey");
+    let secret = secret.send().await.unwrap().secret_string.unwrap();
+    let early = mint(secret.as_bytes(), now().plus(HOUR));
+    let changed = world.token.replace('.', ".e");
+    for (kind, token) in [
+        ("an empty token", ""),
+        ("no JWT", "x"),
+        ("without a signature", "eyJhbGciOiJub25lIn0.e30."),
+        ("signed with another key", &foreign),
+        ("not valid yet", &early),
+        ("changed", &changed),
+    ] {
+        matrix.check(kind, token, |_| &[401]).await;
+    }
+    for operation in &matrix.operations {
+        let status = matrix.status(operation, None).await;
+        let is_open = OPEN.contains(&operation.id.as_str());
+        assert_eq!(status, if is_open { 204 } else { 401 }, "{}", operation.id);
+    }
+    let access = format!("/api/v1/auth/app-portal-access/{own}");
+    let access = world.expect("POST", &access, Some(json!({}))).await;
+    let ended = access["token"].as_str().unwrap();
+    let logout = world.request("POST", "/api/v1/auth/logout", None, &[], Some(ended));
+    assert_eq!(logout.await.status, 204);
+    for operation in &matrix.operations {
+        // Ingest does not look sessions up: no token of the portal may post.
+        let expected: &[u16] = match operation.id.as_str() {
+            id if OPEN.contains(&id) => &[204],
+            "v1.message.create" => FORBIDDEN,
+            _ => &[401],
+        };
+        let status = matrix.status(operation, Some(ended)).await;
+        assert!(
+            expected.contains(&status),
+            "ended: {} is {status}",
+            operation.id
+        );
+    }
     let expired = json!({ "organization": organization, "expires_in_seconds": 0 });
     matrix
         .check("expired", &world.mint(expired).await, |_| &[401])

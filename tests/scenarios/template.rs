@@ -17,6 +17,29 @@ fn every_function_folder_is_in_the_template() {
 }
 
 #[test]
+fn the_template_encrypts_queues_and_opens_no_network() {
+    let template = Template::load(&BTreeMap::new(), "").unwrap();
+    assert_eq!(template.queues.len(), 3);
+    for queue in &template.queues {
+        let encryption = queue.attributes.get("SqsManagedSseEnabled");
+        assert_eq!(
+            encryption.map(String::as_str),
+            Some("true"),
+            "{}",
+            queue.name
+        );
+    }
+    for function in &template.functions {
+        // Only the local stack sets it.
+        assert!(
+            !function.environment.contains_key("ALLOW_SUBNETS"),
+            "{}",
+            function.logical_id
+        );
+    }
+}
+
+#[test]
 fn both_lanes_run_the_same_program_with_the_same_settings() {
     let template = Template::load(&BTreeMap::new(), "").unwrap();
     let [fast, slow] = ["DispatcherFunction", "SlowDispatcherFunction"].map(|id| {

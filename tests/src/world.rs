@@ -238,6 +238,18 @@ impl World {
     }
 }
 
+/// Whatever a scenario does, the template allows it: also where a function only logs that it may not.
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let roles = self.stack.aws().roles();
+        let denied: Vec<_> = roles.used().difference(roles.granted()).cloned().collect();
+        assert_eq!(denied, [], "the template's policies do not allow it");
+    }
+}
+
 fn client(stack: &Stack, token: &str) -> Svix {
     let options = SvixOptions {
         server_url: Some(stack.api_url().to_owned()),

@@ -70,7 +70,7 @@ impl TryFrom<i64> for Expiry {
 }
 
 /// `AppPortalAccessOut` of the contract.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct AppPortalAccessOut {
     /// The portal's address with the token in its fragment, which browsers do not send.
     #[schema(format = "uri")]
@@ -107,7 +107,8 @@ pub(crate) async fn app_portal_access(
             expires_at,
         }),
     };
-    let token = api.tokens.mint(&scope, now, lifetime).map_err(|error| {
+    let token = api.tokens.mint(&scope, now, lifetime).await;
+    let token = token.map_err(|error| {
         tracing::error!(%error, "a token could not be made");
         ApiError::Unavailable
     })?;

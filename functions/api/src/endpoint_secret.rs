@@ -29,7 +29,7 @@ pub(crate) fn routes() -> Routes {
 }
 
 /// `EndpointSecretOut` of the contract.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct EndpointSecretOut {
     /// `whsec_…`, or the public key of an ed25519 endpoint: `whpk_…`.
     key: String,

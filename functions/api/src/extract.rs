@@ -18,7 +18,7 @@ use posthorn_domain::{
     id::{ApplicationId, EndpointId, OrganizationId, Reference},
     token::Scope,
 };
-use posthorn_runtime::now;
+use posthorn_runtime::{now, refuse};
 use posthorn_store::Consistency;
 use posthorn_vault::Owner;
 use serde::{Serialize, de::DeserializeOwned};
@@ -46,7 +46,7 @@ impl FromRequestParts<Arc<Api>> for Caller {
                 .is_session_ended(&scope.organization, &session.id)
                 .await?
         {
-            return Err(ApiError::Unauthorized("the session was ended".to_owned()).into());
+            return Err(refuse("the session was ended").into());
         }
         Ok(Self(scope))
     }

@@ -26,7 +26,7 @@ pub struct Service {
 pub async fn handle(service: Service, event: LambdaEvent<Value>) -> Result<Value, StartError> {
     let (payload, context) = event.into_parts();
     if let Some(request) = payload.get("mint") {
-        let minted = mint(&service.api.tokens, request, now())?;
+        let minted = mint(&service.api.tokens, request, now()).await?;
         return Ok(serde_json::to_value(minted)?);
     }
     if payload.get("rotate_data_key").is_some() {

@@ -33,7 +33,7 @@ fn lifetime() -> u64 {
 }
 
 /// A new token.
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 pub(crate) struct MintOut {
     organization: OrganizationId,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -41,7 +41,7 @@ pub(crate) struct MintOut {
     token: String,
 }
 
-pub(crate) fn mint(
+pub(crate) async fn mint(
     tokens: &Tokens,
     request: &Value,
     now: Timestamp,
@@ -63,7 +63,8 @@ pub(crate) fn mint(
         feature_flags,
         session: None,
     };
-    let token = tokens.mint(&scope, now, Duration::from_secs(expires_in_seconds))?;
+    let lifetime = Duration::from_secs(expires_in_seconds);
+    let token = tokens.mint(&scope, now, lifetime).await?;
     Ok(MintOut {
         organization: scope.organization,
         application: scope.application,

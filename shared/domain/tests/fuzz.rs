@@ -13,9 +13,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use bolero::check;
 use posthorn_domain::{
     address::Policy,
+    filter::matches,
     form::parse_body,
     headers::CustomHeaders,
-    message::{MessageIn, Payload},
+    message::{MessageChannels, MessageIn, Payload},
     name::{Channel, EventTypeName, Uid},
     retry::retry_after,
     timestamp::Timestamp,
@@ -214,6 +215,39 @@ fn fuzz_names_that_pass_are_safe_in_keys_and_paths() {
                     "{written:?}"
                 );
             }
+        });
+}
+
+#[test]
+fn fuzz_a_filter_admits_what_its_lists_say() {
+    let names = |indices: &[u8]| -> Vec<String> {
+        let names = indices.iter().map(|index| format!("n{}", index % 4));
+        names
+            .collect::<std::collections::BTreeSet<_>>()
+            .into_iter()
+            .collect()
+    };
+    type Lists = (Option<Vec<u8>>, Option<Vec<u8>>, u8, Option<Vec<u8>>);
+    check!()
+        .with_iterations(ITERATIONS)
+        .with_type::<Lists>()
+        .for_each(|(types, channels, event_type, sent)| {
+            let list = |list: &Option<Vec<u8>>| list.as_deref().map(names).filter(|list| !list.is_empty());
+            let (types, channels, sent) = (list(types), list(channels), list(sent));
+            let event_type = format!("n{}", event_type % 4);
+            let endpoint = serde_json::json!({
+                "id": "ep_2KWPBgLlAfxdpx2AI54pPJ85f4W", "url": "https://example.com/", "sealed": { "plain": "" },
+                "event_types": types, "channels": channels, "revision": 1, "created_at": 0, "updated_at": 0,
+            });
+            let expected = types.is_none_or(|types| types.contains(&event_type))
+                && channels.is_none_or(|wanted| {
+                    sent.as_ref().is_some_and(|sent| sent.iter().any(|name| wanted.contains(name)))
+                });
+            let sent: Option<MessageChannels> =
+                sent.map(|sent| serde_json::from_value(serde_json::json!(sent)).unwrap());
+            let endpoint = serde_json::from_value(endpoint).unwrap();
+            let event_type = event_type.try_into().unwrap();
+            assert_eq!(matches(&endpoint, &event_type, sent.as_ref()), expected, "{endpoint:?}");
         });
 }
 

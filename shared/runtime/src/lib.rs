@@ -11,7 +11,7 @@ mod world;
 
 pub use logs::init_logs;
 pub use metrics::emit;
-pub use tokens::{TokenKeyError, Tokens};
+pub use tokens::{TokenKeyError, Tokens, refuse};
 pub use world::{deadline, entropy, jitter, now};
 
 /// What a function's `main` may fail with; the Lambda runtime prints it.

@@ -21,13 +21,14 @@ use posthorn_domain::{
 use crate::{
     emit,
     env::{self, EnvError},
+    now,
 };
+
+/// How long keys are used without being read again: so long a key that was replaced twice stays good.
+const MAX_AGE: Duration = Duration::from_secs(300);
 
 /// How often the keys are read again at most, when tokens come that none of them signed.
 const READ_AGAIN: Duration = Duration::from_secs(60);
-
-/// Before anything was read again.
-const NEVER: Timestamp = Timestamp::from_millis(0);
 
 /// The stages of the secret's versions (AWS Secrets Manager: "Secret versions").
 const CURRENT: &str = "AWSCURRENT";
@@ -47,18 +48,27 @@ pub enum TokenKeyError {
     Unusable(#[from] KeyError),
 }
 
-/// Signs and verifies bearer tokens. A new value of the secret signs from the next start of a process
-/// on; it verifies at once, and so does the value before it.
+/// Signs and verifies bearer tokens. A new value of the secret signs within [`MAX_AGE`] and verifies at
+/// once; the value before it verifies until the next replacement, and [`MAX_AGE`] longer.
 #[derive(Debug)]
 pub struct Tokens {
     client: Client,
     secret: String,
-    /// And when they were read again.
-    keys: Mutex<(Arc<TokenKeys>, Timestamp)>,
+    known: Mutex<Known>,
+}
+
+#[derive(Clone, Debug)]
+struct Known {
+    keys: Arc<TokenKeys>,
+    /// When they were asked for.
+    read_at: Timestamp,
+    /// When they were last asked for because of a token that they did not sign.
+    doubted_at: Timestamp,
 }
 
 impl Tokens {
-    /// Reads the keys from the secret that `TOKEN_KEY_SECRET` names: two calls per cold start.
+    /// Reads the keys from the secret that `TOKEN_KEY_SECRET` names: two calls per cold start, and two every
+    /// 5 minutes in use.
     ///
     /// # Errors
     /// [`TokenKeyError`].
@@ -66,11 +76,15 @@ impl Tokens {
         let secret = env::required("TOKEN_KEY_SECRET")?;
         let client = Client::new(config);
         let keys = Arc::new(read_keys(&client, &secret).await?);
-        let keys = Mutex::new((keys, NEVER));
+        let known = Mutex::new(Known {
+            keys,
+            read_at: now(),
+            doubted_at: Timestamp::from_millis(0),
+        });
         Ok(Self {
             client,
             secret,
-            keys,
+            known,
         })
     }
 
@@ -78,19 +92,20 @@ impl Tokens {
     ///
     /// # Errors
     /// [`MintError`].
-    pub fn mint(
+    pub async fn mint(
         &self,
         scope: &Scope,
         now: Timestamp,
         lifetime: Duration,
     ) -> Result<String, MintError> {
-        self.keys().0.current.mint(scope, now, lifetime)
+        self.keys(now).await.current.mint(scope, now, lifetime)
     }
 
     /// Who is calling. Refused tokens are counted: `TokensRefused`.
     ///
     /// # Errors
-    /// [`ApiError::Unauthorized`] with a reason that helps.
+    /// [`ApiError::Unauthorized`] with a reason that helps; [`ApiError::Unavailable`] for a token that may be
+    /// good, while the keys cannot be read.
     pub async fn authenticate(
         &self,
         headers: &HeaderMap,
@@ -98,39 +113,61 @@ impl Tokens {
     ) -> Result<Scope, ApiError> {
         let header = headers.get(header::AUTHORIZATION);
         let header = header.and_then(|value| value.to_str().ok());
-        let (keys, read_at) = self.keys().clone();
+        let keys = self.keys(now).await;
         let mut result = keys.authenticate(header, now);
-        if result == Err(TokenError::Forged) && now >= read_at.plus(READ_AGAIN) {
+        if result == Err(TokenError::Forged) && self.may_doubt(now) {
             // Signed with a key that is newer than what this process read, perhaps.
-            if let Some(keys) = self.read_again(now).await {
-                result = keys.authenticate(header, now);
-            }
+            let keys = self.read(now).await.ok_or(ApiError::Unavailable)?;
+            result = keys.authenticate(header, now);
         }
-        result.map_err(|error| {
-            emit(&[("TokensRefused", 1)]);
-            ApiError::Unauthorized(error.to_string())
-        })
+        result.map_err(|error| refuse(&error.to_string()))
     }
 
-    async fn read_again(&self, now: Timestamp) -> Option<Arc<TokenKeys>> {
-        // Before the call: others need not read as well.
-        self.keys().1 = now;
+    /// The keys; read again when they are old. While that fails those of before are used.
+    async fn keys(&self, now: Timestamp) -> Arc<TokenKeys> {
+        let Known { keys, read_at, .. } = self.known().clone();
+        if now < read_at.plus(MAX_AGE) {
+            return keys;
+        }
+        self.read(now).await.unwrap_or(keys)
+    }
+
+    /// Whether it is time to read the keys because of one token.
+    fn may_doubt(&self, now: Timestamp) -> bool {
+        let mut known = self.known();
+        let may = now >= known.doubted_at.plus(READ_AGAIN);
+        if may {
+            known.doubted_at = now;
+        }
+        may
+    }
+
+    async fn read(&self, now: Timestamp) -> Option<Arc<TokenKeys>> {
         match read_keys(&self.client, &self.secret).await {
             Ok(keys) => {
                 let keys = Arc::new(keys);
-                self.keys().0 = Arc::clone(&keys);
+                let mut known = self.known();
+                (known.keys, known.read_at) = (Arc::clone(&keys), now);
                 Some(keys)
             }
             Err(error) => {
                 tracing::error!(%error, "the token keys could not be read again");
+                // The next request tries again.
+                self.known().doubted_at = Timestamp::from_millis(0);
                 None
             }
         }
     }
 
-    fn keys(&self) -> MutexGuard<'_, (Arc<TokenKeys>, Timestamp)> {
-        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Counts a token that is refused.
+pub fn refuse(reason: &str) -> ApiError {
+    emit(&[("TokensRefused", 1)]);
+    ApiError::Unauthorized(reason.to_owned())
 }
 
 async fn read_keys(client: &Client, secret: &str) -> Result<TokenKeys, TokenKeyError> {
@@ -139,7 +176,14 @@ async fn read_keys(client: &Client, secret: &str) -> Result<TokenKeys, TokenKeyE
         current: read_key(client, secret, CURRENT)
             .await?
             .ok_or_else(missing)?,
-        previous: read_key(client, secret, PREVIOUS).await?,
+        previous: match read_key(client, secret, PREVIOUS).await {
+            // Put there by mistake and replaced: it signed nothing.
+            Err(error @ TokenKeyError::Unusable(_)) => {
+                tracing::warn!(%error, "the token key before the current one is left out");
+                None
+            }
+            read => read?,
+        },
     })
 }
 

@@ -5,19 +5,28 @@ use posthorn_domain::id::DataKeyId;
 
 use crate::{
     ConfigTable, Consistency, Range, StoreError,
-    item::{Item, Key},
+    item::{Item, Key, s},
     read::sort_key,
 };
 
 /// The partition of all data keys.
 const PK: &str = "keys";
 
+/// A data key as it is stored.
+#[derive(Clone, PartialEq, Eq)]
+pub struct WrappedKey {
+    /// Its bytes, encrypted by KMS.
+    pub wrapped: Vec<u8>,
+    /// The KMS key that encrypted them: an ARN.
+    pub kms_key: String,
+}
+
 impl ConfigTable {
     /// The data key that was made last.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn newest_data_key(&self) -> Result<Option<(DataKeyId, Vec<u8>)>, StoreError> {
+    pub async fn newest_data_key(&self) -> Result<Option<(DataKeyId, WrappedKey)>, StoreError> {
         let query = self.query(PK.to_owned(), Range::prefix(DataKeyId::PREFIX));
         let newest = query.scan_index_forward(false).limit(1).send().await;
         let newest = newest.map_err(StoreError::aws("Query"))?;
@@ -37,7 +46,7 @@ impl ConfigTable {
         &self,
         id: &DataKeyId,
         consistency: Consistency,
-    ) -> Result<Option<Vec<u8>>, StoreError> {
+    ) -> Result<Option<WrappedKey>, StoreError> {
         let item = self.get(Key::new(PK, id.as_str()), consistency).await?;
         item.map(wrapped).transpose()
     }
@@ -46,17 +55,24 @@ impl ConfigTable {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn put_data_key(&self, id: &DataKeyId, wrapped: Vec<u8>) -> Result<(), StoreError> {
+    pub async fn put_data_key(&self, id: &DataKeyId, key: WrappedKey) -> Result<(), StoreError> {
         let mut item = Key::new(PK, id.as_str()).item();
-        let wrapped = AttributeValue::B(Blob::new(wrapped));
-        item.insert("wrapped".to_owned(), wrapped);
+        let wrapped = AttributeValue::B(Blob::new(key.wrapped));
+        let kms_key = s(key.kms_key);
+        item.extend([
+            ("wrapped".to_owned(), wrapped),
+            ("kms_key".to_owned(), kms_key),
+        ]);
         self.put(item).await
     }
 }
 
-fn wrapped(mut item: Item) -> Result<Vec<u8>, StoreError> {
-    match item.remove("wrapped") {
-        Some(AttributeValue::B(wrapped)) => Ok(wrapped.into_inner()),
+fn wrapped(mut item: Item) -> Result<WrappedKey, StoreError> {
+    match (item.remove("wrapped"), item.remove("kms_key")) {
+        (Some(AttributeValue::B(wrapped)), Some(AttributeValue::S(kms_key))) => Ok(WrappedKey {
+            wrapped: wrapped.into_inner(),
+            kms_key,
+        }),
         _ => Err(StoreError::Attribute("wrapped")),
     }
 }

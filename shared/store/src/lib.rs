@@ -51,6 +51,7 @@ mod transact;
 pub use answers::{Answer, FAILED, Seed};
 pub use audit::{Audit, Found, Place, Within};
 pub use config::ConfigTable;
+pub use data_keys::WrappedKey;
 pub use deliveries::DeliveriesTable;
 pub use error::StoreError;
 pub use guards::{Guard, Reservation};

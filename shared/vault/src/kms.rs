@@ -18,7 +18,7 @@ const CONTEXT: &str = "posthorn:data-key";
 #[derive(Clone, Debug)]
 pub(crate) struct Kms {
     client: Client,
-    key: String,
+    pub(crate) key: String,
 }
 
 impl Kms {

@@ -22,7 +22,7 @@ use posthorn_domain::{
     timestamp::Timestamp,
 };
 use posthorn_runtime::{entropy, env, now};
-use posthorn_store::{ConfigTable, Consistency, StoreError};
+use posthorn_store::{ConfigTable, Consistency, StoreError, WrappedKey};
 
 use kms::Kms;
 
@@ -81,6 +81,8 @@ pub struct Vault {
     table: ConfigTable,
     kms: Option<Kms>,
     keys: Mutex<Keys>,
+    /// Held while a data key is read or made: a batch that meets a new one asks for it once.
+    asking: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -101,6 +103,7 @@ impl Vault {
             table,
             kms: (!key.is_empty()).then(|| Kms::new(config, key)),
             keys: Mutex::default(),
+            asking: tokio::sync::Mutex::default(),
         })
     }
 
@@ -152,37 +155,47 @@ impl Vault {
         let Some(kms) = &self.kms else {
             return Ok(None);
         };
+        let _asking = self.asking.lock().await;
         let key = self.create(kms).await?;
         Ok(Some(key.id().clone()))
     }
 
     async fn current(&self, kms: &Kms) -> Result<Arc<DataKey>, VaultError> {
+        let _asking = self.asking.lock().await;
         let current = self.keys().current.clone();
         if let Some((key, since)) = current
             && now() < since.plus(CURRENT_FOR)
         {
             return Ok(key);
         }
-        let Some((id, wrapped)) = self.table.newest_data_key().await? else {
+        let newest = self.table.newest_data_key().await?;
+        // One of another KMS key cannot be read here: the deployment was without one in between.
+        let newest = newest.filter(|(_, wrapped)| wrapped.kms_key == kms.key);
+        let Some((id, wrapped)) = newest else {
             return self.create(kms).await;
         };
         let known = self.keys().known.get(&id).cloned();
         let key = match known {
             Some(key) => key,
-            None => self.unwrap(kms, id, &wrapped).await?,
+            None => self.unwrap(kms, id, &wrapped.wrapped).await?,
         };
         self.keys().current = Some((Arc::clone(&key), now()));
         Ok(key)
     }
 
     async fn key(&self, kms: &Kms, id: &DataKeyId) -> Result<Arc<DataKey>, VaultError> {
-        if let Some(key) = self.keys().known.get(id) {
-            return Ok(Arc::clone(key));
+        let known = || self.keys().known.get(id).cloned();
+        if let Some(key) = known() {
+            return Ok(key);
+        }
+        let _asking = self.asking.lock().await;
+        if let Some(key) = known() {
+            return Ok(key);
         }
         // One that was just made may be missing from an eventually consistent read.
         let wrapped = self.table.data_key(id, Consistency::Strong).await?;
         let wrapped = wrapped.ok_or_else(|| VaultError::NoKey(id.clone()))?;
-        self.unwrap(kms, id.clone(), &wrapped).await
+        self.unwrap(kms, id.clone(), &wrapped.wrapped).await
     }
 
     async fn unwrap(
@@ -203,6 +216,10 @@ impl Vault {
         let (bytes, wrapped) = kms.generate(&id).await?;
         let key = Arc::new(DataKey::new(id.clone(), &bytes)?);
         // Stored before it seals anything: what it sealed would be lost otherwise.
+        let wrapped = WrappedKey {
+            wrapped,
+            kms_key: kms.key.clone(),
+        };
         self.table.put_data_key(&id, wrapped).await?;
         let mut keys = self.keys();
         keys.known.insert(id, Arc::clone(&key));

@@ -49,6 +49,8 @@ pub struct FunctionSpec {
     pub memory_mb: u64,
     /// Its environment.
     pub environment: BTreeMap<String, String>,
+    /// Its role, by logical id.
+    pub role: String,
     /// What its role allows.
     pub permissions: Vec<Permission>,
     /// The HTTP routes that it answers.

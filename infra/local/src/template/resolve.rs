@@ -139,6 +139,7 @@ impl Resolver {
             "AWS::DynamoDB::Table" => "dynamodb",
             "AWS::Serverless::Function" => "lambda",
             "AWS::Logs::LogGroup" => "logs",
+            "AWS::IAM::Role" => "iam",
             "AWS::KMS::Key" => "kms",
             _ => return None,
         };

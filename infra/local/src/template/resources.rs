@@ -26,7 +26,7 @@ struct Function {
     timeout: u64,
     memory_size: u64,
     environment: Environment,
-    policies: Vec<Policy>,
+    role: String,
     #[serde(default)]
     events: BTreeMap<String, Event>,
 }
@@ -40,6 +40,12 @@ struct Environment {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Policy {
+    policy_document: Document,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Document {
     statement: Vec<Statement>,
 }
 
@@ -143,13 +149,18 @@ pub(super) fn read(document: &Yaml, resolver: &Resolver) -> Result<Template, Tem
                 let binary = resource["Metadata"]["BuildProperties"]["Binary"].as_str();
                 let binary =
                     binary.ok_or_else(|| unsupported(id, "no Metadata.BuildProperties.Binary"))?;
-                template
-                    .functions
-                    .push(function(id, binary, properties()?, &globals)?);
+                let spec = function(id, binary, properties()?, &globals)?;
+                let role = |name: &str| {
+                    let role = &document["Resources"][name]["Properties"]["Policies"];
+                    resolver.resolve(name, role)
+                };
+                template.functions.push(spec.with_role(role)?);
             }
             "AWS::DynamoDB::Table" => template.tables.push(table(id, &properties()?)),
             "AWS::SQS::Queue" => template.queues.push(queue(id, properties()?)?),
             "AWS::SecretsManager::Secret" => template.secrets.push(id.to_owned()),
+            // Read with the function that has it.
+            "AWS::IAM::Role" => {}
             "AWS::KMS::Key" => template.kms_keys.push(id.to_owned()),
             kind if IGNORED.contains(&kind) => {}
             kind => return Err(unsupported(id, &format!("{kind} is not supported"))),
@@ -186,7 +197,8 @@ fn function(
         environment: variables
             .map(|(name, value)| (name, text(&value)))
             .collect(),
-        permissions: permissions(id, function.policies)?,
+        role: last_part(&function.role),
+        permissions: Vec::new(),
         routes: Vec::new(),
         sources: Vec::new(),
         schedule: None,
@@ -208,10 +220,25 @@ fn function(
     Ok(spec)
 }
 
+impl FunctionSpec {
+    /// The same with the permissions of its role.
+    fn with_role(
+        self,
+        policies: impl Fn(&str) -> Result<Value, TemplateError>,
+    ) -> Result<Self, TemplateError> {
+        let policies = typed(&self.role, policies(&self.role)?)?;
+        Ok(Self {
+            permissions: permissions(&self.logical_id, policies)?,
+            ..self
+        })
+    }
+}
+
 /// What statements without conditions and wildcards allow.
 fn permissions(id: &str, policies: Vec<Policy>) -> Result<Vec<Permission>, TemplateError> {
     let mut permissions = Vec::new();
-    for statement in policies.into_iter().flat_map(|policy| policy.statement) {
+    let statements = policies.into_iter();
+    for statement in statements.flat_map(|policy| policy.policy_document.statement) {
         if statement.effect != "Allow" {
             return Err(unsupported(id, "a statement that does not allow"));
         }
