@@ -13,7 +13,10 @@ use posthorn_tests::{Receiver, World, until};
 use serde_json::json;
 use svix::api::{ApplicationOut, EndpointOut};
 
-use crate::delivery::task_of;
+use crate::{
+    audit::{message, put},
+    delivery::task_of,
+};
 
 const MESSAGE: &str = r#"{"eventType":"a.b","payload":{}}"#;
 
@@ -251,14 +254,14 @@ async fn a_task_in_the_fast_lane_changes_over_when_its_endpoint_is_slow() {
     };
     world.attempts(&application, &id, 1).await;
     set_health(&world, &application, &endpoint, slow).await;
-    let next = posthorn_domain::id::MessageId::new(now(), posthorn_runtime::entropy());
-    let payload = posthorn_domain::message::Payload::from_text("{}".to_owned()).unwrap();
+    let next = message(&world, &application.id, 600).await;
+    put(&world, &application.id, &next, None).await;
     let late = posthorn_queue::Task {
-        message: next.clone(),
-        ..task.with_payload(&payload)
+        message: next.id.clone(),
+        ..task.with_payload(next.payload.as_ref().unwrap())
     };
     world.aws().await.queue.send_all([&late]).await.unwrap();
-    assert_eq!(lane(&world, next.as_str()).await, Lane::Slow);
+    assert_eq!(lane(&world, next.id.as_str()).await, Lane::Slow);
 }
 
 const RATE: usize = 20;

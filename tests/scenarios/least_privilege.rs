@@ -114,7 +114,8 @@ async fn operate(world: &World, application: &ApplicationOut, [message, expunged
 #[tokio::test(flavor = "multi_thread")]
 async fn no_permission_is_missing_and_none_is_unused() {
     let parameters = [
-        ("RetrySchedule", "1,960"),
+        // The second wait is too long for the queue, jitter and all.
+        ("RetrySchedule", "1,1800"),
         ("AuditEverySeconds", "1"),
         ("LostAfterSeconds", "1"),
     ];
@@ -161,6 +162,11 @@ async fn no_permission_is_missing_and_none_is_unused() {
                 .success()
         );
     }
+    until("a new process", || async {
+        let answer = world.get("/api/v1/health/ping").await;
+        (answer.status == 204).then_some(())
+    })
+    .await;
     let matrix = Matrix::of(world).await;
     matrix.call_all().await;
     let world = &matrix.world;

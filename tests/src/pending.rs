@@ -8,6 +8,7 @@ use posthorn_domain::{
     timestamp::Timestamp,
 };
 use posthorn_local::StackOptions;
+use posthorn_queue::Task;
 use posthorn_runtime::{entropy, now};
 use posthorn_store::{Audit, Cursor, Progress, ScheduleTable, Scheduled, Written, minute_of};
 use serde_json::json;
@@ -29,15 +30,33 @@ pub struct RunCost {
 async fn put(table: &ScheduleTable, due: Timestamp, count: usize, seconds: u64) {
     let puts = stream::iter(0..count).map(|n| async move {
         let spread = Duration::from_secs(n as u64 % seconds);
+        let (endpoint, message) = (
+            EndpointId::new(due, entropy()),
+            MessageId::new(due, entropy()),
+        );
         let scheduled = Scheduled {
             due: due.plus(spread),
-            endpoint: EndpointId::new(due, entropy()),
-            message: MessageId::new(due, entropy()),
-            body: "{}".to_owned(),
+            body: body(&endpoint, &message),
+            endpoint,
+            message,
         };
         table.put(&scheduled).await.unwrap();
     });
     puts.buffer_unordered(32).collect::<Vec<()>>().await;
+}
+
+/// A task's, as a dispatcher writes it. Its endpoint does not exist.
+fn body(endpoint: &EndpointId, message: &MessageId) -> String {
+    let organization = "org_2KWPBgLlAfxdpx2AI54pPJ85f4W";
+    let task = json!({
+        "organization": organization, "application": organization.replace("org_", "app_"), "endpoint": endpoint,
+        "revision": 3, "message": message, "event_type": "invoice.paid", "shards": 4, "attempt": 2,
+        "expires_at": 1_795_253_400_000_i64,
+    });
+    Task::from_body(&task.to_string())
+        .unwrap()
+        .to_body()
+        .unwrap()
 }
 
 /// One run with so many attempts due and pending.

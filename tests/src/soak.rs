@@ -96,7 +96,7 @@ impl SoakReport {
             .as_ref()
             .map_or(0, |injected| injected.sent_again);
         usize::try_from(killed("DispatcherFunction")).unwrap() * BATCH
-            + usize::try_from(killed("SlowDispatcherFunction")).unwrap() * SLOW_BATCH
+            + usize::try_from(killed("SlowDispatcherFunction")).unwrap() * BATCH
             + usize::try_from(sent_again).unwrap()
             + self.failed_tasks
             + self.interrupted
@@ -110,9 +110,8 @@ impl SoakReport {
 /// Attempts before a delivery fails.
 const ATTEMPTS: usize = 7;
 
-/// The most tasks of one invocation: the template's BatchSize and SlowBatchSize.
+/// The most tasks of one invocation, in both lanes here.
 const BATCH: usize = 10;
-const SLOW_BATCH: usize = 50;
 
 /// How endpoints answer: of 1,000 requests, so many with 500; the last one with 429, and it has a rate.
 const FAILING_PER_MILLE: [u16; 4] = [0, 50, 300, 5];

@@ -45,8 +45,13 @@ impl Dispatcher {
             return Ok(None);
         }
         if task.lane == Lane::Fast && health.lane() == Lane::Slow {
-            let lane = Lane::Slow;
-            self.queue().send_after(&Task { lane, ..task }, 0).await?;
+            // Without its payload: it may wait for long there, and the payload be expunged meanwhile.
+            let task = Task {
+                lane: Lane::Slow,
+                payload: None,
+                ..task
+            };
+            self.queue().send_after(&task, 0).await?;
             return Ok(None);
         }
         if !time.is_enough(self.sender.longest()) && is_patient {
@@ -94,10 +99,7 @@ impl Dispatcher {
         if let Some(place) = self.places.take(&endpoint.id, now()) {
             return Ok(place);
         }
-        let first = self
-            .schedule
-            .reserve(&endpoint.id, pace.places(), pace.every(), now())
-            .await?;
+        let first = self.schedule.reserve(&endpoint.id, pace, now()).await?;
         self.places.keep(&endpoint.id, first, pace);
         Ok(first)
     }

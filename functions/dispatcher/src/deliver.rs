@@ -85,11 +85,26 @@ impl Dispatcher {
             application: &task.application,
             endpoint: &task.endpoint,
         };
-        let opened = async { Ok(self.vault.open(owner, &endpoint.sealed).await?) };
-        let (payload, confidential) = try_join!(self.payload(&task), opened)?;
-        let Some(payload) = payload else {
+        let (payload, opened) = join(
+            self.payload(&task),
+            self.vault.open(owner, &endpoint.sealed),
+        )
+        .await;
+        let Some(payload) = payload? else {
             return self.skip(&task, delivery, "the payload is gone").await;
         };
+        let confidential = match opened {
+            Err(error) if error.is_lasting() => {
+                tracing::error!(%error, endpoint_id = %task.endpoint, "its secrets cannot be opened");
+                let reason = "the endpoint's secrets cannot be opened";
+                return self.skip(&task, delivery, reason).await;
+            }
+            opened => opened?,
+        };
+        // Waiting and reading may have taken long: a request cut short would be the endpoint's failure.
+        if !time.is_enough(self.sender.longest()) {
+            return Err(Fault::OutOfTime);
+        }
         let started_at = now();
         let longest = time.longest(self.sender.longest());
         let request = Signed {

@@ -308,7 +308,7 @@ impl Auditor {
             return Ok(true);
         }
         let row = match endpoint.throttle_rate {
-            Some(_) => self.schedule.next_place(&endpoint.id).await?,
+            Some(rate) => self.schedule.next_place(&endpoint.id, rate).await?,
             None => None,
         };
         Ok(row > Some(now().plus(self.lost_after)))

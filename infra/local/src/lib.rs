@@ -2,7 +2,7 @@
 //! without an AWS account.
 //!
 //! The functions are the real binaries, as processes under the Lambda Runtime API ([`lambda`]).
-//! DynamoDB and SQS are in-process servers that speak the wire protocols ([`aws`]); tables, queues,
+//! DynamoDB, SQS, Secrets Manager and KMS are in-process servers that speak the wire protocols ([`aws`]); tables, queues,
 //! routes and settings come from template.yaml ([`template`]). [`Stack`] puts them together; the
 //! binary `posthorn` adds a demo receiver, and the tests start stacks of their own.
 

@@ -44,7 +44,8 @@ pub enum Status {
     Success,
     /// The last attempt of the schedule failed.
     Fail,
-    /// Nothing more is sent: when an attempt was due, the endpoint was disabled or the payload gone.
+    /// Nothing more is sent: when an attempt was due, the endpoint was disabled, its secrets could not be
+    /// opened, the message had expired, or its payload was gone.
     Skipped,
 }
 

@@ -83,6 +83,11 @@ impl Pace {
         Self(rate.max(1))
     }
 
+    /// Attempts a second.
+    pub fn rate(self) -> u16 {
+        self.0
+    }
+
     /// The time between two places; rounded up, so that the rate is never exceeded.
     pub fn every(self) -> Duration {
         Duration::from_micros(1_000_000_u64.div_ceil(u64::from(self.0)))

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `{minute}#{shard}` | `{due}#{endpoint}#{message}#{tag}` | a task to queue in that minute |
 //! | `cursor` | `cursor` | the last minute whose tasks were all queued, and how far the next one is |
-//! | `pace#{endpoint}` | `pace` | the next free place in time at an endpoint with a rate ([`posthorn_domain::rate`]); TTL |
+//! | `pace#{endpoint}` | `pace#{rate}` | the next free place in time at an endpoint with that rate ([`posthorn_domain::rate`]); TTL |
 //! | `audit` | `audit` | how far the auditor is ([`crate::Audit`]) |
 //!
 //! Rows are never deleted by us: the cursor tells what was queued, and the TTL (two days behind the
@@ -29,6 +29,7 @@ use aws_sdk_dynamodb::{
 use futures_util::future::try_join_all;
 use posthorn_domain::{
     id::{EndpointId, MessageId},
+    rate::Pace,
     shard::shard_of,
     timestamp::Timestamp,
 };
@@ -120,8 +121,9 @@ fn tag(body: &str) -> String {
     format!("{:08x}", hasher.finish() & 0xffff_ffff)
 }
 
-fn pace_key(endpoint: &EndpointId) -> Key {
-    Key::new(format!("pace#{endpoint}"), "pace")
+/// With the rate: who changes it does not wait for places that were reserved with the one before.
+fn pace_key(endpoint: &EndpointId, rate: u16) -> Key {
+    Key::new(format!("pace#{endpoint}"), format!("pace#{rate}"))
 }
 
 #[derive(Deserialize)]
@@ -212,7 +214,13 @@ impl ScheduleTable {
             .last()
             .map(|item| sort_key(item).map(str::to_owned))
             .transpose()?;
-        let rows = items.into_iter().map(entity).collect::<Result<_, _>>()?;
+        // One that cannot be read must not keep the scheduler from all others; the auditor finds its task.
+        let row =
+            |item| entity(item).inspect_err(|error| tracing::error!(%error, "a row is left out"));
+        let rows = items
+            .into_iter()
+            .filter_map(|item| row(item).ok())
+            .collect();
         let after = Some(last.unwrap_or(after));
         Ok((rows, Position { after, done }))
     }
@@ -248,7 +256,7 @@ impl ScheduleTable {
         }
     }
 
-    /// Reserves `places` places in time, one `every` so long; gives the first, which is not before `now`.
+    /// Reserves places in time as the pace says; gives the first, which is not before `now`.
     /// One UpdateItem while attempts wait for places, two when none did.
     ///
     /// # Errors
@@ -256,16 +264,16 @@ impl ScheduleTable {
     pub async fn reserve(
         &self,
         endpoint: &EndpointId,
-        places: u16,
-        every: Duration,
+        pace: Pace,
         now: Timestamp,
     ) -> Result<Timestamp, StoreError> {
-        let taken = every * u32::from(places);
+        let key = pace_key(endpoint, pace.rate());
+        let taken = pace.every() * u32::from(pace.places());
         loop {
-            if let Some(first) = self.reserve_behind(endpoint, taken, now).await? {
+            if let Some(first) = self.reserve_behind(&key, taken, now).await? {
                 return Ok(first);
             }
-            if self.reserve_from(endpoint, taken, now).await? == Written::Yes {
+            if self.reserve_from(&key, taken, now).await? == Written::Yes {
                 return Ok(now);
             }
         }
@@ -274,12 +282,12 @@ impl ScheduleTable {
     /// Reserves behind the places that are taken; `None` when all of those are past.
     async fn reserve_behind(
         &self,
-        endpoint: &EndpointId,
+        key: &Key,
         taken: Duration,
         now: Timestamp,
     ) -> Result<Option<Timestamp>, StoreError> {
         let update = self
-            .update_pace(endpoint, now)
+            .update_pace(key, now)
             .update_expression("SET free_at = free_at + :taken, #ttl = :ttl")
             .condition_expression("free_at >= :now")
             .expression_attribute_values(":taken", n(taken.as_micros()))
@@ -304,13 +312,13 @@ impl ScheduleTable {
     /// Reserves from now on; a conflict means that another dispatcher did.
     async fn reserve_from(
         &self,
-        endpoint: &EndpointId,
+        key: &Key,
         taken: Duration,
         now: Timestamp,
     ) -> Result<Written, StoreError> {
         let next = i128::from(now.as_millis()) * 1000 + taken.as_micros() as i128;
         let update = self
-            .update_pace(endpoint, now)
+            .update_pace(key, now)
             .update_expression("SET free_at = :next, #ttl = :ttl")
             .condition_expression("attribute_not_exists(free_at) OR free_at < :now")
             .expression_attribute_values(":next", n(next));
@@ -324,12 +332,12 @@ impl ScheduleTable {
     }
 
     /// The next place is kept in microseconds: those of a fast endpoint are less than one millisecond apart.
-    fn update_pace(&self, endpoint: &EndpointId, now: Timestamp) -> UpdateItemFluentBuilder {
+    fn update_pace(&self, key: &Key, now: Timestamp) -> UpdateItemFluentBuilder {
         let (_, expires_at) = ttl(now.plus(PACE_KEPT));
         self.client
             .update_item()
             .table_name(&self.name)
-            .set_key(Some(pace_key(endpoint).item()))
+            .set_key(Some(key.clone().item()))
             .expression_attribute_names("#ttl", "ttl")
             .expression_attribute_values(":ttl", expires_at)
             .expression_attribute_values(":now", n(i128::from(now.as_millis()) * 1000))
@@ -339,8 +347,12 @@ impl ScheduleTable {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn next_place(&self, endpoint: &EndpointId) -> Result<Option<Timestamp>, StoreError> {
-        let key = pace_key(endpoint);
+    pub async fn next_place(
+        &self,
+        endpoint: &EndpointId,
+        rate: u16,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let key = pace_key(endpoint, Pace::new(rate).rate());
         let item = get(&self.client, &self.name, key, Consistency::Eventual).await?;
         let Some(item) = item else {
             return Ok(None);

@@ -29,6 +29,10 @@ use kms::Kms;
 /// How long a process seals with a data key before it looks for a newer one.
 const CURRENT_FOR: Duration = Duration::from_secs(300);
 
+/// For how long a fault of KMS or the table is the answer for all who wait: else each of a batch would wait
+/// for its own.
+const FAILED_FOR: Duration = Duration::from_secs(1);
+
 /// Something could not be sealed or opened. No variant holds what was to be.
 #[derive(Debug, thiserror::Error)]
 pub enum VaultError {
@@ -55,6 +59,16 @@ pub enum VaultError {
     /// What was opened is not what was sealed.
     #[error("an envelope holds something else")]
     Content,
+}
+
+impl VaultError {
+    /// Whether the same will come of it whenever it is tried: what is stored is wrong.
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            Self::Envelope(_) | Self::NoKey(_) | Self::Content => true,
+            Self::Store(_) | Self::Kms { .. } | Self::NoKms => false,
+        }
+    }
 }
 
 /// Whose secrets are sealed.
@@ -90,6 +104,8 @@ struct Keys {
     known: HashMap<DataKeyId, Arc<DataKey>>,
     /// What seals, and since when it is known to be the newest.
     current: Option<(Arc<DataKey>, Timestamp)>,
+    /// When a key could not be had.
+    failed_at: Option<Timestamp>,
 }
 
 impl Vault {
@@ -192,6 +208,21 @@ impl Vault {
         if let Some(key) = known() {
             return Ok(key);
         }
+        let failed_at = self.keys().failed_at;
+        if failed_at.is_some_and(|failed_at| now() < failed_at.plus(FAILED_FOR)) {
+            return Err(VaultError::Kms {
+                operation: "Decrypt",
+                reason: "failed a moment ago".to_owned(),
+            });
+        }
+        let read = self.read(kms, id).await;
+        if read.as_ref().is_err_and(|error| !error.is_lasting()) {
+            self.keys().failed_at = Some(now());
+        }
+        read
+    }
+
+    async fn read(&self, kms: &Kms, id: &DataKeyId) -> Result<Arc<DataKey>, VaultError> {
         // One that was just made may be missing from an eventually consistent read.
         let wrapped = self.table.data_key(id, Consistency::Strong).await?;
         let wrapped = wrapped.ok_or_else(|| VaultError::NoKey(id.clone()))?;

@@ -201,7 +201,7 @@ mod tests {
             .iter()
             .find(|queue| queue.name == "DeliveriesQueue")
             .unwrap();
-        assert_eq!(queue.attributes["VisibilityTimeout"], "360");
+        assert_eq!(queue.attributes["VisibilityTimeout"], "370");
         assert!(queue.attributes["RedrivePolicy"].contains(":DeliveriesDeadLetterQueue\""));
     }
 
