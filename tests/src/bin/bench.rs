@@ -70,6 +70,7 @@ async fn run_isolation(rate: u64, seconds: u64, pairs: u64) {
     for part in [0.5, 0.99] {
         let ratio = with.percentile(part).as_secs_f64() / without.percentile(part).as_secs_f64();
         println!("p{:<2} with / without: {ratio:.2}", part * 100.0);
+        assert!(ratio <= 1.25, "the bar is 1.2, and 0.05 for the machine");
     }
 }
 
