@@ -13,14 +13,8 @@ async fn a_message_arrives_although_its_dispatcher_is_killed() {
         .send(&application.id, r#"{"eventType":"a.b","payload":{}}"#)
         .await;
     receiver.wait_for(1).await;
-    let killed = world.stack.process_ids("DispatcherFunction");
+    let killed = world.kill("DispatcherFunction");
     assert!(!killed.is_empty());
-    for process in &killed {
-        let status = std::process::Command::new("kill")
-            .args(["-9", &process.to_string()])
-            .status();
-        assert!(status.unwrap().success());
-    }
     let requests = receiver.wait_for(2).await;
     requests[1]
         .verify(&world.secret(&application, &endpoint).await)

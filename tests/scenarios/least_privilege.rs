@@ -153,15 +153,7 @@ async fn no_permission_is_missing_and_none_is_unused() {
     let lost = message(&world, &application.id, 600).await;
     put(&world, &application.id, &lost, None).await;
     // The next one reads the data key.
-    for process in world.stack.process_ids("ApiFunction") {
-        let mut kill = std::process::Command::new("kill");
-        assert!(
-            kill.args(["-9", &process.to_string()])
-                .status()
-                .unwrap()
-                .success()
-        );
-    }
+    world.kill("ApiFunction");
     until("a new process", || async {
         let answer = world.get("/api/v1/health/ping").await;
         (answer.status == 204).then_some(())

@@ -182,12 +182,7 @@ async fn a_step_that_two_dispatchers_make_at_the_same_time_is_counted_once() {
 async fn a_recovery_whose_dispatchers_are_killed_loses_nothing() {
     let failed = Failed::start("5").await;
     let job = failed.recover().await;
-    for process in failed.world.stack.process_ids("DispatcherFunction") {
-        let kill = std::process::Command::new("kill")
-            .args(["-9", &process.to_string()])
-            .status();
-        assert!(kill.unwrap().success());
-    }
+    failed.world.kill("DispatcherFunction");
     let report = finished(&failed.world, &job).await;
     assert_eq!(report["data"]["messagesSent"], COUNT, "counted once");
     failed.wait_for(COUNT + 1, 0).await;

@@ -151,6 +151,43 @@ async fn a_new_data_key_leaves_earlier_envelopes_readable_also_after_a_restart()
     std::fs::remove_dir_all(folder).unwrap();
 }
 
+/// Requests that are refused for what they hold.
+async fn refuse(world: &World, path: &str) {
+    for (rest, body) in [
+        ("secret/rotate", json!({ "key": "whsec_bad-canary" })),
+        (
+            "headers",
+            json!({ "headers": { "x": "bad-header-canary\n" } }),
+        ),
+    ] {
+        let method = if rest == "headers" { "PATCH" } else { "POST" };
+        let refused = world
+            .call(method, &format!("{path}/{rest}"), Some(body))
+            .await;
+        assert_eq!(refused.status, 422);
+    }
+    let forged = format!("{}x", world.token);
+    let refused = world.request("GET", path, None, &[], Some(&forged)).await;
+    assert_eq!(refused.status, 401);
+}
+
+/// A record that cannot be read and holds what a task holds.
+async fn poison(world: &World) {
+    let clients = world.aws().await;
+    let poison = r#"{"v":1,"payload":"poison-canary"}"#;
+    let sent = clients
+        .sqs
+        .send_message()
+        .queue_url(&clients.queue_url)
+        .message_body(poison);
+    sent.send().await.unwrap();
+    until("the poison record in the log", || async {
+        let says = |line: &String| line.contains("a record is not a task");
+        world.stack.logs().into_iter().find(says)
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_secret_is_logged() {
     let parameters = [("LogLevel", "debug"), ("RetrySchedule", "1")];
@@ -165,24 +202,9 @@ async fn nothing_secret_is_logged() {
     world
         .expect("POST", &rotate, Some(json!({ "key": new })))
         .await;
-    for (rest, body) in [
-        ("secret/rotate", json!({ "key": "whsec_bad-canary" })),
-        (
-            "headers",
-            json!({ "headers": { "x": "bad-header-canary\n" } }),
-        ),
-    ] {
-        let method = if rest == "headers" { "PATCH" } else { "POST" };
-        let refused = world
-            .call(method, &format!("{path}/{rest}"), Some(body))
-            .await;
-        assert_eq!(refused.status, 422);
-    }
+    refuse(&world, &path).await;
     let portal = format!("/api/v1/auth/app-portal-access/{}", application.id);
     let portal = world.expect("POST", &portal, Some(json!({}))).await;
-    let forged = format!("{}x", world.token);
-    let refused = world.request("GET", &path, None, &[], Some(&forged)).await;
-    assert_eq!(refused.status, 401);
     world
         .stack
         .invoke("ApiFunction", &json!({ "rotate_data_key": {} }))
@@ -190,31 +212,12 @@ async fn nothing_secret_is_logged() {
         .unwrap();
     let message = world.send(&application.id, MESSAGE).await;
     world.attempts(&application, &message, 2).await;
-    // A record that cannot be read holds what a task holds.
-    let clients = world.aws().await;
-    let poison = r#"{"v":1,"payload":"poison-canary"}"#;
-    let sent = clients
-        .sqs
-        .send_message()
-        .queue_url(&clients.queue_url)
-        .message_body(poison);
-    sent.send().await.unwrap();
-    until("the poison record in the log", || async {
-        let says = |line: &String| line.contains("a record is not a task");
-        world.stack.logs().into_iter().find(says)
-    })
-    .await;
+    poison(&world).await;
     let token = world.token.clone();
     let matrix = Matrix::of(world).await;
     matrix.call_all().await;
     let world = &matrix.world;
-    let key = clients
-        .secrets
-        .get_secret_value()
-        .secret_id("TokenKey")
-        .send()
-        .await;
-    let key = key.unwrap().secret_string.unwrap();
+    let key = world.token_key().await;
     let decoded = STANDARD
         .decode(new.strip_prefix("whsec_").unwrap())
         .unwrap();

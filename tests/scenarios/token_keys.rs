@@ -37,20 +37,6 @@ impl Rotating {
         let scope = Scope::organization(organization);
         key.mint(&scope, now(), Duration::from_secs(600)).unwrap()
     }
-
-    fn kill_all(&self) {
-        for function in ["ApiFunction", "IngestFunction"] {
-            for process in self.world.stack.process_ids(function) {
-                let mut kill = std::process::Command::new("kill");
-                assert!(
-                    kill.args(["-9", &process.to_string()])
-                        .status()
-                        .unwrap()
-                        .success()
-                );
-            }
-        }
-    }
 }
 
 struct Rotating {
@@ -70,7 +56,9 @@ async fn tokens_of_the_key_before_are_good_until_the_next_one() {
     assert_eq!(it.statuses(&second).await, GOOD);
     assert_eq!(it.statuses(&first).await, GOOD);
     let third = it.replace(&"c".repeat(64)).await;
-    it.kill_all();
+    for function in ["ApiFunction", "IngestFunction"] {
+        it.world.kill(function);
+    }
     // A request may meet a process in its last moment.
     until("new processes", || async {
         (it.statuses(&third).await == GOOD).then_some(())

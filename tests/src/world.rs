@@ -232,6 +232,27 @@ impl World {
         .await
     }
 
+    /// Ends a function's processes as `kill -9` does; gives which.
+    ///
+    /// # Panics
+    /// When one is gone already.
+    pub fn kill(&self, function: &str) -> Vec<u32> {
+        let killed = self.stack.process_ids(function);
+        for process in &killed {
+            let mut kill = std::process::Command::new("kill");
+            let status = kill.args(["-9", &process.to_string()]).status();
+            assert!(status.unwrap().success());
+        }
+        killed
+    }
+
+    /// The value of the secret that signs tokens.
+    pub async fn token_key(&self) -> String {
+        let secrets = self.aws().await.secrets;
+        let read = secrets.get_secret_value().secret_id("TokenKey").send();
+        read.await.unwrap().secret_string.unwrap()
+    }
+
     /// What the functions use below the API: for states that the API cannot make.
     pub async fn aws(&self) -> Clients {
         Clients::of(self.stack.aws()).await
