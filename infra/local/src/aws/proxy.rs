@@ -11,7 +11,11 @@ use axum::{
 use serde_json::Value;
 use tokio::net::TcpListener;
 
-use super::{Meter, Roles, meter::ask_for_capacity, server::refuse};
+use super::{
+    Meter, Roles,
+    meter::ask_for_capacity,
+    server::{refuse, target},
+};
 
 #[derive(Clone)]
 struct Proxy {
@@ -50,9 +54,7 @@ pub(super) async fn serve(
 }
 
 async fn forward(State(proxy): State<Proxy>, headers: HeaderMap, body: Bytes) -> Response {
-    let target = headers.get("x-amz-target");
-    let target = target.and_then(|target| target.to_str().ok());
-    let target = target.unwrap_or_default().to_owned();
+    let target = target(&headers).to_owned();
     let request = serde_json::from_slice(&body).unwrap_or_default();
     if let Err(denied) = proxy.roles.check(&headers, &target, &request) {
         return refuse("com.amazon.coral.service#AccessDeniedException", &denied);

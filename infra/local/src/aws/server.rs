@@ -35,10 +35,7 @@ pub(super) async fn serve(listener: TcpListener, services: Services) {
 }
 
 async fn handle(State(services): State<Services>, headers: HeaderMap, body: Bytes) -> Response {
-    let target = headers
-        .get("x-amz-target")
-        .and_then(|target| target.to_str().ok())
-        .unwrap_or_default();
+    let target = target(&headers);
     let Some(request) = object(&body) else {
         return refuse("SerializationException", "the body is not a JSON object");
     };
@@ -80,6 +77,13 @@ async fn handle(State(services): State<Services>, headers: HeaderMap, body: Byte
 fn object(body: &Bytes) -> Option<Value> {
     let value: Value = serde_json::from_slice(body).ok()?;
     value.is_object().then_some(value)
+}
+
+/// Which operation is asked for, as `AmazonSQS.SendMessage`.
+pub(super) fn target(headers: &HeaderMap) -> &str {
+    let target = headers.get("x-amz-target");
+    let target = target.and_then(|target| target.to_str().ok());
+    target.unwrap_or_default()
 }
 
 pub(super) fn refuse(kind: &str, message: &str) -> Response {
