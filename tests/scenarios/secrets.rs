@@ -151,6 +151,46 @@ async fn a_new_data_key_leaves_earlier_envelopes_readable_also_after_a_restart()
     std::fs::remove_dir_all(folder).unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_of_kms_delays_and_loses_nothing() {
+    let folder = std::env::temp_dir().join(format!("posthorn-kms-{}", std::process::id()));
+    let options = |kms: Option<&str>| StackOptions {
+        data: Some(folder.clone()),
+        parameters: [("VisibilityTimeoutSeconds".to_owned(), "1".to_owned())].into(),
+        environment: kms
+            .map(|url| ("AWS_ENDPOINT_URL_KMS".to_owned(), url.to_owned()))
+            .into_iter()
+            .collect(),
+        ..StackOptions::default()
+    };
+    let world = World::with_options(options(None)).await;
+    let receiver = Receiver::accepting().await;
+    let application = world.application().await;
+    endpoint(&world, &application, receiver.url()).await;
+    let token = world.token.clone();
+    drop(world);
+    // Nobody listens there. The functions begin anew, without the data key in memory.
+    let world = World::with_options(options(Some("http://127.0.0.1:9"))).await;
+    let path = format!("/api/v1/app/{}/msg", application.id);
+    let sent = world
+        .request("POST", &path, Some(MESSAGE), &[], Some(&token))
+        .await;
+    assert_eq!(sent.status, 202);
+    until("the fault in the log", || async {
+        let says = |line: &String| line.contains("a task failed") && line.contains("KMS Decrypt");
+        world.stack.logs().into_iter().find(says)
+    })
+    .await;
+    assert_eq!(receiver.received().len(), 0);
+    drop(world);
+    let world = World::with_options(options(None)).await;
+    let request = receiver.wait_for(1).await.remove(0);
+    assert_eq!(request.header("webhook-id"), sent.body["id"]);
+    request.verify(SECRET).unwrap();
+    drop(world);
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
 /// Requests that are refused for what they hold.
 async fn refuse(world: &World, path: &str) {
     for (rest, body) in [
