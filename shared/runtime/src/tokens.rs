@@ -48,8 +48,8 @@ pub enum TokenKeyError {
     Unusable(#[from] KeyError),
 }
 
-/// Signs and verifies bearer tokens. A new value of the secret signs within [`MAX_AGE`] and verifies at
-/// once; the value before it verifies until the next replacement, and [`MAX_AGE`] longer.
+/// Signs and verifies bearer tokens. A new value of the secret signs within 5 minutes and verifies at
+/// once; the value before it verifies until the next replacement, and 5 minutes longer.
 #[derive(Debug)]
 pub struct Tokens {
     client: Client,
