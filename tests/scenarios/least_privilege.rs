@@ -6,7 +6,7 @@
 use std::{sync::Mutex, time::Duration};
 
 use posthorn_domain::{application::OPERATIONAL_UID, health::Health};
-use posthorn_local::{StackOptions, template::Permission};
+use posthorn_local::template::Permission;
 use posthorn_runtime::now;
 use posthorn_tests::{Receiver, World, until};
 use serde_json::json;
@@ -111,6 +111,47 @@ async fn operate(world: &World, application: &ApplicationOut, [message, expunged
     }
 }
 
+/// A message that creates its application.
+async fn create_in_passing(world: &World) {
+    let body = json!({ "eventType": "a.b", "payload": {}, "application": { "name": "New", "uid": "new" } });
+    world.send("new", &body.to_string()).await;
+}
+
+/// A message that is stored and was not queued: the auditor queues it.
+async fn lose(world: &World) -> Receiver {
+    let application = world.application().await;
+    let receiver = Receiver::accepting().await;
+    world.endpoint(&application, &receiver).await;
+    let lost = message(world, &application.id, 600).await;
+    put(world, &application.id, &lost, None).await;
+    receiver
+}
+
+/// The next process of the api function reads the data key.
+async fn restart_api(world: &World) {
+    world.kill("ApiFunction");
+    until("a new process", || async {
+        let answer = world.get("/api/v1/health/ping").await;
+        (answer.status == 204).then_some(())
+    })
+    .await;
+}
+
+/// Waits for all that the functions have to do.
+async fn use_every_permission(world: &World) {
+    let left = Mutex::new(Vec::new());
+    let all = until("every permission's use", || async {
+        let _report = world.stack.invoke("SchedulerFunction", &json!({})).await;
+        *left.lock().unwrap() = unused(world);
+        let is_over = left.lock().unwrap().is_empty();
+        if !is_over {
+            println!("not used yet: {:#?}", left.lock().unwrap());
+        }
+        is_over.then_some(())
+    });
+    all.await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_permission_is_missing_and_none_is_unused() {
     let parameters = [
@@ -119,12 +160,7 @@ async fn no_permission_is_missing_and_none_is_unused() {
         ("AuditEverySeconds", "1"),
         ("LostAfterSeconds", "1"),
     ];
-    let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let world = World::with_options(StackOptions {
-        parameters: parameters.into(),
-        ..StackOptions::default()
-    })
-    .await;
+    let world = World::with_parameters(parameters).await;
     let operator = Receiver::accepting().await;
     let path = format!("/api/v1/app/{OPERATIONAL_UID}/endpoint");
     world
@@ -143,36 +179,13 @@ async fn no_permission_is_missing_and_none_is_unused() {
     {
         operate(&world, application, [&messages[0], &messages[1]]).await;
     }
-    // It creates its application in passing.
-    let body = json!({ "eventType": "a.b", "payload": {}, "application": { "name": "New", "uid": "new" } });
-    world.send("new", &body.to_string()).await;
-    let application = world.application().await;
-    let receiver = Receiver::accepting().await;
-    world.endpoint(&application, &receiver).await;
-    // Stored and not queued: the auditor queues it.
-    let lost = message(&world, &application.id, 600).await;
-    put(&world, &application.id, &lost, None).await;
-    // The next one reads the data key.
-    world.kill("ApiFunction");
-    until("a new process", || async {
-        let answer = world.get("/api/v1/health/ping").await;
-        (answer.status == 204).then_some(())
-    })
-    .await;
+    create_in_passing(&world).await;
+    let _receiver = lose(&world).await;
+    restart_api(&world).await;
     let matrix = Matrix::of(world).await;
     matrix.call_all().await;
     let world = &matrix.world;
-    let left = Mutex::new(Vec::new());
-    let all = until("every permission's use", || async {
-        let _report = world.stack.invoke("SchedulerFunction", &json!({})).await;
-        *left.lock().unwrap() = unused(world);
-        let is_over = left.lock().unwrap().is_empty();
-        if !is_over {
-            println!("not used yet: {:#?}", left.lock().unwrap());
-        }
-        is_over.then_some(())
-    });
-    all.await;
+    use_every_permission(world).await;
     let roles = world.stack.aws().roles();
     let (granted, used) = (roles.granted().len(), roles.used().len());
     println!("{granted} permissions: {used} used by the functions, the others are Lambda's");

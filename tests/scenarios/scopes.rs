@@ -223,7 +223,6 @@ async fn every_operation_answers_every_kind_of_token_as_it_should() {
     let matrix = Matrix::start().await;
     assert!(matrix.operations.len() >= 43);
     let world = &matrix.world;
-    let own = &matrix.names[0].1;
     let other = world.application().await.id;
     let is_of = |list: &[&str], operation: &Operation| list.contains(&operation.id.as_str());
     let names_no_application = |operation: &Operation| {
@@ -266,6 +265,13 @@ async fn every_operation_answers_every_kind_of_token_as_it_should() {
             },
         )
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_customer_may_do_what_operators_and_producers_do_not_keep() {
+    let matrix = Matrix::start().await;
+    let world = &matrix.world;
+    let own = &matrix.names[0].1;
     // A session for each operation, because logout ends one.
     let access = format!("/api/v1/auth/app-portal-access/{own}");
     for operation in &matrix.operations {

@@ -201,13 +201,8 @@ pub(crate) async fn update(
         }
     };
     body.check(&api, &owner, &before).await?;
-    let after = change(
-        &api,
-        &owner,
-        before,
-        Edit::Shown(&|before| body.over(before)),
-    )
-    .await?;
+    let edit = |before| body.over(before);
+    let after = change(&api, &owner, before, Edit::Shown(&edit)).await?;
     Ok((StatusCode::OK, Json(after.into())))
 }
 
@@ -222,13 +217,8 @@ pub(crate) async fn patch(
 ) -> Result<Json<EndpointOut>, Refusal> {
     let TheEndpoint { owner, endpoint } = found;
     body.check(&api, &owner, &endpoint).await?;
-    let after = change(
-        &api,
-        &owner,
-        endpoint,
-        Edit::Shown(&|before| body.over(before)),
-    )
-    .await?;
+    let edit = |before| body.over(before);
+    let after = change(&api, &owner, endpoint, Edit::Shown(&edit)).await?;
     Ok(Json(after.into()))
 }
 

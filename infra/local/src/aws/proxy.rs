@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use super::{
     Meter, Roles,
     meter::ask_for_capacity,
-    server::{refuse, target},
+    server::{refuse, serve_router, target},
 };
 
 #[derive(Clone)]
@@ -43,14 +43,8 @@ pub(super) async fn serve(
         roles,
         meter,
     };
-    let limit = axum::extract::DefaultBodyLimit::max(16 * 1024 * 1024);
-    let router = Router::new()
-        .fallback(any(forward))
-        .layer(limit)
-        .with_state(proxy);
-    if let Err(error) = axum::serve(listener, router).await {
-        eprintln!("DynamoDB's proxy ended: {error}");
-    }
+    let router = Router::new().fallback(any(forward)).with_state(proxy);
+    serve_router(listener, router, "DynamoDB's proxy").await;
 }
 
 async fn forward(State(proxy): State<Proxy>, headers: HeaderMap, body: Bytes) -> Response {

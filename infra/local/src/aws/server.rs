@@ -3,7 +3,7 @@
 use axum::{
     Router,
     body::Bytes,
-    extract::State,
+    extract::{DefaultBodyLimit, State},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
     routing::any,
@@ -24,13 +24,15 @@ pub(super) struct Services {
 }
 
 pub(super) async fn serve(listener: TcpListener, services: Services) {
-    let limit = axum::extract::DefaultBodyLimit::max(16 * 1024 * 1024);
-    let router = Router::new()
-        .fallback(any(handle))
-        .layer(limit)
-        .with_state(services);
-    if let Err(error) = axum::serve(listener, router).await {
-        eprintln!("SQS ended: {error}");
+    let router = Router::new().fallback(any(handle)).with_state(services);
+    serve_router(listener, router, "SQS").await;
+}
+
+/// Serves until the task ends. Requests are as large as DynamoDB's and SQS's may be.
+pub(super) async fn serve_router(listener: TcpListener, router: Router, name: &str) {
+    let limit = DefaultBodyLimit::max(16 * 1024 * 1024);
+    if let Err(error) = axum::serve(listener, router.layer(limit)).await {
+        eprintln!("{name} ended: {error}");
     }
 }
 
