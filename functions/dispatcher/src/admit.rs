@@ -67,10 +67,18 @@ impl Dispatcher {
         }
     }
 
-    /// Waits for the task's place at an endpoint with a rate, here or in the queue.
-    async fn keep_pace(&self, task: Task, endpoint: &Endpoint) -> Result<Option<Task>, Fault> {
+    /// The task with its place at an endpoint with a rate, when that is near enough to wait for it
+    /// here; otherwise the task waits in the queue.
+    pub(crate) async fn keep_pace(
+        &self,
+        task: Task,
+        endpoint: &Endpoint,
+    ) -> Result<Option<Task>, Fault> {
         let Some(rate) = endpoint.throttle_rate else {
-            return Ok(Some(task));
+            return Ok(Some(Task {
+                place: None,
+                ..task
+            }));
         };
         let at = |place| Pace::at(place, now(), task.lane);
         let held = task.place.map(|place| (place, at(place)));
@@ -78,29 +86,41 @@ impl Dispatcher {
             // Who comes too late again and again is no burden to the endpoint.
             Some((_, Timing::Missed)) if task.hops >= MAX_HOPS => return Ok(Some(task)),
             Some((_, Timing::Missed)) | None => {
-                let place = self.reserve(endpoint, Pace::new(rate)).await?;
+                let Some(place) = self.reserve(endpoint, Pace::new(rate), task.lane).await? else {
+                    self.put_back(task, Lane::Slow, now(), None).await?;
+                    return Ok(None);
+                };
                 (place, at(place))
             }
             Some(held) => held,
         };
-        match timing {
-            Timing::Now(wait) => tokio::time::sleep(wait).await,
-            Timing::Later(at) => {
-                // Who waits for a place would hold up others in the fast lane.
-                self.put_back(task, Lane::Slow, at, Some(place)).await?;
-                return Ok(None);
-            }
-            Timing::Missed => {}
+        if let Timing::Later(at) = timing {
+            // Who waits for a place would hold up others in the fast lane.
+            self.put_back(task, Lane::Slow, at, Some(place)).await?;
+            return Ok(None);
         }
-        Ok(Some(task))
+        let place = Some(place);
+        Ok(Some(Task { place, ..task }))
     }
 
-    async fn reserve(&self, endpoint: &Endpoint, pace: Pace) -> Result<Timestamp, Fault> {
+    /// The next place that a task in this lane can come to; `None` when only the slow lane can.
+    async fn reserve(
+        &self,
+        endpoint: &Endpoint,
+        pace: Pace,
+        lane: Lane,
+    ) -> Result<Option<Timestamp>, Fault> {
         if let Some(place) = self.places.take(&endpoint.id, now()) {
-            return Ok(place);
+            return Ok(Some(place));
         }
-        let first = self.schedule.reserve(&endpoint.id, pace, now()).await?;
-        self.places.keep(&endpoint.id, first, pace);
+        let out_of_reach = Pace::out_of_reach(lane);
+        let first = self
+            .schedule
+            .reserve(&endpoint.id, pace, out_of_reach, now())
+            .await?;
+        if let Some(first) = first {
+            self.places.keep(&endpoint.id, first, pace);
+        }
         Ok(first)
     }
 
@@ -123,7 +143,8 @@ impl Dispatcher {
         }
     }
 
-    async fn put_back(
+    /// Back into the queue until it is due; the task's next way through is a hop.
+    pub(crate) async fn put_back(
         &self,
         task: Task,
         lane: Lane,

@@ -20,9 +20,12 @@ use posthorn_queue::{QueueError, Task};
 use posthorn_runtime::{entropy, jitter, now};
 use posthorn_store::{Consistency, Scheduled, StoreError, Written};
 use posthorn_vault::{Owner, VaultError};
-use tokio::{time::timeout, try_join};
+use tokio::{
+    time::{sleep, timeout},
+    try_join,
+};
 
-use crate::{Dispatcher, Signed, batch::Time};
+use crate::{Dispatcher, Signed, admit::MAX_HOPS, batch::Time};
 
 /// How often a record is merged with what concurrent dispatchers wrote before the task is given back.
 pub(crate) const MAX_MERGES: u32 = 5;
@@ -101,9 +104,17 @@ impl Dispatcher {
             }
             opened => opened?,
         };
+        // The same place again, unless reading took so long that it is past.
+        let Some(task) = self.keep_pace(task, &endpoint).await? else {
+            return Ok(());
+        };
+        if let Some(place) = task.place {
+            sleep(place.since(now())).await;
+        }
         // Waiting and reading may have taken long: a request cut short would be the endpoint's failure.
-        if !time.is_enough(self.sender.longest()) {
-            return Err(Fault::OutOfTime);
+        if !time.is_enough(self.sender.longest()) && task.hops < MAX_HOPS {
+            let (lane, place) = (task.lane, task.place);
+            return self.put_back(task, lane, now(), place).await;
         }
         let started_at = now();
         let longest = time.longest(self.sender.longest());

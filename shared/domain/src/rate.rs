@@ -2,9 +2,10 @@
 //!
 //! The attempts at an endpoint with a rate share a row of places in time, one every [`Pace::every`].
 //! A dispatcher reserves places in that row (a counter in the table), and an attempt is made at its place: early
-//! tasks wait, and those that come too late for theirs take another ([`Pace::at`]).
+//! tasks wait, and those that come too late for theirs take another ([`Pace::at`]). Nobody reserves a place
+//! that it cannot come to ([`Pace::out_of_reach`]): it would be lost.
 
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -56,8 +57,11 @@ const WAIT: Duration = Duration::from_millis(100);
 const WAIT_IN_SLOW_LANE: Duration = Duration::from_secs(4);
 
 /// How much before its place a task leaves the queue, which counts whole seconds, and whose batches
-/// wait for a second.
-const EARLY: Duration = Duration::from_millis(2500);
+/// wait for a second; the rest is for the way and for a function that starts.
+const EARLY: Duration = Duration::from_millis(3500);
+
+/// How far a place must be ahead so that a task can travel through the queue to it.
+const DETOUR: Duration = Duration::from_secs(4);
 
 /// How late an attempt may come to its place.
 const LATE: Duration = Duration::from_millis(500);
@@ -69,8 +73,8 @@ pub struct Pace(u16);
 /// What to do about an attempt that has a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timing {
-    /// Wait for so long, then make it.
-    Now(Duration),
+    /// Make it at its place, which is near or just past.
+    Now,
     /// Come back then.
     Later(Timestamp),
     /// It is too late: take another place.
@@ -101,17 +105,26 @@ impl Pace {
     /// What to do about an attempt that has this place, in a lane.
     pub fn at(place: Timestamp, now: Timestamp, lane: Lane) -> Timing {
         let wait = place.since(now);
-        let patience = match lane {
-            Lane::Fast => WAIT,
-            Lane::Slow => WAIT_IN_SLOW_LANE,
-        };
         if now.since(place) > LATE {
             Timing::Missed
-        } else if wait > patience {
+        } else if wait > patience(lane) {
             Timing::Later(place.minus(EARLY))
         } else {
-            Timing::Now(wait)
+            Timing::Now
         }
+    }
+
+    /// How far ahead a place lies that a task in this lane could not come to in time: too far to
+    /// wait for it here, and too near to go back into the queue. In the slow lane there is none.
+    pub fn out_of_reach(lane: Lane) -> Range<Duration> {
+        patience(lane)..DETOUR
+    }
+}
+
+fn patience(lane: Lane) -> Duration {
+    match lane {
+        Lane::Fast => WAIT,
+        Lane::Slow => WAIT_IN_SLOW_LANE,
     }
 }
 
@@ -142,11 +155,33 @@ mod tests {
     fn an_attempt_is_made_at_its_place() {
         let ms = |ms: i64| Timestamp::from_millis(NOW.as_millis() + ms);
         let timing = |at| Pace::at(ms(at), NOW, Lane::Slow);
-        assert_eq!(timing(4000), Timing::Now(Duration::from_secs(4)));
-        assert_eq!(timing(-500), Timing::Now(Duration::ZERO));
+        assert_eq!(timing(4000), Timing::Now);
+        assert_eq!(timing(-500), Timing::Now);
         assert_eq!(timing(-501), Timing::Missed);
-        assert_eq!(timing(5000), Timing::Later(ms(2500)));
-        let in_fast_lane = Pace::at(ms(1000), NOW, Lane::Fast);
-        assert_eq!(in_fast_lane, Timing::Later(ms(-1500)), "without a delay");
+        assert_eq!(timing(5000), Timing::Later(ms(1500)));
+    }
+
+    #[test]
+    fn a_reserved_place_is_waited_for_or_come_back_for_in_time() {
+        // Delays are rounded up to a second, and the slow lane's batches wait for one.
+        let rounding_and_window = Duration::from_secs(2);
+        for lane in [Lane::Fast, Lane::Slow] {
+            let out_of_reach = Pace::out_of_reach(lane);
+            for wait in (0..10_000).step_by(50).map(Duration::from_millis) {
+                let is_behind = wait > out_of_reach.start && wait >= out_of_reach.end;
+                let place = NOW.plus(wait);
+                match Pace::at(place, NOW, lane) {
+                    Timing::Now => assert!(wait <= out_of_reach.start),
+                    Timing::Later(back) if is_behind => {
+                        assert!(back > NOW && place.since(back) > rounding_and_window);
+                    }
+                    Timing::Later(_) => {
+                        assert!(out_of_reach.contains(&wait) || wait == out_of_reach.start)
+                    }
+                    Timing::Missed => panic!("{wait:?} ahead"),
+                }
+            }
+        }
+        assert!(Pace::out_of_reach(Lane::Slow).is_empty());
     }
 }

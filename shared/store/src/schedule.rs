@@ -15,6 +15,7 @@
 use std::{
     collections::BTreeMap,
     hash::{DefaultHasher, Hash, Hasher},
+    ops::Range,
     time::Duration,
 };
 
@@ -24,7 +25,7 @@ use aws_sdk_dynamodb::{
         put_item::PutItemError,
         update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
     },
-    types::ReturnValue,
+    types::{ReturnValue, ReturnValuesOnConditionCheckFailure},
 };
 use futures_util::future::try_join_all;
 use posthorn_domain::{
@@ -37,7 +38,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Consistency, StoreError, Written,
-    item::{Key, entity, n, s, ttl},
+    item::{Item, Key, entity, n, s, ttl},
     read::{get, sort_key},
 };
 
@@ -126,9 +127,23 @@ fn pace_key(endpoint: &EndpointId, rate: u16) -> Key {
     Key::new(format!("pace#{endpoint}"), format!("pace#{rate}"))
 }
 
-#[derive(Deserialize)]
-struct PaceItem {
-    free_at: i64,
+/// How a reservation behind other places went.
+enum Behind {
+    Reserved(Timestamp),
+    /// The next place cannot be come to.
+    OutOfReach,
+    /// All places are past, or there were none.
+    Past,
+}
+
+fn micros(at: Timestamp) -> i128 {
+    i128::from(at.as_millis()) * 1000
+}
+
+/// The next free place in a row of places.
+fn free_at(row: Option<&Item>) -> Option<Timestamp> {
+    let micros: i64 = row?.get("free_at")?.as_n().ok()?.parse().ok()?;
+    Some(Timestamp::from_millis(micros.div_euclid(1000)))
 }
 
 fn cursor_key() -> Key {
@@ -256,7 +271,8 @@ impl ScheduleTable {
         }
     }
 
-    /// Reserves places in time as the pace says; gives the first, which is not before `now`.
+    /// Reserves places in time as the pace says; gives the first, which is not before `now`. None is
+    /// reserved when the first would be `out_of_reach` (as waits from now).
     /// One UpdateItem while attempts wait for places, two when none did.
     ///
     /// # Errors
@@ -265,45 +281,55 @@ impl ScheduleTable {
         &self,
         endpoint: &EndpointId,
         pace: Pace,
+        out_of_reach: Range<Duration>,
         now: Timestamp,
-    ) -> Result<Timestamp, StoreError> {
+    ) -> Result<Option<Timestamp>, StoreError> {
         let key = pace_key(endpoint, pace.rate());
         let taken = pace.every() * u32::from(pace.places());
         loop {
-            if let Some(first) = self.reserve_behind(&key, taken, now).await? {
-                return Ok(first);
+            match self.reserve_behind(&key, taken, &out_of_reach, now).await? {
+                Behind::Reserved(first) => return Ok(Some(first)),
+                Behind::OutOfReach => return Ok(None),
+                Behind::Past => {}
             }
             if self.reserve_from(&key, taken, now).await? == Written::Yes {
-                return Ok(now);
+                return Ok(Some(now));
             }
         }
     }
 
-    /// Reserves behind the places that are taken; `None` when all of those are past.
+    /// Reserves behind the places that are taken.
     async fn reserve_behind(
         &self,
         key: &Key,
         taken: Duration,
+        out_of_reach: &Range<Duration>,
         now: Timestamp,
-    ) -> Result<Option<Timestamp>, StoreError> {
+    ) -> Result<Behind, StoreError> {
         let update = self
             .update_pace(key, now)
             .update_expression("SET free_at = free_at + :taken, #ttl = :ttl")
-            .condition_expression("free_at >= :now")
+            .condition_expression("free_at >= :now AND (free_at <= :near OR free_at >= :far)")
             .expression_attribute_values(":taken", n(taken.as_micros()))
-            .return_values(ReturnValue::UpdatedOld);
+            .expression_attribute_values(":near", n(micros(now.plus(out_of_reach.start))))
+            .expression_attribute_values(":far", n(micros(now.plus(out_of_reach.end))))
+            .return_values(ReturnValue::UpdatedOld)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match update.send().await {
             Ok(output) => {
-                let next = output
-                    .attributes
-                    .as_ref()
-                    .and_then(|old| old.get("free_at"));
-                let next: Option<i64> = next.and_then(|next| next.as_n().ok()?.parse().ok());
-                let micros = next.ok_or(StoreError::Attribute("free_at"))?;
-                Ok(Some(Timestamp::from_millis(micros.div_euclid(1000))))
+                let first = free_at(output.attributes.as_ref());
+                let first = first.ok_or(StoreError::Attribute("free_at"))?;
+                Ok(Behind::Reserved(first))
             }
             Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(None),
+                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
+                    let is_ahead = free_at(refused.item()).is_some_and(|first| first >= now);
+                    Ok(if is_ahead {
+                        Behind::OutOfReach
+                    } else {
+                        Behind::Past
+                    })
+                }
                 _ => Err(StoreError::aws("UpdateItem")(error)),
             },
         }
@@ -316,7 +342,7 @@ impl ScheduleTable {
         taken: Duration,
         now: Timestamp,
     ) -> Result<Written, StoreError> {
-        let next = i128::from(now.as_millis()) * 1000 + taken.as_micros() as i128;
+        let next = micros(now) + taken.as_micros() as i128;
         let update = self
             .update_pace(key, now)
             .update_expression("SET free_at = :next, #ttl = :ttl")
@@ -340,7 +366,7 @@ impl ScheduleTable {
             .set_key(Some(key.clone().item()))
             .expression_attribute_names("#ttl", "ttl")
             .expression_attribute_values(":ttl", expires_at)
-            .expression_attribute_values(":now", n(i128::from(now.as_millis()) * 1000))
+            .expression_attribute_values(":now", n(micros(now)))
     }
 
     /// The next free place at an endpoint with a rate; `None` when there was none for days.
@@ -357,11 +383,11 @@ impl ScheduleTable {
         let Some(item) = item else {
             return Ok(None);
         };
-        let PaceItem { free_at } = entity(item)?;
-        Ok(Some(Timestamp::from_millis(free_at.div_euclid(1000))))
+        let first = free_at(Some(&item)).ok_or(StoreError::Attribute("free_at"))?;
+        Ok(Some(first))
     }
 
-    async fn put_item(&self, item: crate::item::Item) -> Result<(), StoreError> {
+    async fn put_item(&self, item: Item) -> Result<(), StoreError> {
         self.client
             .put_item()
             .table_name(&self.name)
