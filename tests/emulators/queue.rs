@@ -29,6 +29,7 @@ fn task(attempt: u32) -> Task {
         manual: None,
         hops: 0,
         place: None,
+        trace: None,
         lane: Lane::Fast,
         payload: Some(Payload::from_text(r#"{ "a" : "ü" }"#.to_owned()).unwrap()),
     }

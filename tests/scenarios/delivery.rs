@@ -224,6 +224,7 @@ pub(crate) async fn task_of(
         manual: None,
         hops: 0,
         place: None,
+        trace: None,
         payload: None,
         lane: posthorn_domain::health::Lane::Fast,
     }

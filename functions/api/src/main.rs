@@ -4,7 +4,7 @@ use lambda_runtime::{LambdaEvent, run, service_fn};
 use posthorn_api::{Api, handle};
 use posthorn_publish::Publisher;
 use posthorn_queue::DeliveriesQueue;
-use posthorn_runtime::{StartError, Tokens, aws, env, init_logs};
+use posthorn_runtime::{StartError, Tokens, aws, env, init_logs, metrics};
 use posthorn_store::{ConfigTable, DeliveriesTable, MessagesTable};
 use posthorn_vault::Vault;
 use serde_json::Value;
@@ -30,8 +30,10 @@ async fn main() -> Result<(), StartError> {
         portal_url: env::required("PORTAL_URL")?,
     };
     let router = &posthorn_api::router(api.into());
-    run(service_fn(|event: LambdaEvent<Value>| {
-        handle(router.clone(), event)
+    run(service_fn(|event: LambdaEvent<Value>| async move {
+        let answer = handle(router.clone(), event).await;
+        metrics::flush();
+        answer
     }))
     .await
 }

@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use posthorn_domain::error::{ApiError, FieldError};
 use posthorn_publish::PublishError;
 use posthorn_queue::QueueError;
+use posthorn_runtime::http::note_fault;
 use posthorn_store::StoreError;
 use posthorn_vault::VaultError;
 
@@ -73,6 +74,7 @@ impl IntoResponse for Refusal {
                 ApiError::Unavailable
             }
         };
+        note_fault(&error);
         let status = axum::http::StatusCode::from_u16(error.status());
         let status = status.unwrap_or(axum::http::StatusCode::INTERNAL_SERVER_ERROR);
         (status, [("content-type", "application/json")], error.body()).into_response()

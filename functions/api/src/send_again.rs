@@ -210,7 +210,7 @@ pub(crate) async fn send_example(
     let organization = owner.organization();
     let sent = api
         .publisher
-        .publish(organization, &owner.application, &endpoints, message)
+        .publish(organization, &owner.application, &endpoints, message, None)
         .await?;
     Ok(Json(sent.to_out(true)))
 }

@@ -10,7 +10,11 @@ use posthorn_domain::{
     timestamp::Timestamp,
 };
 use posthorn_queue::Task;
-use posthorn_runtime::{jitter, now};
+use posthorn_runtime::{
+    jitter,
+    metrics::{Metric, count},
+    now,
+};
 
 use crate::{Dispatcher, batch::Time, deliver::Fault};
 
@@ -151,6 +155,7 @@ impl Dispatcher {
         due: Timestamp,
         place: Option<Timestamp>,
     ) -> Result<(), Fault> {
+        count(Metric::TasksPutBack, 1);
         tracing::debug!(msg_id = %task.message, endpoint_id = %task.endpoint, hops = task.hops, due = %due.to_rfc3339(), "put back");
         let task = Task {
             lane,

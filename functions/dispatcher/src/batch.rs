@@ -6,7 +6,10 @@ use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent
 use futures_util::future::join_all;
 use posthorn_domain::{health::Lane, timestamp::Timestamp};
 use posthorn_queue::{Task, Work};
-use posthorn_runtime::now;
+use posthorn_runtime::{
+    metrics::{Metric, count},
+    now,
+};
 use tokio::time::timeout;
 
 use crate::{Dispatcher, deliver::Fault};
@@ -89,6 +92,7 @@ impl Dispatcher {
         let work = match work {
             Ok(work) => work,
             Err(error) => {
+                count(Metric::TaskFaults, 1);
                 tracing::error!(record = record_id, %error, "a record is not a task");
                 return Some(record_id);
             }
@@ -100,6 +104,7 @@ impl Dispatcher {
             Ok(Err(fault)) => fault,
             Err(_) => Fault::OutOfTime,
         };
+        count(Metric::TaskFaults, 1);
         tracing::error!(record = record_id, group = record_group(record), error = %done, "a task failed and is received again");
         Some(record_id)
     }

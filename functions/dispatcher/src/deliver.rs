@@ -14,10 +14,15 @@ use posthorn_domain::{
     retry::{Wait, wait_until},
     shard::shard_of,
     timestamp::Timestamp,
+    trace::TraceParent,
 };
 use posthorn_publish::PublishError;
 use posthorn_queue::{QueueError, Task};
-use posthorn_runtime::{entropy, jitter, now};
+use posthorn_runtime::{
+    entropy, jitter,
+    metrics::{Metric, count, measure},
+    now,
+};
 use posthorn_store::{Consistency, Scheduled, StoreError, Written};
 use posthorn_vault::{Owner, VaultError};
 use tokio::{
@@ -118,17 +123,20 @@ impl Dispatcher {
         }
         let started_at = now();
         let longest = time.longest(self.sender.longest());
+        let trace = task.trace.map(|parent| parent.child(entropy()));
         let request = Signed {
             confidential: &confidential,
             id: &task.message,
             at: started_at,
             payload: &payload,
+            trace,
         };
         let (outcome, endpoint) = self.send(&task, endpoint, request, longest).await;
         let ended_at = now();
         let id = AttemptId::new(started_at, entropy());
         let attempt = Attempt::record(id, endpoint.url.clone(), started_at, ended_at, &outcome);
-        log(&task, &attempt, &outcome);
+        log(&task, &attempt, &outcome, trace);
+        count_attempt(&task, &outcome, started_at);
         let experience = Experience {
             outcome: &outcome,
             message: MessageMark::of(&task.message),
@@ -170,6 +178,7 @@ impl Dispatcher {
         attempt: Attempt,
     ) -> Result<(Delivery, NextStep), Fault> {
         for _ in 0..MAX_MERGES {
+            let was = before.as_ref().map(|before| before.status);
             if let Some(delivery) = before.as_ref().filter(|before| before.holds(&attempt.id)) {
                 // The write before went through although its answer was lost.
                 let step = match plan(Some(delivery), task.ask()) {
@@ -190,6 +199,7 @@ impl Dispatcher {
                 jitter(),
             );
             if self.put(task, &after).await? == Written::Yes {
+                count_end(was, after.status);
                 return Ok((after, step));
             }
             before = self.read_delivery(task, Consistency::Strong).await?;
@@ -278,7 +288,10 @@ impl Dispatcher {
             return Ok(());
         }
         match self.put(task, &skip(delivery, &task.event_type)).await? {
-            Written::Yes => Ok(()),
+            Written::Yes => {
+                count(Metric::DeliveriesSkipped, 1);
+                Ok(())
+            }
             Written::Conflict | Written::Taken => Err(Fault::Contention),
         }
     }
@@ -362,7 +375,7 @@ impl Dispatcher {
 }
 
 /// One line per attempt; it says nothing of payloads, secrets or response bodies.
-fn log(task: &Task, attempt: &Attempt, outcome: &Outcome) {
+fn log(task: &Task, attempt: &Attempt, outcome: &Outcome, span: Option<TraceParent>) {
     tracing::info!(
         msg_id = %task.message,
         endpoint_id = %task.endpoint,
@@ -372,6 +385,43 @@ fn log(task: &Task, attempt: &Attempt, outcome: &Outcome) {
         failure = ?attempt.failure,
         duration_ms = attempt.duration_ms,
         success = outcome.is_success(),
+        trace_id = span.map(TraceParent::trace_id),
+        span_id = span.map(TraceParent::span_id),
+        parent_span_id = span.and(task.trace).map(TraceParent::span_id),
         "attempted"
     );
+}
+
+fn count_attempt(task: &Task, outcome: &Outcome, started_at: Timestamp) {
+    count(Metric::Attempts, 1);
+    let class = match outcome {
+        Outcome::Failure(_) => Metric::AttemptsUnanswered,
+        Outcome::Response { status, .. } => match status / 100 {
+            2 => Metric::Attempts2xx,
+            4 => Metric::Attempts4xx,
+            5.. => Metric::Attempts5xx,
+            _ => Metric::Attempts3xx,
+        },
+    };
+    count(class, 1);
+    if matches!(outcome, Outcome::Response { status: 429, .. }) {
+        count(Metric::AttemptsThrottled, 1);
+    }
+    if task.attempt == 0 && task.manual.is_none() {
+        let latency = started_at.since(task.message.created_at()).as_millis();
+        measure(
+            Metric::FirstAttemptLatency,
+            u64::try_from(latency).unwrap_or(u64::MAX),
+        );
+    }
+}
+
+/// Counts a delivery that came to its end, or to another one.
+fn count_end(was: Option<Status>, is: Status) {
+    match is {
+        _ if was == Some(is) => {}
+        Status::Success => count(Metric::DeliveriesSucceeded, 1),
+        Status::Fail => count(Metric::DeliveriesExhausted, 1),
+        Status::Sending | Status::Skipped => {}
+    }
 }

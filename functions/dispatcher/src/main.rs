@@ -7,7 +7,7 @@ use lambda_runtime::{LambdaEvent, run, service_fn};
 use posthorn_dispatcher::{Dispatcher, Memory, Places, Sender, Settings, SystemLookup};
 use posthorn_publish::Publisher;
 use posthorn_queue::DeliveriesQueue;
-use posthorn_runtime::{StartError, aws, deadline, env, init_logs};
+use posthorn_runtime::{StartError, aws, deadline, env, init_logs, metrics};
 use posthorn_store::{ConfigTable, DeliveriesTable, MessagesTable, ScheduleTable};
 use posthorn_vault::Vault;
 
@@ -42,7 +42,9 @@ async fn main() -> Result<(), StartError> {
     };
     run(service_fn(|event: LambdaEvent<SqsEvent>| async move {
         let deadline = deadline(event.context.deadline);
-        Ok::<_, StartError>(dispatcher.handle(event.payload, deadline).await)
+        let answer = dispatcher.handle(event.payload, deadline).await;
+        metrics::flush();
+        Ok::<_, StartError>(answer)
     }))
     .await
 }

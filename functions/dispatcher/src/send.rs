@@ -10,6 +10,7 @@ use posthorn_domain::{
     message::Payload,
     retry::retry_after,
     timestamp::Timestamp,
+    trace::TraceParent,
 };
 use posthorn_runtime::{StartError, now};
 use reqwest::{Client, RequestBuilder, Response, header, redirect};
@@ -21,6 +22,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Connections idle for longer are not used again: a frozen function may have missed their end.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// W3C Trace Context.
+const TRACEPARENT: &str = "traceparent";
 
 const USER_AGENT: &str = concat!("Posthorn/", env!("CARGO_PKG_VERSION"));
 
@@ -48,6 +52,8 @@ pub struct Signed<'a> {
     pub at: Timestamp,
     /// The body.
     pub payload: &'a Payload,
+    /// The attempt's span; becomes `traceparent`.
+    pub trace: Option<TraceParent>,
 }
 
 /// Makes requests.
@@ -90,6 +96,7 @@ impl Sender {
             id,
             at,
             payload,
+            trace,
         } = request;
         // An IP literal never reaches the resolver, so the URL itself is checked, too.
         let Ok(url) = self.settings.addresses.check(url) else {
@@ -103,7 +110,17 @@ impl Sender {
             self.client.post(url).timeout(longest),
             |request, (name, value)| request.header(name, value),
         );
-        let request = request.header(header::CONTENT_TYPE, "application/json");
+        let mut request = request.header(header::CONTENT_TYPE, "application/json");
+        // A customer may have set a constant one.
+        let is_free = |name: &str| {
+            !confidential
+                .headers
+                .iter()
+                .any(|(it, _)| it.eq_ignore_ascii_case(name))
+        };
+        if let Some(span) = trace.filter(|_| is_free(TRACEPARENT)) {
+            request = request.header(TRACEPARENT, span.to_string());
+        }
         let request = self.signed(request, id, at, &signature).body(body.to_vec());
         match read(request).await {
             Ok(outcome) => outcome,

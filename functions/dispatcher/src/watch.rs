@@ -11,7 +11,10 @@ use posthorn_domain::{
     timestamp::Timestamp,
 };
 use posthorn_queue::Task;
-use posthorn_runtime::now;
+use posthorn_runtime::{
+    metrics::{Metric, count},
+    now,
+};
 use posthorn_store::{Consistency, Written};
 use tokio::{time::timeout, try_join};
 
@@ -188,6 +191,7 @@ impl Dispatcher {
                 .config()
                 .update_endpoint(organization, id, &before, &after);
             if update.await? == Written::Yes {
+                count(Metric::EndpointsDisabled, 1);
                 tracing::warn!(endpoint_id = %endpoint, ?reason, "disabled");
                 return self.tell_of(task, application, after, since).await;
             }

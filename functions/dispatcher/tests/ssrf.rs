@@ -204,6 +204,7 @@ async fn post(dns: &Dns, allowed: &[&str], url: &str) -> Outcome {
         id: &MessageId::new(at, [1; 15]),
         at,
         payload: &payload,
+        trace: None,
     };
     let sender = Sender::new(settings).unwrap();
     sender.send(url, request, Duration::from_secs(10)).await

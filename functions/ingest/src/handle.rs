@@ -5,8 +5,13 @@ use posthorn_domain::{
     error::{ApiError, FieldError},
     form::parse_body,
     message::{MAX_PAYLOAD_BYTES, Message, MessageIn},
+    trace::TraceParent,
 };
-use posthorn_runtime::{http, now};
+use posthorn_runtime::{
+    entropy, http,
+    metrics::{Metric, count},
+    now,
+};
 use sha2::{Digest, Sha256};
 
 use crate::{Ingest, Refusal, publish::Publication};
@@ -16,14 +21,22 @@ const MAX_ENVELOPE_BYTES: usize = 64 * 1024;
 
 /// Answers one request.
 pub async fn handle(ingest: &Ingest, request: Request) -> Response<Body> {
+    let caller = traceparent(&request);
+    let span = ingest.traces.then(|| match caller {
+        Some(caller) => caller.child(entropy()),
+        None => TraceParent::begin(entropy(), entropy()),
+    });
     let answer = match with_content(&request) {
-        Ok(with_content) => accept(ingest, &request)
+        Ok(with_content) => accept(ingest, &request, span)
             .await
             .map(|message| (message, with_content)),
         Err(error) => Err(ApiError::from(error).into()),
     };
     match answer {
-        Ok((message, with_content)) => accepted(&message, with_content),
+        Ok((message, with_content)) => {
+            log(&message, span, caller);
+            accepted(&message, with_content)
+        }
         Err(Refusal::Caller(error)) => http::error_response(&error),
         Err(Refusal::Fault(reason)) => {
             tracing::error!(reason, "a message could not be accepted");
@@ -45,16 +58,37 @@ fn with_content(request: &Request) -> Result<bool, FieldError> {
     }
 }
 
+/// The caller's span; a header that is none is as good as no header (W3C Trace Context).
+fn traceparent(request: &Request) -> Option<TraceParent> {
+    let header = request.headers().get("traceparent")?;
+    header.to_str().ok()?.parse().ok()
+}
+
+fn log(message: &Message, span: Option<TraceParent>, caller: Option<TraceParent>) {
+    tracing::info!(
+        msg_id = %message.id,
+        event_type = %message.event_type,
+        destinations = message.destinations.len(),
+        trace_id = span.map(TraceParent::trace_id),
+        span_id = span.map(TraceParent::span_id),
+        parent_span_id = span.and(caller).map(TraceParent::span_id),
+        "accepted"
+    );
+}
+
 fn accepted(message: &Message, with_content: bool) -> Response<Body> {
-    let id = message.id.as_str();
-    tracing::info!(msg_id = id, event_type = %message.event_type, destinations = message.destinations.len(), "accepted");
+    count(Metric::MessagesAccepted, 1);
     match serde_json::to_string(&message.to_out(with_content)) {
         Ok(body) => http::json_response(202, body),
         Err(_) => http::error_response(&ApiError::Unavailable),
     }
 }
 
-async fn accept(ingest: &Ingest, request: &Request) -> Result<Message, Refusal> {
+async fn accept(
+    ingest: &Ingest,
+    request: &Request,
+    trace: Option<TraceParent>,
+) -> Result<Message, Refusal> {
     let now = now();
     let scope = ingest.tokens.authenticate(request.headers(), now).await?;
     let idempotency_key = http::idempotency_key(request.headers())?.map(hash);
@@ -92,6 +126,7 @@ async fn accept(ingest: &Ingest, request: &Request) -> Result<Message, Refusal> 
         idempotency_key,
         request_hash,
         now,
+        trace,
     };
     ingest.publish(publication).await
 }

@@ -22,16 +22,18 @@ pub struct Ingest {
     tokens: Tokens,
     directory: Directory,
     publisher: Publisher,
+    traces: bool,
 }
 
 impl Ingest {
-    /// Takes the token keys, and the tables and the queue as a publisher.
-    pub fn new(tokens: Tokens, publisher: Publisher) -> Self {
+    /// Takes the token keys, the tables and the queue as a publisher, and whether messages are traced.
+    pub fn new(tokens: Tokens, publisher: Publisher, traces: bool) -> Self {
         let directory = Directory::new(publisher.config.clone());
         Self {
             tokens,
             directory,
             publisher,
+            traces,
         }
     }
 }

@@ -4,7 +4,7 @@ use lambda_http::{Request, run, service_fn};
 use posthorn_ingest::{Ingest, handle};
 use posthorn_publish::Publisher;
 use posthorn_queue::DeliveriesQueue;
-use posthorn_runtime::{StartError, Tokens, aws, env, init_logs};
+use posthorn_runtime::{StartError, Tokens, aws, env, init_logs, metrics};
 use posthorn_store::{ConfigTable, MessagesTable};
 
 #[tokio::main(flavor = "current_thread")]
@@ -19,9 +19,15 @@ async fn main() -> Result<(), StartError> {
         queue: DeliveriesQueue::new(sqs, env::required("DELIVERIES_QUEUE_URL")?)
             .with_slow_lane(env::required("SLOW_DELIVERIES_QUEUE_URL")?),
     };
-    let ingest = &Ingest::new(Tokens::load(&config).await?, publisher);
+    let ingest = &Ingest::new(
+        Tokens::load(&config).await?,
+        publisher,
+        env::parsed("TRACE_CONTEXT")?,
+    );
     run(service_fn(|request: Request| async move {
-        Ok::<_, StartError>(handle(ingest, request).await)
+        let answer = handle(ingest, request).await;
+        metrics::flush();
+        Ok::<_, StartError>(answer)
     }))
     .await
 }

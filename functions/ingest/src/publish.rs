@@ -11,6 +11,7 @@ use posthorn_domain::{
     message::{Message, MessageIn, Payload},
     timestamp::Timestamp,
     token::Scope,
+    trace::TraceParent,
 };
 use posthorn_runtime::{entropy, http::IDEMPOTENCY_KEY, now};
 use posthorn_store::{Guard, Reservation};
@@ -38,6 +39,8 @@ pub(crate) struct Publication {
     pub(crate) idempotency_key: Option<String>,
     pub(crate) request_hash: String,
     pub(crate) now: Timestamp,
+    /// The span of this request.
+    pub(crate) trace: Option<TraceParent>,
 }
 
 /// What a guard says of a request.
@@ -76,13 +79,14 @@ impl Ingest {
             scope,
             application,
             endpoints,
+            trace,
             ..
         } = publication;
         let message = publication.message(reservation);
         let organization = &scope.organization;
         let sent = self
             .publisher
-            .publish(organization, application, endpoints, message);
+            .publish(organization, application, endpoints, message, *trace);
         Ok(sent.await?)
     }
 

@@ -18,7 +18,10 @@ use posthorn_domain::{
     timestamp::Timestamp,
 };
 use posthorn_queue::{DeliveriesQueue, Task};
-use posthorn_runtime::{emit, now};
+use posthorn_runtime::{
+    metrics::{Metric, count},
+    now,
+};
 use posthorn_store::{
     Audit, ConfigTable, Consistency, DeliveriesTable, Found, MessagesTable, Page, Range,
     ScheduleTable, Trace, Within, Written,
@@ -97,7 +100,8 @@ impl Auditor {
         tracing::info!(seen, repaired, done = round.done, "audited");
         if seen > 0 {
             // What was repaired counts, even if the run ended early.
-            emit(&[("MessagesAudited", seen), ("TasksRepaired", repaired)]);
+            count(Metric::MessagesAudited, seen);
+            count(Metric::TasksRepaired, repaired);
         }
         result.map(|()| audited)
     }
@@ -289,6 +293,7 @@ impl Auditor {
                 manual: None,
                 hops: 0,
                 place: None,
+                trace: None,
                 payload: None,
                 lane: endpoint.health.lane(),
             }));

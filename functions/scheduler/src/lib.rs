@@ -16,7 +16,10 @@ use posthorn_domain::{
     timestamp::Timestamp,
 };
 use posthorn_queue::{DeliveriesQueue, QueueError};
-use posthorn_runtime::now;
+use posthorn_runtime::{
+    metrics::{Metric, count, measure},
+    now,
+};
 use posthorn_store::{Cursor, Progress, ScheduleTable, Scheduled, StoreError, Written, minute_of};
 use serde::Serialize;
 
@@ -70,6 +73,13 @@ impl RunError {
     }
 }
 
+/// How overdue the first rows behind the last minute that is done may be.
+fn lag(last: Option<i64>, now: Timestamp) -> Duration {
+    last.map_or(Duration::ZERO, |minute| {
+        now.since(Timestamp::from_millis((minute + 1) * 60_000))
+    })
+}
+
 impl Scheduler {
     /// Queues what is due up to the end of the coming minute; stops in time before `deadline`.
     ///
@@ -86,6 +96,7 @@ impl Scheduler {
             Some(Cursor { minute, progress }) => (Some(minute), Some((minute + 1, progress))),
             None => (None, None),
         };
+        measure(Metric::SchedulerLag, lag(last, started_at).as_secs());
         for minute in minutes(last, started_at) {
             let begun = begun.take().filter(|(of, _)| *of == minute);
             let mut progress = begun.map(|(_, progress)| progress).unwrap_or_default();
@@ -96,6 +107,7 @@ impl Scheduler {
                 }
                 let queued = self.queue_some(minute, &mut progress).await?;
                 report.queued += queued;
+                count(Metric::TasksScheduled, queued as u64);
                 // Behind a minute that is done begins another one.
                 let cursor = match progress.is_done() {
                     true => Cursor {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use lambda_runtime::{LambdaEvent, run, service_fn};
 use posthorn_domain::timestamp::Timestamp;
 use posthorn_queue::DeliveriesQueue;
-use posthorn_runtime::{StartError, aws, deadline, env, init_logs, now};
+use posthorn_runtime::{StartError, aws, deadline, env, init_logs, metrics, now};
 use posthorn_scheduler::{Audited, Auditor, Report, RunError, Scheduler};
 use posthorn_store::{ConfigTable, DeliveriesTable, MessagesTable, ScheduleTable};
 use serde_json::{Value, json};
@@ -30,12 +30,12 @@ async fn main() -> Result<(), StartError> {
     let scheduler = &Scheduler { schedule, queue };
     run(service_fn(|event: LambdaEvent<Value>| async move {
         let deadline = deadline(event.context.deadline);
-        work(scheduler, auditor, deadline)
-            .await
-            .inspect_err(
-                |error| tracing::error!(%error, "the run ended early; the next one goes on"),
-            )
-            .map_err(StartError::from)
+        let done = work(scheduler, auditor, deadline).await;
+        metrics::flush();
+        done.inspect_err(
+            |error| tracing::error!(%error, "the run ended early; the next one goes on"),
+        )
+        .map_err(StartError::from)
     }))
     .await
 }

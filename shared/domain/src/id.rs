@@ -42,6 +42,14 @@ macro_rules! prefixed_id {
                 Self(format!("{}{ksuid}", $prefix))
             }
 
+            /// When it was made, to 4 ms.
+            pub fn created_at(&self) -> Timestamp {
+                let ksuid = self.0.get(Self::PREFIX.len()..).unwrap_or_default();
+                KsuidMs::from_str(ksuid).map_or(Timestamp::from_millis(0), |ksuid| {
+                    Timestamp::from_millis(ksuid.timestamp_millis())
+                })
+            }
+
             /// The id as text.
             pub fn as_str(&self) -> &str {
                 &self.0

@@ -43,3 +43,4 @@ pub mod shard;
 pub mod signing;
 pub mod timestamp;
 pub mod token;
+pub mod trace;

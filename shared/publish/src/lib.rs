@@ -14,6 +14,7 @@ use posthorn_domain::{
     message::{Message, Payload, RetentionDays},
     operational::OperationalEvent,
     timestamp::Timestamp,
+    trace::TraceParent,
 };
 use posthorn_queue::{DeliveriesQueue, QueueError, Task};
 use posthorn_store::{ConfigTable, MessagesTable, Put, StoreError};
@@ -45,7 +46,7 @@ pub enum PublishError {
 
 impl Publisher {
     /// Stores a message and queues its tasks. A message of that id that an earlier try stored stays
-    /// as it is, and its tasks are queued again.
+    /// as it is, and its tasks are queued again. `trace` is the span that publishes it.
     ///
     /// # Errors
     /// [`PublishError`]; repeating the call completes what was begun.
@@ -55,13 +56,17 @@ impl Publisher {
         application: &Application,
         endpoints: &[Endpoint],
         message: Message,
+        trace: Option<TraceParent>,
     ) -> Result<Message, PublishError> {
         let Application { id, shards, .. } = application;
         let message = match self.messages.put(id, *shards, &message).await? {
             Put::New => message,
             Put::Existed(stored) => *stored,
         };
-        let tasks = tasks(organization, application, endpoints, &message);
+        let mut tasks = tasks(organization, application, endpoints, &message);
+        for task in &mut tasks {
+            task.trace = trace;
+        }
         self.queue.send_all(&tasks).await?;
         Ok(message)
     }
@@ -104,7 +109,7 @@ impl Publisher {
             created_at: at,
             expires_at: RetentionDays::default().end(at),
         };
-        self.publish(organization, &application, &endpoints, message)
+        self.publish(organization, &application, &endpoints, message, None)
             .await?;
         Ok(())
     }
@@ -152,6 +157,7 @@ pub fn task(
         manual: None,
         hops: 0,
         place: None,
+        trace: None,
         payload: None,
         lane: endpoint.health.lane(),
     };

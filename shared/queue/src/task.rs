@@ -10,6 +10,7 @@ use posthorn_domain::{
     message::Payload,
     name::EventTypeName,
     timestamp::Timestamp,
+    trace::TraceParent,
 };
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +49,9 @@ pub struct Task {
     /// The place in time that it has at an endpoint with a rate ([`posthorn_domain::rate`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<Timestamp>,
+    /// The span that queued it, when messages are traced ([`posthorn_domain::trace`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceParent>,
     /// The payload, if it travels along.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payload: Option<Payload>,

@@ -6,6 +6,8 @@ use lambda_http::{
 };
 use posthorn_domain::error::{ApiError, FieldError};
 
+use crate::metrics::{Metric, count};
+
 /// A header that lets a caller repeat a request safely.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
@@ -38,7 +40,15 @@ pub fn json_response(status: u16, body: String) -> Response<Body> {
     response
 }
 
-/// The response for a refused request.
+/// The response for a refused request; a fault of ours counts.
 pub fn error_response(error: &ApiError) -> Response<Body> {
+    note_fault(error);
     json_response(error.status(), error.body())
+}
+
+/// Counts a request that fails because of us.
+pub fn note_fault(error: &ApiError) {
+    if error.status() >= 500 {
+        count(Metric::RequestFaults, 1);
+    }
 }

@@ -5,12 +5,11 @@ pub mod aws;
 pub mod env;
 pub mod http;
 mod logs;
-mod metrics;
+pub mod metrics;
 mod tokens;
 mod world;
 
 pub use logs::init_logs;
-pub use metrics::emit;
 pub use tokens::{TokenKeyError, Tokens, refuse};
 pub use world::{deadline, entropy, jitter, now};
 

@@ -1,32 +1,151 @@
 //! Metrics: CloudWatch reads them from a line of the log (Amazon CloudWatch: "Embedded metric format
-//! specification"), so a metric costs no call.
+//! specification"), so a metric costs no call. What an invocation counts becomes one line at its end.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use serde_json::{Map, Value, json};
 
 use crate::now;
 
 /// The namespace of all metrics.
-const NAMESPACE: &str = "Posthorn";
+pub const NAMESPACE: &str = "Posthorn";
 
-/// Prints counts as one line. Their only dimension is the function: a metric per endpoint or
-/// application would be billed for each.
-pub fn emit(counts: &[(&str, u64)]) {
-    let function = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
-    println!("{}", line(counts, &function, now().as_millis()));
+/// Their only dimension, the function's name: a metric per endpoint or application would be billed for each.
+pub const DIMENSION: &str = "Function";
+
+/// The most values of one metric that a line may hold (Embedded metric format specification: "Target
+/// members"); as many as a batch has records.
+const MAX_VALUES: usize = 100;
+
+macro_rules! metrics {
+    ($($(#[$doc:meta])+ $name:ident: $unit:ident,)+) => {
+        /// What is counted or measured.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Metric {
+            $($(#[$doc])+ $name,)+
+        }
+
+        impl Metric {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+
+            /// Its name in CloudWatch.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)+
+                }
+            }
+
+            /// Its unit in CloudWatch.
+            pub fn unit(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($unit),)+
+                }
+            }
+        }
+    };
 }
 
-fn line(counts: &[(&str, u64)], function: &str, at_millis: i64) -> Value {
-    let metric = |(name, _): &(&str, u64)| json!({ "Name": name, "Unit": "Count" });
+metrics! {
+    /// Messages that were answered with 202.
+    MessagesAccepted: Count,
+    /// Requests that were answered with 5xx by a function of ours.
+    RequestFaults: Count,
+    /// Requests without a good token.
+    TokensRefused: Count,
+    /// Requests made to endpoints.
+    Attempts: Count,
+    /// Attempts that were answered with 2xx.
+    Attempts2xx: Count,
+    /// Attempts that were answered with 1xx or 3xx: redirects are not followed.
+    Attempts3xx: Count,
+    /// Attempts that were answered with 4xx.
+    Attempts4xx: Count,
+    /// Attempts that were answered with 5xx.
+    Attempts5xx: Count,
+    /// Attempts without an answer: time-outs, resets, names that do not resolve.
+    AttemptsUnanswered: Count,
+    /// Attempts at endpoints that said they have too much to do (429).
+    AttemptsThrottled: Count,
+    /// From a message's 202 to its first attempt at an endpoint.
+    FirstAttemptLatency: Milliseconds,
+    /// Deliveries that were accepted.
+    DeliveriesSucceeded: Count,
+    /// Deliveries whose last attempt failed.
+    DeliveriesExhausted: Count,
+    /// Deliveries of which nothing more is sent: the endpoint was disabled, the message was gone.
+    DeliveriesSkipped: Count,
+    /// Endpoints that were disabled because they only failed, or said that they are gone.
+    EndpointsDisabled: Count,
+    /// Tasks that went back into the queue, for a pause, a rate or lack of time.
+    TasksPutBack: Count,
+    /// Tasks that were handed back because of a fault of ours; after five of them comes the dead-letter queue.
+    TaskFaults: Count,
+    /// Attempts that the scheduler queued.
+    TasksScheduled: Count,
+    /// How overdue the first attempt was that a run of the scheduler could queue; 0 while it keeps up.
+    SchedulerLag: Seconds,
+    /// Messages that the auditor looked at.
+    MessagesAudited: Count,
+    /// Tasks that were lost and queued again.
+    TasksRepaired: Count,
+}
+
+/// What this invocation recorded so far. A process works on one invocation at a time.
+static RECORDED: Mutex<BTreeMap<Metric, Vec<u64>>> = Mutex::new(BTreeMap::new());
+
+fn recorded() -> MutexGuard<'static, BTreeMap<Metric, Vec<u64>>> {
+    RECORDED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Adds to a count.
+pub fn count(metric: Metric, n: u64) {
+    let mut recorded = recorded();
+    let values = recorded.entry(metric).or_insert_with(|| vec![0]);
+    values[0] += n;
+}
+
+/// Records a value, in the metric's unit.
+pub fn measure(metric: Metric, value: u64) {
+    let mut recorded = recorded();
+    let values = recorded.entry(metric).or_default();
+    if values.len() < MAX_VALUES {
+        values.push(value);
+    }
+}
+
+/// Ends an invocation: prints what it recorded as one line, if anything.
+pub fn flush() {
+    let recorded = std::mem::take(&mut *recorded());
+    if recorded.is_empty() {
+        return;
+    }
+    let function = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
+    println!("{}", line(&recorded, &function, now().as_millis()));
+}
+
+fn line(recorded: &BTreeMap<Metric, Vec<u64>>, function: &str, at_millis: i64) -> Value {
+    let metrics = recorded.keys();
+    let metrics: Vec<_> = metrics
+        .map(|metric| json!({ "Name": metric.name(), "Unit": metric.unit() }))
+        .collect();
     let directive = json!({
         "Namespace": NAMESPACE,
-        "Dimensions": [["Function"]],
-        "Metrics": counts.iter().map(metric).collect::<Vec<_>>(),
+        "Dimensions": [[DIMENSION]],
+        "Metrics": metrics,
     });
-    let values = counts
-        .iter()
-        .map(|(name, count)| ((*name).to_owned(), json!(count)));
-    let mut line: Map<String, Value> = values.collect();
-    line.insert("Function".to_owned(), json!(function));
+    let value = |values: &[u64]| match values {
+        [one] => json!(one),
+        many => json!(many),
+    };
+    let values = recorded.iter();
+    let mut line: Map<String, Value> = values
+        .map(|(metric, values)| (metric.name().to_owned(), value(values)))
+        .collect();
+    line.insert(DIMENSION.to_owned(), json!(function));
     line.insert(
         "_aws".to_owned(),
         json!({ "Timestamp": at_millis, "CloudWatchMetrics": [directive] }),
@@ -40,14 +159,33 @@ mod tests {
 
     #[test]
     fn a_line_names_its_metrics() {
-        let line = line(&[("A", 1), ("B", 0)], "F", 5);
-        let metrics = json!([{ "Name": "A", "Unit": "Count" }, { "Name": "B", "Unit": "Count" }]);
+        let recorded = BTreeMap::from([
+            (Metric::Attempts, vec![3]),
+            (Metric::FirstAttemptLatency, vec![12, 40]),
+        ]);
+        let line = line(&recorded, "F", 5);
+        let metrics = json!([
+            { "Name": "Attempts", "Unit": "Count" },
+            { "Name": "FirstAttemptLatency", "Unit": "Milliseconds" },
+        ]);
         let directive =
             json!({ "Namespace": "Posthorn", "Dimensions": [["Function"]], "Metrics": metrics });
         let aws = json!({ "Timestamp": 5, "CloudWatchMetrics": [directive] });
         assert_eq!(
             line,
-            json!({ "A": 1, "B": 0, "Function": "F", "_aws": aws })
+            json!({ "Attempts": 3, "FirstAttemptLatency": [12, 40], "Function": "F", "_aws": aws })
         );
+    }
+
+    #[test]
+    fn a_line_holds_a_hundred_values_of_a_metric() {
+        for value in 0..200 {
+            measure(Metric::SchedulerLag, value);
+        }
+        count(Metric::TasksRepaired, 2);
+        count(Metric::TasksRepaired, 3);
+        let recorded = std::mem::take(&mut *recorded());
+        assert_eq!(recorded[&Metric::SchedulerLag].len(), MAX_VALUES);
+        assert_eq!(recorded[&Metric::TasksRepaired], [5]);
     }
 }

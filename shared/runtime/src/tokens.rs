@@ -19,8 +19,8 @@ use posthorn_domain::{
 };
 
 use crate::{
-    emit,
     env::{self, EnvError},
+    metrics::{Metric, count},
     now,
 };
 
@@ -166,7 +166,7 @@ impl Tokens {
 
 /// Counts a token that is refused.
 pub fn refuse(reason: &str) -> ApiError {
-    emit(&[("TokensRefused", 1)]);
+    count(Metric::TokensRefused, 1);
     ApiError::Unauthorized(reason.to_owned())
 }
 

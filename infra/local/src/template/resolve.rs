@@ -24,7 +24,7 @@ fn is_no_value(yaml: &Yaml) -> bool {
 }
 
 impl Resolver {
-    /// Whether each condition holds: they are `!Equals` of two values.
+    /// Whether each condition holds: they are `!Equals` of two values, or the `!Not` of that.
     pub(super) fn conditions_of(
         &self,
         yaml: &Yaml,
@@ -32,22 +32,27 @@ impl Resolver {
         let entries = yaml.as_mapping().into_iter().flatten();
         let condition = |(name, yaml): (&Yaml, &Yaml)| {
             let name = name.as_str().unwrap_or_default();
-            let unsupported = || TemplateError::Unsupported {
-                at: format!("Conditions, {name}"),
-                reason: "expected !Equals with two values".to_owned(),
-            };
-            let Yaml::Tagged(tagged) = yaml else {
-                return Err(unsupported());
-            };
-            match tagged.value.as_sequence().map(Vec::as_slice) {
-                Some([left, right]) if tagged.tag == "!Equals" => {
-                    let holds = self.resolve(name, left)? == self.resolve(name, right)?;
-                    Ok((name.to_owned(), holds))
-                }
-                _ => Err(unsupported()),
-            }
+            Ok((name.to_owned(), self.holds(name, yaml)?))
         };
         entries.map(condition).collect()
+    }
+
+    fn holds(&self, name: &str, yaml: &Yaml) -> Result<bool, TemplateError> {
+        let unsupported = || TemplateError::Unsupported {
+            at: format!("Conditions, {name}"),
+            reason: "expected !Equals with two values, or !Not of it".to_owned(),
+        };
+        let Yaml::Tagged(tagged) = yaml else {
+            return Err(unsupported());
+        };
+        let tag = tagged.tag.to_string();
+        match (tag.as_str(), tagged.value.as_sequence().map(Vec::as_slice)) {
+            ("!Equals", Some([left, right])) => {
+                Ok(self.resolve(name, left)? == self.resolve(name, right)?)
+            }
+            ("!Not", Some([inner])) => Ok(!self.holds(name, inner)?),
+            _ => Err(unsupported()),
+        }
     }
 
     /// The side of an `!If` that holds; anything else is itself.
@@ -110,6 +115,7 @@ impl Resolver {
                 let resolved = match tagged.tag.to_string().as_str() {
                     "!Ref" => self.reference(argument),
                     "!GetAtt" => self.attribute(argument),
+                    "!Sub" => self.substitute(argument),
                     _ => None,
                 };
                 resolved.ok_or_else(|| {
@@ -117,6 +123,19 @@ impl Resolver {
                 })
             }
         }
+    }
+
+    /// A text with `${Name}` in it.
+    fn substitute(&self, text: &str) -> Option<Value> {
+        let mut parts = text.split("${");
+        let mut filled = parts.next()?.to_owned();
+        for part in parts {
+            let (name, rest) = part.split_once('}')?;
+            let value = self.reference(name).or_else(|| self.attribute(name))?;
+            filled += &value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            filled += rest;
+        }
+        Some(filled.into())
     }
 
     fn reference(&self, name: &str) -> Option<Value> {

@@ -14,7 +14,9 @@ use super::{
 };
 
 /// Types that mean nothing locally.
-const IGNORED: [&str; 3] = [
+const IGNORED: [&str; 5] = [
+    "AWS::CloudFormation::Stack",
+    "AWS::CloudWatch::Alarm",
     "AWS::Logs::LogGroup",
     "AWS::Serverless::HttpApi",
     "AWS::SQS::QueuePolicy",
