@@ -1,10 +1,14 @@
 #!/usr/bin/env python3
-"""Sends one message with the official Python client and verifies it with `standardwebhooks`.
+"""Sends one message with the official Python client, and looks at what becomes of it.
 
 POSTHORN_URL and POSTHORN_TOKEN say where the stack is; `cargo run` writes both into its
-environment file. The endpoint is on this machine and speaks http, so the stack must be local.
+environment file, and `sam deploy` prints the URL. A local stack delivers to a receiver of this program,
+which verifies with `standardwebhooks`. A stack on AWS cannot reach this machine: give it an endpoint.
+
+Needs: pip install svix standardwebhooks
 """
 
+import argparse
 import http.server
 import json
 import os
@@ -83,10 +87,50 @@ def poll(read, what: str):
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument(
+        "--endpoint",
+        metavar="URL",
+        help="deliver to this URL, which answers 2xx; `self` is the stack's own API, whose 4xx shows\n"
+        "that the request left and came back. Default: a receiver on this machine",
+    )
+    arguments = parser.parse_args()
+    svix = Svix(os.environ["POSTHORN_TOKEN"], SvixOptions(server_url=os.environ["POSTHORN_URL"]))
+    if arguments.endpoint:
+        to_an_endpoint(svix, arguments.endpoint)
+    else:
+        to_this_machine(svix)
+
+
+def to_an_endpoint(svix: Svix, url: str) -> None:
+    own = url == "self"
+    if own:
+        url = os.environ["POSTHORN_URL"].rstrip("/") + "/api/v1/app"
+    application = svix.application.create(ApplicationIn(name="Smoke run"))
+    try:
+        endpoint = svix.endpoint.create(application.id, EndpointIn(url=url))
+        check(endpoint.id.startswith("ep_"), f"endpoint {endpoint.id} at {url}")
+        message = svix.message.create(
+            application.id, MessageIn(event_type="smoke.run", payload={"hello": "world"})
+        )
+        check(message.id.startswith("msg_"), f"message {message.id} accepted")
+        listed = svix.message.list(application.id).data
+        check([one.id for one in listed] == [message.id], "the message is listed")
+        options = MessageAttemptListByMsgOptions()
+        attempt = poll(
+            lambda: svix.message_attempt.list_by_msg(application.id, message.id, options).data,
+            "an attempt is recorded",
+        )[0]
+        code = attempt.response_status_code
+        wanted = range(400, 500) if own else range(200, 300)
+        check(code in wanted, f"attempted in {attempt.response_duration_ms} ms, answered {code}")
+    finally:
+        svix.application.delete(application.id)
+
+
+def to_this_machine(svix: Svix) -> None:
     receiver = Receiver()
     threading.Thread(target=receiver.serve_forever, daemon=True).start()
-    svix = Svix(os.environ["POSTHORN_TOKEN"], SvixOptions(server_url=os.environ["POSTHORN_URL"]))
-
     application = svix.application.create(ApplicationIn(name="Python smoke run"))
     check(application.id.startswith("app_"), f"application {application.id}")
     endpoint = svix.endpoint.create(application.id, EndpointIn(url=receiver.url))

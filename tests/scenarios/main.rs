@@ -21,6 +21,7 @@ mod idempotency;
 mod isolation;
 mod least_privilege;
 mod local_stack;
+mod observability;
 mod observe;
 mod operational;
 mod pages;

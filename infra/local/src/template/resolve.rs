@@ -132,7 +132,9 @@ impl Resolver {
         for part in parts {
             let (name, rest) = part.split_once('}')?;
             let value = self.reference(name).or_else(|| self.attribute(name))?;
-            filled += &value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            filled += &value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
             filled += rest;
         }
         Some(filled.into())

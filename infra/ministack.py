@@ -1,0 +1,273 @@
+#!/usr/bin/env python3
+"""Deploys what `sam build` made to MiniStack, an AWS on this machine without Docker, and tries it:
+the real packages and the unmodified template, through API, queue and dispatcher to a receiver.
+
+Usage: sam build --parameter-overrides Architecture=x86_64 && python infra/ministack.py
+Needs: Linux on x86-64, the packages of .ci/requirements-deploy.txt, and sam and ministack on the PATH.
+
+Three steps come after the deployment, because MiniStack is not AWS:
+- it makes no routes for AWS::Serverless::HttpApi, so they are added as SAM's expansion has them;
+- the receiver is on this machine, which deliveries may not reach: the functions get ALLOW_SUBNETS,
+  which no parameter of the template can set;
+- it keeps numbers that come from parameters as text, and cannot read a queue then.
+It does not know alarms that calculate, and addresses; so Alarms and StaticAddresses stay off.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+
+import boto3
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BUILT = ROOT / ".aws-sam/build/template.yaml"
+STACK = "posthorn"
+START_SECONDS = 60
+DEPLOY_SECONDS = 300
+# Two runs of the scheduler, and a minute.
+SCHEDULE_SECONDS = 180
+# What is off by default is tried as well, as far as the emulator knows it.
+PARAMETERS = {
+    "Architecture": "x86_64",
+    "AllowHttpEndpoints": "true",
+    "Dashboard": "true",
+    "DeletionProtection": "false",
+    "GradualDeployment": "true",
+    "RetrySchedule": "1,5",
+    "TraceContext": "true",
+}
+
+
+class Failure(Exception):
+    """A step did not do what it should."""
+
+
+def say(what: str) -> None:
+    print(f"  ok  {what}", flush=True)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def poll(read, what: str, seconds: float):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := read():
+            return found
+        time.sleep(0.5)
+    raise Failure(f"no {what} within {seconds} s")
+
+
+@contextlib.contextmanager
+def ministack():
+    """MiniStack on a free port; gives its URL and its log."""
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="ministack-"))
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    environment |= {
+        "GATEWAY_PORT": str(port),
+        "AWS_ENDPOINT_URL": url,
+        "BIND_HOST": "127.0.0.1",
+        "MINISTACK_HOST": "127.0.0.1",
+        "IOT_MTLS_ENABLED": "0",
+        "SFTP_ENABLED": "0",
+    }
+    log = folder / "ministack.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            ["ministack"], env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        )
+    try:
+        poll(lambda: answers(f"{url}/_ministack/health"), "MiniStack", START_SECONDS)
+        yield url
+    except BaseException:
+        print("\n".join(log.read_text(errors="replace").splitlines()[-40:]))
+        raise
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as response:
+            return response.status == 200
+    except (OSError, urllib.error.URLError):
+        return False
+
+
+class Cloud:
+    """The deployed stack."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.environment = {
+            **os.environ,
+            "AWS_ENDPOINT_URL": url,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "NO_PROXY": "127.0.0.1",
+            "SAM_CLI_TELEMETRY": "0",
+        }
+
+    def client(self, service: str):
+        names = ["aws_access_key_id", "aws_secret_access_key"]
+        keys = dict.fromkeys(names, "test")
+        return boto3.client(service, endpoint_url=self.url, region_name="us-east-1", **keys)
+
+    def deploy(self) -> None:
+        command = ["sam", "deploy", "--template-file", str(BUILT), "--stack-name", STACK]
+        command += ["--resolve-s3", "--no-confirm-changeset", "--no-progressbar"]
+        command += ["--capabilities", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]
+        command += ["--config-env", "none", "--parameter-overrides"]
+        command += [f"{name}={value}" for name, value in PARAMETERS.items()]
+        begun = time.monotonic()
+        done = subprocess.run(
+            command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=DEPLOY_SECONDS
+        )
+        if done.returncode:
+            raise Failure(f"sam deploy ended with {done.returncode}:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
+        resources = self.resources()
+        say(f"sam deploy: {len(resources)} resources in {time.monotonic() - begun:.0f} s")
+
+    def resources(self) -> dict[str, str]:
+        pages = self.client("cloudformation").get_paginator("list_stack_resources")
+        found = {}
+        for page in pages.paginate(StackName=STACK):
+            for resource in page["StackResourceSummaries"]:
+                if not resource["ResourceStatus"].endswith("COMPLETE"):
+                    raise Failure(f"{resource['LogicalResourceId']}: {resource['ResourceStatus']}")
+                found[resource["LogicalResourceId"]] = resource["PhysicalResourceId"]
+        return found
+
+    def finish(self) -> None:
+        """What MiniStack leaves out; see above."""
+        resources = self.resources()
+        functions = self.client("lambda")
+        routes = self.add_routes(resources)
+        for name in ["ApiFunction", "DispatcherFunction", "SlowDispatcherFunction"]:
+            function = resources[name]
+            configuration = functions.get_function_configuration(FunctionName=function)
+            variables = {**configuration["Environment"]["Variables"], "ALLOW_SUBNETS": "127.0.0.0/8"}
+            functions.update_function_configuration(
+                FunctionName=function, Environment={"Variables": variables}
+            )
+            version = functions.publish_version(FunctionName=function)["Version"]
+            functions.update_alias(FunctionName=function, Name="live", FunctionVersion=version)
+            # It takes numbers from parameters for text.
+            sources = functions.list_event_source_mappings(FunctionName=f"{function}:live")
+            for source in sources["EventSourceMappings"]:
+                concurrency = int(source["ScalingConfig"]["MaximumConcurrency"])
+                functions.update_event_source_mapping(
+                    UUID=source["UUID"],
+                    BatchSize=int(source["BatchSize"]),
+                    ScalingConfig={"MaximumConcurrency": concurrency},
+                )
+        say(f"{routes} routes added; deliveries may reach this machine")
+
+    def add_routes(self, resources: dict[str, str]) -> int:
+        from samtranslator.yaml_helper import yaml_parse
+
+        gateway, functions = self.client("apigatewayv2"), self.client("lambda")
+        api = resources["Api"]
+        added = 0
+        for name, resource in yaml_parse(BUILT.read_text())["Resources"].items():
+            for event in resource.get("Properties", {}).get("Events", {}).values():
+                if event["Type"] != "HttpApi":
+                    continue
+                alias = functions.get_alias(FunctionName=resources[name], Name="live")["AliasArn"]
+                integration = gateway.create_integration(
+                    ApiId=api,
+                    IntegrationType="AWS_PROXY",
+                    IntegrationUri=alias,
+                    PayloadFormatVersion="2.0",
+                )["IntegrationId"]
+                route = event["Properties"]
+                gateway.create_route(
+                    ApiId=api,
+                    RouteKey=f"{route['Method']} {route['Path']}",
+                    Target=f"integrations/{integration}",
+                )
+                added += 1
+        return added
+
+    def smoke(self) -> None:
+        resources = self.resources()
+        payload = json.dumps({"mint": {}}).encode()
+        answer = self.client("lambda").invoke(FunctionName=resources["ApiFunction"], Payload=payload)
+        token = json.load(answer["Payload"])["token"]
+        say("token minted by invoking the api function")
+        base = f"{self.url}/_aws/execute-api/{resources['Api']}/$default"
+        environment = {**self.environment, "POSTHORN_URL": base, "POSTHORN_TOKEN": token}
+        script = [sys.executable, str(ROOT / "tests/clients/smoke.py")]
+        subprocess.run(script, env=environment, timeout=120, check=True)
+
+    def scheduler_fires(self) -> None:
+        """Its cursor moves by itself: EventBridge Scheduler invokes the function every minute."""
+        table = self.resources()["ScheduleTable"]
+        key = {"pk": {"S": "cursor"}, "sk": {"S": "cursor"}}
+
+        def minute() -> int:
+            item = self.client("dynamodb").get_item(TableName=table, Key=key).get("Item")
+            return int(item["minute"]["N"]) if item else 0
+
+        # A run goes up to the end of the coming minute, so only another run goes further.
+        caught_up = poll(
+            lambda: (found := minute()) >= time.time() // 60 and found,
+            "run of the scheduler",
+            SCHEDULE_SECONDS,
+        )
+        poll(lambda: minute() > caught_up, "second run of the scheduler", SCHEDULE_SECONDS)
+        say(f"the scheduler ran twice by itself; its cursor stands at minute {minute()}")
+
+    def delete(self) -> None:
+        # Not `sam delete`, which cannot read the emulator's addresses of nested templates.
+        formation = self.client("cloudformation")
+        formation.delete_stack(StackName=STACK)
+        formation.get_waiter("stack_delete_complete").wait(
+            StackName=STACK, WaiterConfig={"Delay": 2, "MaxAttempts": 60}
+        )
+        tables = self.client("dynamodb").list_tables()["TableNames"]
+        kept = sum(name.startswith(f"{STACK}-") for name in tables)
+        if kept != 4:
+            raise Failure(f"{kept} tables are left instead of 4: {tables}")
+        say("the stack is deleted, its four tables are kept")
+
+
+def main() -> int:
+    if not BUILT.exists():
+        print(f"{BUILT} is missing: sam build --parameter-overrides Architecture=x86_64")
+        return 1
+    try:
+        with ministack() as url:
+            cloud = Cloud(url)
+            cloud.deploy()
+            cloud.finish()
+            cloud.smoke()
+            cloud.scheduler_fires()
+            cloud.delete()
+    except (Failure, subprocess.SubprocessError) as error:
+        print(f"  FAILED  {error}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
