@@ -26,6 +26,7 @@ async fn emulators(parameters: &[(&str, &str)], data: Option<PathBuf>) -> (Aws, 
     let aws = Aws::start(
         &template,
         AwsOptions {
+            reset: false,
             dynamodb,
             sqs,
             data,

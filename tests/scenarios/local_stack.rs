@@ -1,6 +1,8 @@
 //! The one-command local stack says clearly what keeps it from starting.
 
 use posthorn_local::{Stack, StackOptions};
+use posthorn_tests::World;
+use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_taken_port_is_named() {
@@ -49,5 +51,43 @@ async fn a_data_folder_belongs_to_one_stack() {
     assert!(error.contains("--data"), "{error}");
     drop(first);
     drop(Stack::start(options()).await.unwrap());
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_removes_what_an_earlier_run_kept_and_nothing_else() {
+    let folder = std::env::temp_dir().join(format!("posthorn-reset-{}", std::process::id()));
+    let options = |reset| StackOptions {
+        data: Some(folder.clone()),
+        reset,
+        ..StackOptions::default()
+    };
+    let list = |world: &World, token: &str| {
+        let svix = world.client_with(token);
+        async move {
+            svix.application()
+                .list(None)
+                .await
+                .map(|page| page.data.len())
+        }
+    };
+    let first = World::with_options(options(false)).await;
+    first.application().await;
+    let (organization, old) = (first.organization.clone(), first.token.clone());
+    assert_eq!(list(&first, &old).await.unwrap(), 1);
+    drop(first);
+    std::fs::write(folder.join("notes.txt"), "mine").unwrap();
+    let kept = World::with_options(options(false)).await;
+    assert_eq!(list(&kept, &old).await.unwrap(), 1);
+    drop(kept);
+    let fresh = World::with_options(options(true)).await;
+    assert!(list(&fresh, &old).await.is_err(), "another token key");
+    let token = fresh.mint(json!({ "organization": organization })).await;
+    assert_eq!(list(&fresh, &token).await.unwrap(), 0);
+    assert_eq!(
+        std::fs::read_to_string(folder.join("notes.txt")).unwrap(),
+        "mine"
+    );
+    drop(fresh);
     std::fs::remove_dir_all(folder).unwrap();
 }

@@ -382,7 +382,7 @@ fn log(task: &Task, attempt: &Attempt, outcome: &Outcome, span: Option<TracePare
         attempt = task.attempt,
         lane = ?task.lane,
         status = attempt.status_code,
-        failure = ?attempt.failure,
+        failure = attempt.failure.map(|failure| format!("{failure:?}")),
         duration_ms = attempt.duration_ms,
         success = outcome.is_success(),
         trace_id = span.map(TraceParent::trace_id),

@@ -21,6 +21,14 @@ pub async fn build_binaries() -> Result<&'static BTreeMap<String, PathBuf>, Buil
         .await
 }
 
+/// Builds the executables again, at the same places.
+///
+/// # Errors
+/// [`BuildError`].
+pub(crate) async fn rebuild() -> Result<(), BuildError> {
+    build(&cargo()).await.map(drop)
+}
+
 fn cargo() -> String {
     std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned())
 }

@@ -16,6 +16,7 @@ pub mod receiver;
 mod schedule;
 mod stack;
 pub mod template;
+mod watch;
 
 pub use binaries::{BuildError, build_binaries};
 pub use log::LogSink;

@@ -1,12 +1,22 @@
 //! Where the functions' output goes.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    io::IsTerminal,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use serde_json::{Map, Value};
 
 /// A place for lines.
 #[derive(Clone, Debug)]
 pub enum LogSink {
     /// Standard error, as they come.
     Stderr,
+    /// Standard error, for people: a line for each delivery, without metrics.
+    Readable {
+        /// Whether to colour them.
+        colour: bool,
+    },
     /// Memory: a test shows them when it fails.
     Kept(Arc<Mutex<Vec<String>>>),
 }
@@ -18,23 +28,147 @@ impl Default for LogSink {
 }
 
 impl LogSink {
+    /// For people, in colour on a terminal, unless `NO_COLOR` is set (no-color.org).
+    pub fn readable() -> Self {
+        let is_wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Self::Readable {
+            colour: is_wanted && std::io::stderr().is_terminal(),
+        }
+    }
+
     /// Takes a line of a function.
     pub(crate) fn write(&self, function: &str, line: &str) {
-        let line = format!("[{function}] {line}");
         match self {
-            Self::Stderr => eprintln!("{line}"),
+            Self::Stderr => eprintln!("[{function}] {line}"),
+            Self::Readable { colour } => {
+                if let Some(text) = readable(function, line, *colour) {
+                    eprintln!("{text}");
+                }
+            }
             Self::Kept(lines) => lines
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
-                .push(line),
+                .push(format!("[{function}] {line}")),
         }
     }
 
     /// The lines that were kept.
     pub fn lines(&self) -> Vec<String> {
         match self {
-            Self::Stderr => Vec::new(),
+            Self::Stderr | Self::Readable { .. } => Vec::new(),
             Self::Kept(lines) => lines.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
+    }
+}
+
+const GREEN: &str = "32";
+const RED: &str = "31";
+const YELLOW: &str = "33";
+const GREY: &str = "90";
+
+/// A line as people read it; `None` for one that says nothing to them.
+fn readable(function: &str, line: &str, colour: bool) -> Option<String> {
+    let paint = |code: &str, text: &str| match colour {
+        true => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
+        false => text.to_owned(),
+    };
+    let name = function.strip_suffix("Function").unwrap_or(function);
+    let Ok(Value::Object(mut fields)) = serde_json::from_str(line) else {
+        return Some(format!("{} {line}", paint(GREY, name)));
+    };
+    if fields.contains_key("_aws") {
+        return None;
+    }
+    let mut take = |name: &str| fields.remove(name).map(text).unwrap_or_default();
+    let (at, level, message) = (take("timestamp"), take("level"), take("message"));
+    let at = at.get(11..19).unwrap_or(&at).to_owned();
+    let (code, what) = match message.as_str() {
+        "attempted" => attempted(&mut fields),
+        _ => (colour_of(&level), message),
+    };
+    let rest: Vec<_> = fields
+        .into_iter()
+        .map(|(name, value)| format!("{name}={}", text(value)))
+        .collect();
+    let (at, rest) = (paint(GREY, &at), paint(GREY, &rest.join(" ")));
+    Some(format!(
+        "{at} {} {}  {rest}",
+        paint(GREY, &format!("{name:<14}")),
+        paint(code, &what)
+    ))
+}
+
+fn colour_of(level: &str) -> &'static str {
+    match level {
+        "ERROR" => RED,
+        "WARN" => YELLOW,
+        _ => "0",
+    }
+}
+
+/// What became of an attempt, in the words of a person; takes what it says out of the fields.
+fn attempted(fields: &mut Map<String, Value>) -> (&'static str, String) {
+    let mut take = |name: &str| fields.remove(name);
+    let succeeded = take("success") == Some(Value::Bool(true));
+    let (status, failure) = (take("status"), take("failure"));
+    let answer = status.or(failure).map_or("no answer".to_owned(), text);
+    let number = take("attempt")
+        .and_then(|number| number.as_u64())
+        .unwrap_or(0)
+        + 1;
+    let took = take("duration_ms").map_or(String::new(), |ms| format!(" in {} ms", text(ms)));
+    let (code, mark) = match succeeded {
+        true => (GREEN, '✓'),
+        false => (RED, '✗'),
+    };
+    (code, format!("{mark} attempt {number}: {answer}{took}"))
+}
+
+fn text(value: Value) -> String {
+    match value {
+        Value::String(text) => text,
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plain(line: &str) -> Option<String> {
+        readable("DispatcherFunction", line, false)
+    }
+
+    #[test]
+    fn an_attempt_is_one_short_line() {
+        let line = |rest: &str| {
+            let begin = r#"{"timestamp":"2026-11-21T17:37:15.87Z","level":"INFO","message":"attempted","msg_id":"msg_1","endpoint_id":"ep_1""#;
+            plain(&format!("{begin},{rest}}}")).unwrap()
+        };
+        assert_eq!(
+            line(r#""attempt":0,"status":204,"duration_ms":3,"success":true"#),
+            "17:37:15 Dispatcher     ✓ attempt 1: 204 in 3 ms  endpoint_id=ep_1 msg_id=msg_1"
+        );
+        assert_eq!(
+            line(r#""attempt":1,"failure":"Timeout","duration_ms":15000,"success":false"#),
+            "17:37:15 Dispatcher     ✗ attempt 2: Timeout in 15000 ms  endpoint_id=ep_1 msg_id=msg_1"
+        );
+    }
+
+    #[test]
+    fn other_lines_keep_what_they_say() {
+        assert_eq!(plain(r#"{"_aws":{},"Attempts":1}"#), None);
+        let json = r#"{"timestamp":"2026-11-21T17:37:15Z","level":"WARN","message":"disabled","reason":"Gone"}"#;
+        let text = plain(json).unwrap();
+        assert_eq!(text, "17:37:15 Dispatcher     disabled  reason=Gone");
+        assert_eq!(
+            plain("thread panicked").unwrap(),
+            "Dispatcher thread panicked"
+        );
+        let coloured = readable("DispatcherFunction", json, true).unwrap();
+        assert!(
+            coloured.contains("\u{1b}[33mdisabled\u{1b}[0m"),
+            "{coloured}"
+        );
     }
 }

@@ -23,6 +23,15 @@ struct Arguments {
     /// Keep no state.
     #[arg(long)]
     memory: bool,
+    /// Begin anew: remove the state that an earlier run kept.
+    #[arg(long)]
+    reset: bool,
+    /// Build the functions again when their sources change.
+    #[arg(long)]
+    watch: bool,
+    /// Print the functions' log as they write it, a JSON object a line, with their metrics.
+    #[arg(long)]
+    json: bool,
     /// A parameter of template.yaml, as RetrySchedule=5,60; may be repeated.
     #[arg(long, value_name = "NAME=VALUE", value_parser = name_and_value)]
     parameter: Vec<(String, String)>,
@@ -53,6 +62,7 @@ async fn run(arguments: Arguments) -> Result<(), Error> {
     let options = StackOptions {
         port: Some(arguments.port),
         data: (!arguments.memory).then(|| arguments.data.clone()),
+        reset: arguments.reset,
         parameters: arguments
             .parameter
             .iter()
@@ -60,7 +70,10 @@ async fn run(arguments: Arguments) -> Result<(), Error> {
             .collect::<BTreeMap<_, _>>(),
         meter: false,
         environment: std::collections::BTreeMap::default(),
-        log: LogSink::Stderr,
+        log: match arguments.json {
+            true => LogSink::Stderr,
+            false => LogSink::readable(),
+        },
     };
     eprintln!("Building the functions …");
     tokio::select! {
@@ -78,5 +91,8 @@ async fn serve(options: StackOptions, arguments: &Arguments) -> Result<(), Error
     let demo = demo::Demo::prepare(&stack, data.as_deref(), arguments.port + 3).await?;
     demo.write_environment(&stack, &arguments.env_file)?;
     demo.print(&stack, &arguments.env_file);
-    demo.receive().await
+    tokio::select! {
+        ended = demo.receive() => ended,
+        () = stack.watch(), if arguments.watch => Ok(()),
+    }
 }

@@ -33,6 +33,8 @@ pub struct StackOptions {
     pub port: Option<u16>,
     /// Where state is kept; `None` keeps it in memory.
     pub data: Option<PathBuf>,
+    /// Whether to begin without the state that is kept there.
+    pub reset: bool,
     /// Values for the template's parameters.
     pub parameters: BTreeMap<String, String>,
     /// Whether AWS calls and consumed capacity are counted.
@@ -102,6 +104,7 @@ impl Stack {
             dynamodb,
             sqs,
             data: options.data,
+            reset: options.reset,
             meter: options.meter,
         };
         let mut stack = Self {
@@ -244,6 +247,11 @@ impl Stack {
             .ok_or_else(|| InvokeError::Start(format!("no function `{function}`")))?;
         let result = pool.invoke(Bytes::from(event.to_string())).await?;
         serde_json::from_slice(&result).map_err(|error| InvokeError::Function(error.to_string()))
+    }
+
+    /// Lets new processes take over in all functions.
+    pub(crate) fn replace_processes(&self) {
+        self.pools.values().for_each(Pool::replace_processes);
     }
 
     /// The operating system's ids of a function's processes.

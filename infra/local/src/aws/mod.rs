@@ -34,6 +34,8 @@ pub struct AwsOptions {
     pub sqs: TcpListener,
     /// Where state is kept; `None` keeps it in memory.
     pub data: Option<PathBuf>,
+    /// Whether to begin without the state that is kept there.
+    pub reset: bool,
     /// Whether calls and consumed capacity are counted.
     pub meter: bool,
 }
@@ -74,6 +76,9 @@ impl Aws {
     /// [`AwsError`].
     pub async fn start(template: &Template, options: AwsOptions) -> Result<Self, AwsError> {
         let lock = options.data.as_deref().map(lock).transpose()?;
+        if let Some(folder) = options.data.as_deref().filter(|_| options.reset) {
+            reset(folder)?;
+        }
         let mut tasks = JoinSet::new();
         let meter = options.meter.then(Meter::default);
         let port = options.sqs.local_addr()?.port();
@@ -150,4 +155,26 @@ fn lock(folder: &Path) -> Result<File, AwsError> {
         Err(TryLockError::WouldBlock) => Err(AwsError::InUse(folder.display().to_string())),
         Err(TryLockError::Error(error)) => Err(error.into()),
     }
+}
+
+/// What the names of files with state begin with.
+const KEPT: [&str; 5] = [
+    "dynamodb.sqlite",
+    "kms-",
+    "organization",
+    "queues.jsonl",
+    "secret-",
+];
+
+/// Removes the state that an earlier stack kept; files of others in the folder stay.
+fn reset(folder: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let is_ours = |name: &str| KEPT.iter().any(|prefix| name.starts_with(prefix));
+        if entry.file_type()?.is_file() && name.to_str().is_some_and(is_ours) {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }

@@ -60,6 +60,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     next_process: u64,
+    /// Processes before this one run an executable that was replaced.
+    first_current: u64,
     processes: HashMap<u64, Process>,
     /// Processes that wait for an invocation.
     idle: VecDeque<(u64, oneshot::Sender<Invocation>)>,
@@ -137,6 +139,16 @@ impl Pool {
             stopped: true,
             ..State::default()
         };
+    }
+
+    /// Lets new processes take over, as they run the executable that is there now: the present ones
+    /// end, those at work after their invocation.
+    pub(crate) fn replace_processes(&self) {
+        let mut state = self.state();
+        state.first_current = state.next_process + 1;
+        for (process, _) in std::mem::take(&mut state.idle) {
+            state.processes.remove(&process);
+        }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -311,6 +323,9 @@ impl Pool {
         let (ready, invocation) = oneshot::channel();
         {
             let mut state = self.state();
+            if process < state.first_current {
+                state.processes.remove(&process);
+            }
             state.processes.get_mut(&process)?.was_ready = true;
             state.idle.retain(|(idle, _)| *idle != process);
             state.idle.push_back((process, ready));

@@ -172,3 +172,29 @@ async fn a_stopped_pool_starts_no_process() {
     assert!(soon(invoke(&pool)).await.unwrap().is_err());
     assert!(pool.process_ids().is_empty());
 }
+
+#[tokio::test]
+async fn replaced_processes_end_after_their_invocation_and_new_ones_take_over() {
+    let pool = pool("silent.sh", 10, LONG);
+    let (idle, busy) = (invoke(&pool), invoke(&pool));
+    let (of_idle, of_busy) = (next(&pool, 1).await, next(&pool, 2).await);
+    let before = pool.process_ids();
+    pool.complete(1, &of_idle.id, Ok(Bytes::new()));
+    soon(idle).await.unwrap().unwrap();
+    let waits = tokio::spawn({
+        let pool = pool.clone();
+        async move { pool.next(1).await.is_none() }
+    });
+    // Given or not: the idle one asks again, before the others are replaced.
+    tokio::task::yield_now().await;
+    pool.replace_processes();
+    assert!(soon(waits).await.unwrap(), "it gets no invocation");
+    pool.complete(2, &of_busy.id, Ok(Bytes::from("done")));
+    assert_eq!(soon(busy).await.unwrap(), Ok(Bytes::from("done")));
+    assert!(pool.next(2).await.is_none(), "nor does the busy one");
+    let invoked = invoke(&pool);
+    let id = next(&pool, 3).await.id;
+    pool.complete(3, &id, Ok(Bytes::from("new")));
+    assert_eq!(soon(invoked).await.unwrap(), Ok(Bytes::from("new")));
+    until(|| !before.iter().any(|pid| is_alive(*pid))).await;
+}

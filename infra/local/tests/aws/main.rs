@@ -50,6 +50,7 @@ impl Services {
         let template = Template::load(&parameters, &base).unwrap();
         let (data, meter) = (options.data, options.meter);
         let options = AwsOptions {
+            reset: false,
             dynamodb,
             sqs,
             data,
