@@ -94,12 +94,15 @@ def main() -> None:
         help="deliver to this URL, which answers 2xx; `self` is the stack's own API, whose 4xx shows\n"
         "that the request left and came back. Default: a receiver on this machine",
     )
+    parser.add_argument(
+        "--save", metavar="FILE", help="write what the receiver got, and the secret, for tests/receivers"
+    )
     arguments = parser.parse_args()
     svix = Svix(os.environ["POSTHORN_TOKEN"], SvixOptions(server_url=os.environ["POSTHORN_URL"]))
     if arguments.endpoint:
         to_an_endpoint(svix, arguments.endpoint)
     else:
-        to_this_machine(svix)
+        to_this_machine(svix, arguments.save)
 
 
 def to_an_endpoint(svix: Svix, url: str) -> None:
@@ -128,7 +131,7 @@ def to_an_endpoint(svix: Svix, url: str) -> None:
         svix.application.delete(application.id)
 
 
-def to_this_machine(svix: Svix) -> None:
+def to_this_machine(svix: Svix, save: str | None) -> None:
     receiver = Receiver()
     threading.Thread(target=receiver.serve_forever, daemon=True).start()
     application = svix.application.create(ApplicationIn(name="Python smoke run"))
@@ -155,6 +158,11 @@ def to_this_machine(svix: Svix) -> None:
     check(headers["content-type"] == "application/json", "content-type is application/json")
     check(body == posted, f"{len(body)} bytes delivered as posted")
     check(refused(receiver.secret, headers, body), "a body with one flipped bit is refused")
+
+    if save:
+        delivery = {"secret": receiver.secret, "headers": headers, "body": body.decode()}
+        with open(save, "w") as file:
+            json.dump(delivery, file)
 
     listed = svix.message.list(application.id, MessageListOptions(with_content=True)).data
     check([one.id for one in listed] == [message.id], "the message is listed")

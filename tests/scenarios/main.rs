@@ -28,6 +28,7 @@ mod pages;
 mod patch;
 mod portal;
 mod races;
+mod receivers;
 mod recover;
 mod redrive;
 mod resources;
