@@ -132,12 +132,13 @@ class Cloud:
         keys = dict.fromkeys(names, "test")
         return boto3.client(service, endpoint_url=self.url, region_name="us-east-1", **keys)
 
-    def deploy(self) -> None:
+    def deploy(self, **changed: str) -> None:
+        parameters = {**PARAMETERS, **changed}
         command = ["sam", "deploy", "--template-file", str(BUILT), "--stack-name", STACK]
         command += ["--resolve-s3", "--no-confirm-changeset", "--no-progressbar"]
         command += ["--capabilities", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]
         command += ["--config-env", "none", "--parameter-overrides"]
-        command += [f"{name}={value}" for name, value in PARAMETERS.items()]
+        command += [f"{name}={value}" for name, value in parameters.items()]
         begun = time.monotonic()
         done = subprocess.run(
             command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=DEPLOY_SECONDS
@@ -208,16 +209,58 @@ class Cloud:
                 added += 1
         return added
 
-    def smoke(self) -> None:
-        resources = self.resources()
+    def mint(self) -> str:
+        """A token of a new organization."""
         payload = json.dumps({"mint": {}}).encode()
-        answer = self.client("lambda").invoke(FunctionName=resources["ApiFunction"], Payload=payload)
-        token = json.load(answer["Payload"])["token"]
+        function = self.resources()["ApiFunction"]
+        answer = self.client("lambda").invoke(FunctionName=function, Payload=payload)
+        return json.load(answer["Payload"])["token"]
+
+    def api(self) -> str:
+        return f"{self.url}/_aws/execute-api/{self.resources()['Api']}/$default"
+
+    def smoke(self) -> None:
+        token = self.mint()
         say("token minted by invoking the api function")
-        base = f"{self.url}/_aws/execute-api/{resources['Api']}/$default"
-        environment = {**self.environment, "POSTHORN_URL": base, "POSTHORN_TOKEN": token}
+        environment = {**self.environment, "POSTHORN_URL": self.api(), "POSTHORN_TOKEN": token}
         script = [sys.executable, str(ROOT / "tests/clients/smoke.py")]
         subprocess.run(script, env=environment, timeout=120, check=True)
+        subprocess.run([*script, "--endpoint", "self"], env=environment, timeout=120, check=True)
+
+    def migrate(self) -> None:
+        """tests/clients/migrate.py, from one organization to another, twice."""
+        from svix.api import ApplicationIn, EndpointIn, EventTypeIn, Svix, SvixOptions
+
+        base, tokens = self.api(), (self.mint(), self.mint())
+        old, new = (Svix(token, SvixOptions(server_url=base)) for token in tokens)
+        old.event_type.create(EventTypeIn(name="invoice.paid", description="Paid"))
+        for uid in ["acme", None]:
+            application = old.application.create(ApplicationIn(name="Acme", uid=uid))
+            endpoint = EndpointIn(
+                url=f"http://127.0.0.1/{uid}", uid="hooks", event_types=["invoice.paid"], headers={"x-a": "1"}
+            )
+            old.endpoint.create(application.id, endpoint)
+        command = [sys.executable, str(ROOT / "tests/clients/migrate.py"), "--from-url", base, "--to-url", base]
+        command += ["--from-token", tokens[0], "--to-token", tokens[1]]
+        for _ in range(2):
+            subprocess.run(command, env=self.environment, timeout=120, check=True, stdout=subprocess.DEVNULL)
+        copied = 0
+        for application in old.application.list().data:
+            uid = application.uid or f"svix.{application.id}"
+            (before,), (after,) = (
+                side.endpoint.list(name).data for side, name in [(old, application.id), (new, uid)]
+            )
+            same = [before.url, before.uid, before.event_types] == [after.url, after.uid, after.event_types]
+            secrets = {
+                side.endpoint.get_secret(name, "hooks").key for side, name in [(old, application.id), (new, uid)]
+            }
+            headers = new.endpoint.get_headers(uid, "hooks").headers
+            if not same or len(secrets) != 1 or headers != {"x-a": "1"}:
+                raise Failure(f"{uid}: the copy differs: {after} {headers}")
+            copied += 1
+        if copied != 2 or len(new.application.list().data) != 2:
+            raise Failure("not every application was copied once")
+        say("migrate.py: applications, endpoints, secrets and headers are the same in another organization")
 
     def scheduler_fires(self) -> None:
         """Its cursor moves by itself: EventBridge Scheduler invokes the function every minute."""
@@ -236,6 +279,19 @@ class Cloud:
         )
         poll(lambda: minute() > caught_up, "second run of the scheduler", SCHEDULE_SECONDS)
         say(f"the scheduler ran twice by itself; its cursor stands at minute {minute()}")
+
+    def update(self) -> None:
+        """Another value of a parameter gets to the alias, which everything invokes."""
+        self.deploy(LogLevel="warn")
+        functions = self.client("lambda")
+        aliased = [name for key, name in self.resources().items() if f"{key}Aliaslive" in self.resources()]
+        for name in aliased:
+            live = functions.get_function_configuration(FunctionName=name, Qualifier="live")
+            if live["Environment"]["Variables"]["LOG_LEVEL"] != "warn":
+                raise Failure(f"{name}: the alias has the settings of before")
+        if len(aliased) != 5:
+            raise Failure(f"{len(aliased)} aliases instead of 5")
+        say("an update of a parameter publishes a version of each function, and the alias follows")
 
     def delete(self) -> None:
         # Not `sam delete`, which cannot read the emulator's addresses of nested templates.
@@ -261,7 +317,9 @@ def main() -> int:
             cloud.deploy()
             cloud.finish()
             cloud.smoke()
+            cloud.migrate()
             cloud.scheduler_fires()
+            cloud.update()
             cloud.delete()
     except (Failure, subprocess.SubprocessError) as error:
         print(f"  FAILED  {error}")
