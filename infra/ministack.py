@@ -18,6 +18,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -55,6 +56,12 @@ def say(what: str) -> None:
     print(f"  ok  {what}", flush=True)
 
 
+def clean_environment() -> dict[str, str]:
+    """Without the caller's AWS settings, which would lead elsewhere."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return kept | {"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": os.devnull}
+
+
 def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -75,8 +82,7 @@ def ministack():
     """MiniStack on a free port; gives its URL and its log."""
     url = f"http://127.0.0.1:{(port := free_port())}"
     folder = pathlib.Path(tempfile.mkdtemp(prefix="ministack-"))
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    environment |= {
+    environment = clean_environment() | {
         "GATEWAY_PORT": str(port),
         "AWS_ENDPOINT_URL": url,
         "BIND_HOST": "127.0.0.1",
@@ -85,23 +91,42 @@ def ministack():
         "SFTP_ENABLED": "0",
     }
     log = folder / "ministack.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            ["ministack"], env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
-        )
+    process = None
     try:
-        poll(lambda: answers(f"{url}/_ministack/health"), "MiniStack", START_SECONDS)
+        with log.open("wb") as output:
+            # A session of its own, so that the functions that it starts end with it.
+            process = subprocess.Popen(
+                ["ministack"],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+        def ready() -> bool:
+            if process.poll() is not None:
+                raise Failure(f"MiniStack ended with {process.returncode}")
+            return answers(f"{url}/_ministack/health")
+
+        poll(ready, "MiniStack", START_SECONDS)
         yield url
     except BaseException:
-        print("\n".join(log.read_text(errors="replace").splitlines()[-40:]))
+        if log.exists():
+            print("\n".join(log.read_text(errors="replace").splitlines()[-40:]))
         raise
     finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
+        if process is not None:
+            end(process)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def end(process: subprocess.Popen) -> None:
+    for number in [signal.SIGTERM, signal.SIGKILL]:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(20)
 
 
 def answers(url: str) -> bool:
@@ -118,12 +143,11 @@ class Cloud:
     def __init__(self, url: str) -> None:
         self.url = url
         self.environment = {
-            **os.environ,
+            **clean_environment(),
             "AWS_ENDPOINT_URL": url,
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
             "AWS_DEFAULT_REGION": "us-east-1",
-            "NO_PROXY": "127.0.0.1",
             "SAM_CLI_TELEMETRY": "0",
         }
 
@@ -308,6 +332,10 @@ class Cloud:
 
 
 def main() -> int:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]
+    # Everything is on this machine.
+    os.environ |= {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
     if not BUILT.exists():
         print(f"{BUILT} is missing: sam build --parameter-overrides Architecture=x86_64")
         return 1
@@ -321,7 +349,7 @@ def main() -> int:
             cloud.scheduler_fires()
             cloud.update()
             cloud.delete()
-    except (Failure, subprocess.SubprocessError) as error:
+    except (Failure, OSError, subprocess.SubprocessError) as error:
         print(f"  FAILED  {error}")
         return 1
     return 0

@@ -76,7 +76,15 @@ async fn a_reset_removes_what_an_earlier_run_kept_and_nothing_else() {
     let (organization, old) = (first.organization.clone(), first.token.clone());
     assert_eq!(list(&first, &old).await.unwrap(), 1);
     drop(first);
-    std::fs::write(folder.join("notes.txt"), "mine").unwrap();
+    let others = [
+        "notes.txt",
+        "organization-chart.txt",
+        "secret-plans",
+        "kms-notes",
+    ];
+    for name in others {
+        std::fs::write(folder.join(name), "mine").unwrap();
+    }
     let kept = World::with_options(options(false)).await;
     assert_eq!(list(&kept, &old).await.unwrap(), 1);
     drop(kept);
@@ -84,10 +92,10 @@ async fn a_reset_removes_what_an_earlier_run_kept_and_nothing_else() {
     assert!(list(&fresh, &old).await.is_err(), "another token key");
     let token = fresh.mint(json!({ "organization": organization })).await;
     assert_eq!(list(&fresh, &token).await.unwrap(), 0);
-    assert_eq!(
-        std::fs::read_to_string(folder.join("notes.txt")).unwrap(),
-        "mine"
-    );
+    for name in others {
+        let text = std::fs::read_to_string(folder.join(name));
+        assert_eq!(text.unwrap(), "mine");
+    }
     drop(fresh);
     std::fs::remove_dir_all(folder).unwrap();
 }

@@ -4,7 +4,10 @@
 use posthorn_tests::{Receiver, World};
 
 #[path = "../receivers/receive.rs"]
-#[allow(unreachable_pub, reason = "it is public where the guide's readers put it")]
+#[allow(
+    unreachable_pub,
+    reason = "it is public where the guide's readers put it"
+)]
 mod receive;
 
 #[tokio::test(flavor = "multi_thread")]

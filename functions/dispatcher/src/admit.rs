@@ -20,8 +20,8 @@ use crate::{Dispatcher, batch::Time, deliver::Fault};
 
 /// How often a task is put back before its attempt is made although its endpoint is paused: so that
 /// every delivery comes to its end, and no task goes round for ever. (Lambda's own guard stops such a
-/// loop after about 16 rounds; the template switches it off, as retries are such rounds.) A place in
-/// time always comes, so a rate is kept to even then.
+/// loop after about 16 rounds; the template switches it off, as retries are such rounds.) It still waits
+/// for a place in time, but one that missed its place again is sent at once.
 pub(crate) const MAX_HOPS: u16 = 16;
 
 /// Tasks that wait for the same moment come within this part of their wait behind it, and within

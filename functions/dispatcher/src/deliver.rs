@@ -109,8 +109,13 @@ impl Dispatcher {
             }
             opened => opened?,
         };
-        // The same place again, unless reading took so long that it is past.
-        let Some(task) = self.keep_pace(task, &endpoint).await? else {
+        // The same place again, unless reading took so long that it is past. The attempt that finds out
+        // whether a paused endpoint works again is made all the same: the others wait for it.
+        let kept = match endpoint.health.probing {
+            true => Some(task),
+            false => self.keep_pace(task, &endpoint).await?,
+        };
+        let Some(task) = kept else {
             return Ok(());
         };
         if let Some(place) = task.place {
@@ -394,20 +399,26 @@ fn log(task: &Task, attempt: &Attempt, outcome: &Outcome, span: Option<TracePare
 
 fn count_attempt(task: &Task, outcome: &Outcome, started_at: Timestamp) {
     count(Metric::Attempts, 1);
-    let class = match outcome {
-        Outcome::Failure(_) => Metric::AttemptsUnanswered,
+    let failed = match outcome {
+        Outcome::Failure(_) => Some(Metric::AttemptsUnanswered),
         Outcome::Response { status, .. } => match status / 100 {
-            2 => Metric::Attempts2xx,
-            4 => Metric::Attempts4xx,
-            5.. => Metric::Attempts5xx,
-            _ => Metric::Attempts3xx,
+            2 => None,
+            4 => Some(Metric::Attempts4xx),
+            5.. => Some(Metric::Attempts5xx),
+            _ => Some(Metric::Attempts3xx),
         },
     };
-    count(class, 1);
+    if let Some(class) = failed {
+        count(class, 1);
+    }
     if matches!(outcome, Outcome::Response { status: 429, .. }) {
         count(Metric::AttemptsThrottled, 1);
     }
-    if task.attempt == 0 && task.manual.is_none() {
+    // So that the ratio is known also when nothing succeeds.
+    count(Metric::Attempts2xx, u64::from(outcome.is_success()));
+    // A task that carries its payload comes straight from who published it.
+    let is_straight = task.attempt == 0 && task.manual.is_none() && task.payload.is_some();
+    if is_straight && task.application != ApplicationId::operational(&task.organization) {
         let latency = started_at.since(task.message.created_at()).as_millis();
         measure(
             Metric::FirstAttemptLatency,

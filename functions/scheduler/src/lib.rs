@@ -169,6 +169,21 @@ fn minutes(cursor: Option<i64>, now: Timestamp) -> std::ops::RangeInclusive<i64>
 mod tests {
     use super::*;
 
+    #[test]
+    fn lag_is_how_overdue_the_first_row_may_be() {
+        let minute = 29_000_000;
+        let end = Timestamp::from_millis((minute + 1) * 60_000);
+        assert_eq!(
+            lag(Some(minute), end.minus(Duration::from_secs(30))),
+            Duration::ZERO
+        );
+        assert_eq!(
+            lag(Some(minute), end.plus(Duration::from_secs(600))),
+            Duration::from_secs(600)
+        );
+        assert_eq!(lag(None, end), Duration::ZERO, "the first run ever");
+    }
+
     const NOW: Timestamp = Timestamp::from_millis(600_000_000);
     const COMING: i64 = 10_001;
 

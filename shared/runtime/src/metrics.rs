@@ -70,7 +70,8 @@ metrics! {
     AttemptsUnanswered: Count,
     /// Attempts at endpoints that said they have too much to do (429).
     AttemptsThrottled: Count,
-    /// From a message's 202 to its first attempt at an endpoint.
+    /// From a message's request to its first attempt at an endpoint: of customers' messages whose payload
+    /// travels along, and which no pause or rate held up.
     FirstAttemptLatency: Milliseconds,
     /// Deliveries that were accepted.
     DeliveriesSucceeded: Count,

@@ -20,11 +20,16 @@ pub(super) struct Kms(BTreeMap<String, DataKey>);
 /// An error's code and message.
 type Refusal = (&'static str, &'static str);
 
+/// The file of a key in the data folder.
+pub(super) fn file(id: &str) -> String {
+    format!("kms-{id}")
+}
+
 impl Kms {
     /// Reads the keys from the data folder; makes the ones that are not there.
     pub(super) fn open(ids: &[String], data: Option<&Path>) -> io::Result<Self> {
         let key = |id: &String| {
-            let text = secrets::open(&format!("kms-{id}"), data)?;
+            let text = secrets::open(&file(id), data)?;
             Ok((id.clone(), key(&text).ok_or(io::ErrorKind::InvalidData)?))
         };
         ids.iter().map(key).collect::<io::Result<_>>().map(Self)

@@ -77,7 +77,7 @@ impl Aws {
     pub async fn start(template: &Template, options: AwsOptions) -> Result<Self, AwsError> {
         let lock = options.data.as_deref().map(lock).transpose()?;
         if let Some(folder) = options.data.as_deref().filter(|_| options.reset) {
-            reset(folder)?;
+            reset(folder, template)?;
         }
         let mut tasks = JoinSet::new();
         let meter = options.meter.then(Meter::default);
@@ -157,23 +157,21 @@ fn lock(folder: &Path) -> Result<File, AwsError> {
     }
 }
 
-/// What the names of files with state begin with.
-const KEPT: [&str; 5] = [
-    "dynamodb.sqlite",
-    "kms-",
-    "organization",
-    "queues.jsonl",
-    "secret-",
-];
-
 /// Removes the state that an earlier stack kept; files of others in the folder stay.
-fn reset(folder: &Path) -> io::Result<()> {
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let is_ours = |name: &str| KEPT.iter().any(|prefix| name.starts_with(prefix));
-        if entry.file_type()?.is_file() && name.to_str().is_some_and(is_ours) {
-            std::fs::remove_file(entry.path())?;
+fn reset(folder: &Path, template: &Template) -> io::Result<()> {
+    let databases = ["", "-journal", "-shm", "-wal"].map(|end| format!("dynamodb.sqlite{end}"));
+    let others = ["organization", "queues.jsonl", "queues.jsonl.new"].map(str::to_owned);
+    let secrets = template.secrets.iter().flat_map(|id| secrets::files(id));
+    let keys = template.kms_keys.iter().map(|id| kms::file(id));
+    for name in databases
+        .into_iter()
+        .chain(others)
+        .chain(secrets)
+        .chain(keys)
+    {
+        match std::fs::remove_file(folder.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
         }
     }
     Ok(())

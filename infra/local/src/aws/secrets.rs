@@ -87,6 +87,12 @@ fn file_name(id: &str) -> String {
     format!("secret-{id}")
 }
 
+/// The files of a secret in the data folder.
+pub(super) fn files(id: &str) -> [String; 2] {
+    let name = file_name(id);
+    [old(&name), name]
+}
+
 fn old(name: &str) -> String {
     format!("{name}-previous")
 }

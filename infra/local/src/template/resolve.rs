@@ -115,7 +115,7 @@ impl Resolver {
                 let resolved = match tagged.tag.to_string().as_str() {
                     "!Ref" => self.reference(argument),
                     "!GetAtt" => self.attribute(argument),
-                    "!Sub" => self.substitute(argument),
+                    "!Sub" => self.substitute(at, &tagged.value),
                     _ => None,
                 };
                 resolved.ok_or_else(|| {
@@ -125,13 +125,20 @@ impl Resolver {
         }
     }
 
-    /// A text with `${Name}` in it.
-    fn substitute(&self, text: &str) -> Option<Value> {
+    /// A text with `${Name}` in it, or that with names of its own.
+    fn substitute(&self, at: &str, argument: &Yaml) -> Option<Value> {
+        let (text, own) = match argument.as_sequence().map(Vec::as_slice) {
+            Some([text, own]) => (text.as_str()?, self.resolve(at, own).ok()?),
+            Some(_) => return None,
+            None => (argument.as_str()?, Value::Null),
+        };
         let mut parts = text.split("${");
         let mut filled = parts.next()?.to_owned();
         for part in parts {
             let (name, rest) = part.split_once('}')?;
-            let value = self.reference(name).or_else(|| self.attribute(name))?;
+            let own = own.get(name).cloned();
+            let value = own.or_else(|| self.reference(name));
+            let value = value.or_else(|| self.attribute(name))?;
             filled += &value
                 .as_str()
                 .map_or_else(|| value.to_string(), str::to_owned);
