@@ -1,7 +1,7 @@
 //! What a first-try delivery costs: the counted AWS calls and units. `cargo test budget -- --nocapture` prints them.
 
 use posthorn_local::{StackOptions, aws::MeterReport};
-use posthorn_tests::{Receiver, World, until};
+use posthorn_tests::{CostCase, Course, Receiver, World, cost, until};
 
 /// 2 KB of JSON, as an invoice event of a payment provider looks.
 fn payload() -> String {
@@ -19,7 +19,7 @@ fn payload() -> String {
 }
 
 /// What a delivery of a message costs, from the POST to the deleted task.
-async fn cost(headers: &[(&str, &str)]) -> MeterReport {
+async fn measured(headers: &[(&str, &str)]) -> MeterReport {
     let options = StackOptions {
         meter: true,
         ..StackOptions::default()
@@ -68,7 +68,7 @@ fn calls(report: &MeterReport) -> Vec<(&str, u64)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_first_try_delivery_keeps_to_the_budget() {
-    let report = cost(&[]).await;
+    let report = measured(&[]).await;
     println!("One delivery of 2 KB to one endpoint, at the first try:\n{report}");
     assert_eq!(report.write_units, 2.0, "{report}");
     assert!(report.read_units <= 2.0, "{report}");
@@ -84,7 +84,7 @@ async fn a_first_try_delivery_keeps_to_the_budget() {
 /// As official clients send every message.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idempotency_key_costs_two_writes_more() {
-    let report = cost(&[("idempotency-key", "auto_1")]).await;
+    let report = measured(&[("idempotency-key", "auto_1")]).await;
     println!("The same with an idempotency-key:\n{report}");
     assert_eq!(report.write_units, 4.0, "{report}");
     assert!(report.read_units <= 2.0, "{report}");
@@ -95,4 +95,31 @@ async fn an_idempotency_key_costs_two_writes_more() {
         ("SQS SendMessageBatch", 1),
     ];
     assert_eq!(calls(&report), expected, "{report}");
+}
+
+/// What `bench cost` prints, as far as it is the same each time.
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_of_other_sizes_and_to_more_endpoints_keep_to_the_budget() {
+    for (endpoints, payload, write_units, read_units) in [
+        (1, 512, 2.0, 2.0),
+        (1, 20 * 1024, 4.0, 3.0),
+        (1, 200 * 1024, 29.0, 9.0),
+        (10, 2048, 11.0, 22.0),
+    ] {
+        let case = CostCase {
+            endpoints,
+            payload,
+            course: Course::FirstTry,
+        };
+        let cost = cost(case).await;
+        println!("{cost}");
+        let report = &cost.report;
+        assert_eq!(report.write_units, write_units, "{case:?}\n{report}");
+        // Of several dispatchers, some may be new: they read the data key once.
+        assert!(report.read_units <= read_units, "{case:?}\n{report}");
+        assert_eq!(
+            report.calls["SQS SendMessageBatch"], 1,
+            "{case:?}\n{report}"
+        );
+    }
 }

@@ -7,22 +7,29 @@
     reason = "a harness for tests fails by panicking"
 )]
 
+mod cold;
+mod cost;
 mod faults;
 mod load;
 mod pending;
+mod process;
 mod raw;
 mod receiver;
 mod soak;
+mod warm;
 mod world;
 
 use std::{future::Future, time::Duration};
 
+pub use cold::{ColdStart, cold_starts};
+pub use cost::{COST_HEAD, Cost, CostCase, Course, cost, payload};
 pub use faults::{AwsFault, FaultyAws, Injected, Plan};
 pub use load::{ENDPOINTS, Latencies, LoadOptions, load};
 pub use pending::{RunCost, scheduler_run};
 pub use raw::{Broken, Fault};
 pub use receiver::{Receiver, Request};
 pub use soak::{SoakOptions, SoakReport, soak};
+pub use warm::{Warm, WarmOptions, warm};
 pub use world::{Answer, Clients, World};
 
 /// How long a condition may take. Far above what is normal: only a failing test waits this long.

@@ -249,6 +249,14 @@ impl Stack {
         serde_json::from_slice(&result).map_err(|error| InvokeError::Function(error.to_string()))
     }
 
+    /// How often each function was invoked, by logical id.
+    pub fn invocations(&self) -> BTreeMap<String, u64> {
+        let pools = self.pools.iter();
+        pools
+            .map(|(name, pool)| (name.clone(), pool.invocations()))
+            .collect()
+    }
+
     /// Lets new processes take over in all functions.
     pub(crate) fn replace_processes(&self) {
         self.pools.values().for_each(Pool::replace_processes);

@@ -42,6 +42,12 @@ pub struct MeterReport {
     pub calls: BTreeMap<String, u64>,
     /// Calls of the event source, which Lambda makes on AWS.
     pub event_source_calls: BTreeMap<String, u64>,
+    /// What SQS bills for the functions' calls: one for each 64 KB of a call, and one at least.
+    pub sqs_units: u64,
+    /// The same for the event source's calls, without those that received nothing.
+    pub event_source_units: u64,
+    /// Messages that the event source deleted.
+    pub deleted: u64,
     /// Consumed write request units.
     pub write_units: f64,
     /// Consumed read request units.
@@ -77,6 +83,18 @@ impl Meter {
             .or_default() += 1;
     }
 
+    /// Adds what SQS bills for a call with so many bytes of messages.
+    pub(super) fn add_sqs_units(&self, bytes: usize) {
+        self.lock().sqs_units += units(bytes);
+    }
+
+    /// The same for a call of the event source, and how many messages it deleted.
+    pub(super) fn add_event_source_units(&self, bytes: usize, deleted: usize) {
+        let mut report = self.lock();
+        report.event_source_units += units(bytes);
+        report.deleted += deleted as u64;
+    }
+
     pub(super) fn add_capacity(&self, operation: &str, capacity: &Value) {
         let tables = capacity
             .as_array()
@@ -102,6 +120,13 @@ impl Meter {
     }
 }
 
+/// Amazon SQS pricing: "Every 64 KB chunk of a payload is billed as 1 request".
+const SQS_UNIT: usize = 64 * 1024;
+
+fn units(bytes: usize) -> u64 {
+    bytes.div_ceil(SQS_UNIT).max(1) as u64
+}
+
 impl fmt::Display for MeterReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (call, count) in &self.calls {
@@ -112,6 +137,16 @@ impl fmt::Display for MeterReport {
         }
         for (operation, units) in &self.by_operation {
             writeln!(f, "{:<32} {units:>6}", format!("{operation} (units)"))?;
+        }
+        let sqs = [
+            ("SQS requests billed", self.sqs_units),
+            (
+                "SQS requests billed (event source)",
+                self.event_source_units,
+            ),
+        ];
+        for (name, units) in sqs {
+            writeln!(f, "{name:<32} {units:>6}")?;
         }
         writeln!(f, "{:<32} {:>6}", "write request units", self.write_units)?;
         write!(f, "{:<32} {:>6}", "read request units", self.read_units)

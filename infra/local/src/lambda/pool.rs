@@ -68,6 +68,7 @@ struct State {
     waiting: VecDeque<Invocation>,
     running: HashMap<u64, Running>,
     stopped: bool,
+    invocations: u64,
 }
 
 #[derive(Debug)]
@@ -122,6 +123,11 @@ impl Pool {
         result
             .await
             .unwrap_or_else(|_| Err(InvokeError::Exited("the local stack stopped".to_owned())))
+    }
+
+    /// How often the function was invoked.
+    pub fn invocations(&self) -> u64 {
+        self.state().invocations
     }
 
     /// The operating system's ids of the processes.
@@ -201,6 +207,7 @@ impl Pool {
         invocation.deadline = now().plus(self.0.options.timeout);
         match ready.send(invocation) {
             Ok(()) => {
+                state.invocations += 1;
                 state.running.insert(
                     process,
                     Running {

@@ -139,7 +139,12 @@ impl Queues {
             tokio::time::sleep(FAILED_CALL_PAUSE).await;
         }
         let messages = answer["Messages"].as_array().into_iter().flatten();
-        messages.map(received).collect()
+        let messages: Vec<_> = messages.map(received).collect();
+        if let Some(meter) = self.meter.as_ref().filter(|_| !messages.is_empty()) {
+            let bytes = messages.iter().map(|message| message.body.len()).sum();
+            meter.add_event_source_units(bytes, 0);
+        }
+        messages
     }
 
     /// Deletes messages that were received.
@@ -152,6 +157,9 @@ impl Queues {
         let entries: Vec<_> = messages.iter().enumerate().map(entry).collect();
         let request = json!({ "QueueUrl": self.url(queue), "Entries": entries });
         self.handle(SqsOperation::DeleteMessageBatch, request).await;
+        if let Some(meter) = &self.meter {
+            meter.add_event_source_units(0, messages.len());
+        }
     }
 
     fn count(&self, operation: &str) {

@@ -16,11 +16,19 @@ use crate::aws::journal::Sent;
 /// An answer of SQS: status and JSON body.
 pub(in crate::aws) type Answer = (u16, Value);
 
+/// The bytes of the messages that a request sends.
+fn bytes_of(request: &Value) -> usize {
+    let entries = request["Entries"].as_array().into_iter().flatten();
+    let bodies = entries.chain([request]).map(|entry| &entry["MessageBody"]);
+    bodies.filter_map(Value::as_str).map(str::len).sum()
+}
+
 impl Queues {
     /// A call that came over HTTP; the request is a JSON object.
     pub(in crate::aws) async fn serve(&self, operation: SqsOperation, request: Value) -> Answer {
         if let Some(meter) = &self.meter {
             meter.count_call("SQS", operation.as_str());
+            meter.add_sqs_units(bytes_of(&request));
         }
         self.handle(operation, request).await
     }

@@ -1,0 +1,261 @@
+//! What a message costs: AWS calls and units, counted below the SDK, and their price.
+
+use std::{collections::BTreeMap, fmt};
+
+use posthorn_local::{StackOptions, aws::MeterReport};
+use serde_json::{Value, json};
+
+use crate::{Receiver, World, until};
+
+/// How the deliveries of a message go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Course {
+    /// Accepted at once.
+    FirstTry,
+    /// Refused once, then accepted.
+    OneRetry,
+    /// Refused until the schedule of one retry is exhausted.
+    Exhausted,
+}
+
+impl Course {
+    fn answers(self) -> &'static [u16] {
+        match self {
+            Self::FirstTry => &[204],
+            Self::OneRetry => &[500, 204],
+            Self::Exhausted => &[500, 500],
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::FirstTry => "first try",
+            Self::OneRetry => "one retry",
+            Self::Exhausted => "exhausted",
+        }
+    }
+}
+
+/// A message to measure.
+#[derive(Clone, Copy, Debug)]
+pub struct CostCase {
+    /// Endpoints of its application.
+    pub endpoints: usize,
+    /// Bytes of its payload.
+    pub payload: usize,
+    /// How its deliveries go.
+    pub course: Course,
+}
+
+/// What a message cost.
+#[derive(Clone, Debug)]
+pub struct Cost {
+    /// What was measured.
+    pub case: CostCase,
+    /// Calls and units.
+    pub report: MeterReport,
+    /// Invocations of ingest and of both dispatchers.
+    pub invocations: u64,
+}
+
+/// A payload of at most so many bytes, as an invoice of a payment provider looks: lines with ids that are
+/// random and names that repeat. It compresses to about a third.
+pub fn payload(bytes: usize) -> String {
+    const HEAD: &str = r#"{"object":"invoice","customer":"cus_9s6XKzkNRiz8i3","lines":["#;
+    let mut text = HEAD.to_owned();
+    // A linear congruential generator (Knuth's MMIX), so that the same size is the same payload.
+    let mut state = 1_u64;
+    loop {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        let (id, amount) = (state, state >> 50);
+        let line = format!(
+            r#"{{"id":"il_{id:016x}","amount":{amount},"currency":"eur","description":"Seat, November 2026","quantity":1}}"#
+        );
+        if text.len() + line.len() + 3 > bytes {
+            break;
+        }
+        if text.len() > HEAD.len() {
+            text.push(',');
+        }
+        text.push_str(&line);
+    }
+    text + "]}"
+}
+
+/// Messages that start the processes and let them read their keys.
+const WARM_UP: usize = 4;
+
+/// Posts one message to a warm stack, and counts what happens until its last task is deleted.
+pub async fn cost(case: CostCase) -> Cost {
+    let world = World::with_options(StackOptions {
+        meter: true,
+        parameters: [("RetrySchedule".to_owned(), "1".to_owned())].into(),
+        ..StackOptions::default()
+    })
+    .await;
+    let application = world.application().await;
+    let mut receivers = Vec::new();
+    for _ in 0..case.endpoints {
+        let warm_up = [204; WARM_UP].into_iter();
+        let answers = warm_up.chain(case.course.answers().iter().copied());
+        let receiver = Receiver::answering(answers).await;
+        world.endpoint(&application, &receiver).await;
+        receivers.push(receiver);
+    }
+    let body = format!(
+        r#"{{"eventType":"invoice.paid","payload":{}}}"#,
+        payload(case.payload)
+    );
+    let path = format!("/api/v1/app/{}/msg", application.id);
+    let meter = world.stack.meter().unwrap();
+    let deliver = async |attempts: usize| {
+        meter.reset();
+        let before = invocations(&world);
+        assert_eq!(world.post(&path, &body, &[]).await.status, 202);
+        let tasks = (case.endpoints * attempts) as u64;
+        let report = until("the last deleted task", || async {
+            let report = meter.report();
+            (report.deleted >= tasks).then_some(report)
+        })
+        .await;
+        Cost {
+            case,
+            report,
+            invocations: invocations(&world) - before,
+        }
+    };
+    for _ in 0..WARM_UP {
+        deliver(1).await;
+    }
+    deliver(case.course.answers().len()).await
+}
+
+fn invocations(world: &World) -> u64 {
+    let counts = world.stack.invocations();
+    let of = [
+        "IngestFunction",
+        "DispatcherFunction",
+        "SlowDispatcherFunction",
+    ];
+    of.iter().map(|name| counts[*name]).sum()
+}
+
+/// List prices in dollars of us-east-1, seen in November 2026, without free tiers.
+mod prices {
+    pub(super) const DATE: &str = "November 2026";
+    const MILLION: f64 = 1_000_000.0;
+    pub(super) const HTTP_REQUEST: f64 = 1.00 / MILLION;
+    pub(super) const INVOCATION: f64 = 0.20 / MILLION;
+    /// On arm64.
+    pub(super) const GB_SECOND: f64 = 0.000_013_333_4;
+    pub(super) const WRITE_UNIT: f64 = 0.625 / MILLION;
+    pub(super) const READ_UNIT: f64 = 0.125 / MILLION;
+    pub(super) const SQS_REQUEST: f64 = 0.40 / MILLION;
+    /// EventBridge: a custom event, each 64 KB; a delivery to an API destination.
+    pub(super) const EVENT: f64 = 1.00 / MILLION;
+    pub(super) const API_DESTINATION: f64 = 0.20 / MILLION;
+    /// SNS: a publish, each 64 KB; an HTTP notification.
+    pub(super) const PUBLISH: f64 = 0.50 / MILLION;
+    pub(super) const NOTIFICATION: f64 = 0.60 / MILLION;
+}
+
+/// Assumed, as nothing ran on AWS: an invocation of 256 MB waits for its calls and for the endpoint.
+const ASSUMED_SECONDS: f64 = 0.06;
+const MEMORY_GB: f64 = 0.25;
+
+impl Cost {
+    /// Dollars for a message, without logs and metrics.
+    pub fn price(&self) -> f64 {
+        let invocations = self.invocations as f64;
+        let sqs = (self.report.sqs_units + self.report.event_source_units) as f64;
+        prices::HTTP_REQUEST
+            + invocations * (prices::INVOCATION + ASSUMED_SECONDS * MEMORY_GB * prices::GB_SECOND)
+            + self.report.write_units * prices::WRITE_UNIT
+            + self.report.read_units * prices::READ_UNIT
+            + sqs * prices::SQS_REQUEST
+    }
+
+    /// The same by a design without our economies: a row each for message, delivery and attempt, each with
+    /// an index, a strongly read endpoint, and a queue request and an invocation for every task.
+    pub fn naive_price(&self) -> f64 {
+        let CostCase {
+            endpoints,
+            payload,
+            course,
+        } = self.case;
+        let attempts = (endpoints * course.answers().len()) as f64;
+        let message_units = (payload / 1024 + 1) as f64;
+        let invocation = prices::INVOCATION + ASSUMED_SECONDS * MEMORY_GB * prices::GB_SECOND;
+        let task = 3.0 * prices::SQS_REQUEST * (payload.div_ceil(65_536).max(1)) as f64
+            + invocation
+            + 4.0 * prices::WRITE_UNIT
+            + 2.0 * prices::READ_UNIT;
+        prices::HTTP_REQUEST
+            + invocation
+            + 2.0 * message_units * prices::WRITE_UNIT
+            + attempts * task
+    }
+
+    /// EventBridge with API destinations: no record, no signature, no resend. Retries are free.
+    pub fn event_bridge_price(&self) -> f64 {
+        let chunks = self.case.payload.div_ceil(65_536).max(1) as f64;
+        let endpoints = self.case.endpoints as f64;
+        chunks * (prices::EVENT + endpoints * prices::API_DESTINATION)
+    }
+
+    /// SNS with HTTP subscriptions: no record, no signature of a customer's own, no resend.
+    pub fn sns_price(&self) -> f64 {
+        let chunks = self.case.payload.div_ceil(65_536).max(1) as f64;
+        let endpoints = self.case.endpoints as f64;
+        chunks * (prices::PUBLISH + endpoints * prices::NOTIFICATION)
+    }
+
+    /// For machines.
+    pub fn to_json(&self) -> Value {
+        let million = 1_000_000.0;
+        let calls: &BTreeMap<String, u64> = &self.report.calls;
+        json!({
+            "endpoints": self.case.endpoints,
+            "payload_bytes": self.case.payload,
+            "course": self.case.course.name(),
+            "calls": calls,
+            "write_units": self.report.write_units,
+            "read_units": self.report.read_units,
+            "sqs_requests": self.report.sqs_units,
+            "sqs_requests_event_source": self.report.event_source_units,
+            "invocations": self.invocations,
+            "dollars_per_million": self.price() * million,
+            "naive": self.naive_price() * million,
+            "eventbridge": self.event_bridge_price() * million,
+            "sns": self.sns_price() * million,
+            "prices_of": prices::DATE,
+        })
+    }
+}
+
+/// The head of a table whose lines are [`Cost`]s.
+pub const COST_HEAD: &str = "endpoints  payload  course      WRU    RRU   SQS  invoked   $/million messages   naive  EventBridge    SNS";
+
+impl fmt::Display for Cost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let million = 1_000_000.0;
+        let sqs = self.report.sqs_units + self.report.event_source_units;
+        write!(
+            f,
+            "{:>9} {:>8}  {:<9} {:>5} {:>6} {:>5} {:>8} {:>20.2} {:>7.2} {:>12.2} {:>6.2}",
+            self.case.endpoints,
+            self.case.payload,
+            self.case.course.name(),
+            self.report.write_units,
+            self.report.read_units,
+            sqs,
+            self.invocations,
+            self.price() * million,
+            self.naive_price() * million,
+            self.event_bridge_price() * million,
+            self.sns_price() * million,
+        )
+    }
+}

@@ -1,0 +1,150 @@
+//! The warm path: CPU of the functions for many messages, and their memory while it goes on.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use axum::{Router, extract::State, http::StatusCode, routing::any};
+use futures_util::{StreamExt, stream};
+use posthorn_local::StackOptions;
+use serde_json::json;
+use tokio::{net::TcpListener, task::JoinSet};
+
+use crate::{
+    World,
+    process::{cpu_of, rss_of},
+};
+
+/// What is sent.
+#[derive(Clone, Copy, Debug)]
+pub struct WarmOptions {
+    /// Messages behind the warm-up.
+    pub messages: usize,
+    /// Endpoints of the application.
+    pub fan_out: usize,
+    /// How long the receiver takes.
+    pub answer_after: Duration,
+}
+
+/// What it took.
+#[derive(Clone, Debug)]
+pub struct Warm {
+    /// From the first POST to the last receipt.
+    pub took: Duration,
+    /// CPU of ingest for a message.
+    pub ingest: Duration,
+    /// CPU of the dispatchers for a delivery.
+    pub dispatcher: Duration,
+    /// CPU of the rest for a delivery: emulators, event source, this client and the receiver.
+    pub rest: Duration,
+    /// Resident memory in KiB while it went on: seconds, ingest, dispatchers (sums over their processes).
+    pub memory: Vec<(u64, u64, u64)>,
+}
+
+/// Messages that warm the processes up, and requests at the same time.
+const WARM_UP: usize = 100;
+const IN_FLIGHT: usize = 32;
+
+/// How long all deliveries may take.
+const PATIENCE: Duration = Duration::from_secs(1800);
+
+/// A measured line of memory every so often.
+const SAMPLE: Duration = Duration::from_secs(5);
+
+const INGEST: [&str; 1] = ["IngestFunction"];
+const DISPATCHERS: [&str; 2] = ["DispatcherFunction", "SlowDispatcherFunction"];
+
+/// Sends the messages through a stack of its own.
+pub async fn warm(options: WarmOptions) -> Warm {
+    let received = Arc::new(AtomicUsize::new(0));
+    let (url, mut tasks) = receiver(Arc::clone(&received), options.answer_after).await;
+    let world = World::with_options(StackOptions {
+        parameters: [("LogLevel".to_owned(), "warn".to_owned())].into(),
+        ..StackOptions::default()
+    });
+    let world = Arc::new(world.await);
+    let application = world.application().await.id;
+    let path = format!("/api/v1/app/{application}/endpoint");
+    for n in 0..options.fan_out {
+        let url = json!({ "url": format!("{url}/{n}") });
+        world.expect("POST", &path, Some(url)).await;
+    }
+    let send = async |messages: usize| {
+        let wanted = received.load(Ordering::Relaxed) + messages * options.fan_out;
+        let posts = stream::iter(0..messages).for_each_concurrent(IN_FLIGHT, |n| {
+            let body = json!({ "eventType": "warm.sent", "payload": { "n": n } }).to_string();
+            let (world, application) = (Arc::clone(&world), application.clone());
+            async move { drop(world.send(&application, &body).await) }
+        });
+        posts.await;
+        let begun = Instant::now();
+        while received.load(Ordering::Relaxed) < wanted {
+            assert!(begun.elapsed() < PATIENCE, "deliveries are missing");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    send(WARM_UP).await;
+    let memory = Arc::default();
+    tasks.spawn(sample(Arc::clone(&world), Arc::clone(&memory)));
+    let cpu = || {
+        [
+            cpu(&world, &INGEST),
+            cpu(&world, &DISPATCHERS),
+            cpu_of(std::process::id()),
+        ]
+    };
+    let (before, begun) = (cpu(), Instant::now());
+    send(options.messages).await;
+    let (took, after) = (begun.elapsed(), cpu());
+    let messages = u32::try_from(options.messages).unwrap();
+    let deliveries = messages * u32::try_from(options.fan_out).unwrap();
+    let [ingest, dispatcher, rest] = [0, 1, 2].map(|n| after[n].saturating_sub(before[n]));
+    let memory = memory.lock().unwrap().clone();
+    Warm {
+        took,
+        ingest: ingest / messages,
+        dispatcher: dispatcher / deliveries,
+        rest: rest / deliveries,
+        memory,
+    }
+}
+
+/// CPU of all processes of some functions: none of them ends meanwhile.
+fn cpu(world: &World, functions: &[&str]) -> Duration {
+    let pids = functions.iter().flat_map(|it| world.stack.process_ids(it));
+    pids.map(cpu_of).sum()
+}
+
+async fn sample(world: Arc<World>, memory: Arc<Mutex<Vec<(u64, u64, u64)>>>) {
+    let begun = Instant::now();
+    let rss = |functions: &[&str]| {
+        let pids = functions.iter().flat_map(|it| world.stack.process_ids(it));
+        pids.map(rss_of).sum()
+    };
+    loop {
+        let line = (begun.elapsed().as_secs(), rss(&INGEST), rss(&DISPATCHERS));
+        memory.lock().unwrap().push(line);
+        tokio::time::sleep(SAMPLE).await;
+    }
+}
+
+/// Counts what arrives, and answers after a while.
+async fn receiver(received: Arc<AtomicUsize>, answer_after: Duration) -> (String, JoinSet<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let receive = |State((received, wait)): State<(Arc<AtomicUsize>, Duration)>| async move {
+        tokio::time::sleep(wait).await;
+        received.fetch_add(1, Ordering::Relaxed);
+        StatusCode::NO_CONTENT
+    };
+    let router = Router::new()
+        .fallback(any(receive))
+        .with_state((received, answer_after));
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move { axum::serve(listener, router).await.unwrap() });
+    (url, tasks)
+}
