@@ -109,23 +109,9 @@ impl Dispatcher {
             }
             opened => opened?,
         };
-        // The same place again, unless reading took so long that it is past. The attempt that finds out
-        // whether a paused endpoint works again is made all the same: the others wait for it.
-        let kept = match endpoint.health.probing {
-            true => Some(task),
-            false => self.keep_pace(task, &endpoint).await?,
-        };
-        let Some(task) = kept else {
+        let Some(task) = self.wait_for_turn(task, &endpoint, time).await? else {
             return Ok(());
         };
-        if let Some(place) = task.place {
-            sleep(place.since(now())).await;
-        }
-        // Waiting and reading may have taken long: a request cut short would be the endpoint's failure.
-        if !time.is_enough(self.sender.longest()) && task.hops < MAX_HOPS {
-            let (lane, place) = (task.lane, task.place);
-            return self.put_back(task, lane, now(), place).await;
-        }
         let started_at = now();
         let longest = time.longest(self.sender.longest());
         let trace = task.trace.map(|parent| parent.child(entropy()));
@@ -153,6 +139,34 @@ impl Dispatcher {
         let (delivery, step) = self.record(&task, delivery, attempt).await?;
         let lane = health.lane();
         self.follow(Task { lane, ..task }, &delivery, step).await
+    }
+
+    /// Waits for the task's place, if it has one; `None` when the task is back in the queue.
+    async fn wait_for_turn(
+        &self,
+        task: Task,
+        endpoint: &Endpoint,
+        time: Time,
+    ) -> Result<Option<Task>, Fault> {
+        // The same place again, unless reading took so long that it is past. The attempt that finds out
+        // whether a paused endpoint works again is made all the same: the others wait for it.
+        let kept = match endpoint.health.probing {
+            true => Some(task),
+            false => self.keep_pace(task, endpoint).await?,
+        };
+        let Some(task) = kept else {
+            return Ok(None);
+        };
+        if let Some(place) = task.place {
+            sleep(place.since(now())).await;
+        }
+        // Waiting and reading may have taken long: a request cut short would be the endpoint's failure.
+        if !time.is_enough(self.sender.longest()) && task.hops < MAX_HOPS {
+            let (lane, place) = (task.lane, task.place);
+            self.put_back(task, lane, now(), place).await?;
+            return Ok(None);
+        }
+        Ok(Some(task))
     }
 
     /// Makes the request. While an endpoint takes long, others are told to keep its tasks apart;
