@@ -15,7 +15,6 @@ use posthorn_runtime::{entropy, now};
 use posthorn_store::{Slice, Written};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::routes;
 
 use crate::{
     Api, MAX_TRIES, Routes, State,
@@ -24,6 +23,7 @@ use crate::{
     list::{ListOut, Order, Paging, filter_map},
     pause,
     refusal::Refusal,
+    routes::routes,
 };
 
 pub(crate) fn routes() -> Routes {

@@ -10,7 +10,6 @@ use posthorn_domain::{
     shard::shard_of,
 };
 use posthorn_store::{Consistency, Page, Slice, Written};
-use utoipa_axum::routes;
 
 use crate::{
     Api, Routes, State,
@@ -20,6 +19,7 @@ use crate::{
     list::{ListOut, Order},
     messages::TheMessage,
     refusal::Refusal,
+    routes::routes,
 };
 
 pub(crate) fn routes() -> Routes {

@@ -16,13 +16,13 @@ use posthorn_runtime::{entropy, now};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
-use utoipa_axum::routes;
 
 use crate::{
     Routes, State,
     applications::find_or_create,
     extract::{ApplicationReference, Caller, Json, Operator},
     refusal::Refusal,
+    routes::routes,
 };
 
 /// How long a portal's token is valid when the request does not say: a week, as Svix's.

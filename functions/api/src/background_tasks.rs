@@ -9,13 +9,13 @@ use posthorn_domain::{
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::routes;
 
 use crate::{
     Routes, State,
     extract::{Caller, Json, Operator, Query, path_parameter},
     list::{ListOut, Order, Paging, filter_map},
     refusal::Refusal,
+    routes::routes,
 };
 
 pub(crate) fn routes() -> Routes {

@@ -11,7 +11,6 @@ use posthorn_runtime::now;
 use posthorn_store::{Consistency, Page, Slice};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::routes;
 
 use crate::{
     Api, Routes, State,
@@ -22,6 +21,7 @@ use crate::{
     messages::{TheMessage, has_channel, range},
     query::{EventTypes, StatusFilter, Time, yes},
     refusal::Refusal,
+    routes::routes,
     status::{MessageStatus, Standing},
 };
 

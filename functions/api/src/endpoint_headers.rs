@@ -11,13 +11,13 @@ use posthorn_domain::{
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use utoipa_axum::routes;
 
 use crate::{
     Routes, State,
     endpoints::{Edit, change},
     extract::{Json, TheEndpoint},
     refusal::Refusal,
+    routes::routes,
 };
 
 pub(crate) fn routes() -> Routes {

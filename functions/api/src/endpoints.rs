@@ -17,7 +17,6 @@ use posthorn_runtime::now;
 use posthorn_store::Written;
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa_axum::routes;
 
 use crate::{
     Api, MAX_TRIES, Routes, State,
@@ -27,6 +26,7 @@ use crate::{
     list::{ListOut, Order, Paging, filter_map},
     pause,
     refusal::Refusal,
+    routes::routes,
     tell::tell_of,
 };
 

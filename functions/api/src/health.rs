@@ -11,9 +11,8 @@ use posthorn_domain::{
 use posthorn_runtime::now;
 use posthorn_store::Consistency;
 use tokio::join;
-use utoipa_axum::routes;
 
-use crate::{Routes, State, extract::Json, openapi::HttpErrorOut};
+use crate::{Routes, State, extract::Json, openapi::HttpErrorOut, routes::routes};
 
 pub(crate) fn routes() -> Routes {
     Routes::new().routes(routes!(get)).routes(routes!(ping))

@@ -27,6 +27,7 @@ mod mint;
 mod openapi;
 mod query;
 mod refusal;
+mod routes;
 mod send_again;
 mod stats;
 mod status;
@@ -42,11 +43,10 @@ use posthorn_runtime::Tokens;
 use posthorn_store::{ConfigTable, DeliveriesTable, MessagesTable};
 use posthorn_vault::Vault;
 use utoipa::OpenApi;
-use utoipa_axum::router::OpenApiRouter;
 
 pub use handle::{Service, handle};
 
-use crate::{extract::Json, refusal::Refusal};
+use crate::{extract::Json, refusal::Refusal, routes::Routes};
 
 /// What the function works with; built once per process.
 #[derive(Debug)]
@@ -90,12 +90,9 @@ async fn pause(tries: u32) {
 /// The function's state, shared by requests.
 type State = axum::extract::State<Arc<Api>>;
 
-/// Routes with their descriptions.
-type Routes = OpenApiRouter<Arc<Api>>;
-
 /// All routes.
 pub fn router(api: Arc<Api>) -> Service {
-    let (router, document) = Routes::with_openapi(openapi::Description::openapi())
+    let (router, describe) = Routes::new()
         .merge(applications::routes())
         .merge(endpoints::routes())
         .merge(endpoint_headers::routes())
@@ -109,14 +106,11 @@ pub fn router(api: Arc<Api>) -> Service {
         .merge(background_tasks::routes())
         .merge(auth::routes())
         .merge(health::routes())
-        .split_for_parts();
-    let document = openapi::complete(document);
+        .into_parts();
+    let document = move || openapi::complete(describe(openapi::Description::openapi()));
     let remember = middleware::from_fn_with_state(Arc::clone(&api), idempotency::remember);
     let router = router
-        .route(
-            "/api/v1/openapi.json",
-            get(async move || Json(document.clone())),
-        )
+        .route("/api/v1/openapi.json", get(async move || Json(document())))
         .layer(remember)
         .fallback(async || Refusal::from(ApiError::NotFound("path")))
         .method_not_allowed_fallback(async || Refusal::from(ApiError::Method))

@@ -17,7 +17,6 @@ use posthorn_runtime::now;
 use posthorn_store::{Consistency, Page, Range, Slice, Written};
 use serde::Deserialize;
 use utoipa::IntoParams;
-use utoipa_axum::routes;
 
 use crate::{
     Api, Routes, State,
@@ -26,6 +25,7 @@ use crate::{
     list::{ListOut, Order, Paging, filter_map},
     query::{EventTypes, Time, yes},
     refusal::Refusal,
+    routes::routes,
 };
 
 pub(crate) fn routes() -> Routes {

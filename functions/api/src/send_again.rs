@@ -17,7 +17,6 @@ use posthorn_queue::{JobTask, Task};
 use posthorn_runtime::now;
 use serde::Deserialize;
 use utoipa::ToSchema;
-use utoipa_axum::routes;
 
 use crate::{
     Api, Routes, State,
@@ -27,6 +26,7 @@ use crate::{
     messages::TheMessage,
     query::Time,
     refusal::Refusal,
+    routes::routes,
 };
 
 pub(crate) fn routes() -> Routes {

@@ -8,7 +8,6 @@ use posthorn_runtime::now;
 use posthorn_store::Range;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::routes;
 
 use crate::{
     Api, Routes, State,
@@ -16,6 +15,7 @@ use crate::{
     messages::range,
     query::Time,
     refusal::Refusal,
+    routes::routes,
 };
 
 /// The longest span that is counted.
