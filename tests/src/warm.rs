@@ -47,7 +47,7 @@ pub struct Warm {
 
 /// Messages that warm the processes up, and requests at the same time.
 const WARM_UP: usize = 100;
-const IN_FLIGHT: usize = 32;
+const IN_FLIGHT: usize = 4;
 
 /// How long all deliveries may take.
 const PATIENCE: Duration = Duration::from_secs(1800);
