@@ -1,4 +1,4 @@
-//! Routes, each with its description. Routes are made at every start; descriptions, which take three times as
+//! Routes, each with its description. Routes are made at every start; descriptions, which took twice as
 //! long as everything else of a start, only when somebody asks for them.
 
 use std::sync::Arc;
