@@ -56,6 +56,10 @@ def copy_endpoints(old: Svix, old_app: str, new: Svix, new_app: str) -> None:
         uid = uid_of(endpoint)
         if uid in there:
             continue
+        secret = old.endpoint.get_secret(old_app, endpoint.id).key
+        if not secret.startswith("whsec_"):
+            print(f"{new_app}/{uid}: left out, the old server shows no private key of {endpoint.url}")
+            continue
         names = {"url", "description", "channels", "disabled", "event_types", "metadata", "throttle_rate"}
         headers = old.endpoint.get_headers(old_app, endpoint.id)
         new.endpoint.create(
@@ -63,7 +67,7 @@ def copy_endpoints(old: Svix, old_app: str, new: Svix, new_app: str) -> None:
             EndpointIn(
                 **set_fields(endpoint, names),
                 uid=uid,
-                secret=old.endpoint.get_secret(old_app, endpoint.id).key,
+                secret=secret,
                 headers=headers.headers or None,
             ),
         )

@@ -54,8 +54,10 @@ pub struct Cost {
     pub case: CostCase,
     /// Calls and units.
     pub report: MeterReport,
-    /// Invocations of ingest and of both dispatchers.
-    pub invocations: u64,
+    /// Invocations of ingest.
+    pub ingests: u64,
+    /// Invocations of both dispatchers.
+    pub dispatches: u64,
 }
 
 /// A payload of at most so many bytes, as an invoice of a payment provider looks: lines with ids that are
@@ -120,10 +122,12 @@ pub async fn cost(case: CostCase) -> Cost {
             (report.deleted >= tasks).then_some(report)
         })
         .await;
+        let after = invocations(&world);
         Cost {
             case,
             report,
-            invocations: invocations(&world) - before,
+            ingests: after[0] - before[0],
+            dispatches: after[1] - before[1],
         }
     };
     for _ in 0..WARM_UP {
@@ -132,14 +136,11 @@ pub async fn cost(case: CostCase) -> Cost {
     deliver(case.course.answers().len()).await
 }
 
-fn invocations(world: &World) -> u64 {
+/// Invocations of ingest, and of both dispatchers.
+fn invocations(world: &World) -> [u64; 2] {
     let counts = world.stack.invocations();
-    let of = [
-        "IngestFunction",
-        "DispatcherFunction",
-        "SlowDispatcherFunction",
-    ];
-    of.iter().map(|name| counts[*name]).sum()
+    let dispatchers = counts["DispatcherFunction"] + counts["SlowDispatcherFunction"];
+    [counts["IngestFunction"], dispatchers]
 }
 
 /// List prices in dollars of us-east-1, seen in November 2026, without free tiers.
@@ -161,17 +162,23 @@ mod prices {
     pub(super) const NOTIFICATION: f64 = 0.60 / MILLION;
 }
 
-/// Assumed, as nothing ran on AWS: an invocation of 256 MB waits for its calls and for the endpoint.
-const ASSUMED_SECONDS: f64 = 0.06;
+/// Assumed, as nothing ran on AWS: ingest waits for its calls, a dispatcher for the endpoint as well.
+const INGEST_SECONDS: f64 = 0.02;
+const DISPATCH_SECONDS: f64 = 0.1;
 const MEMORY_GB: f64 = 0.25;
+
+/// Dollars for an invocation.
+fn invocation(seconds: f64) -> f64 {
+    prices::INVOCATION + seconds * MEMORY_GB * prices::GB_SECOND
+}
 
 impl Cost {
     /// Dollars for a message, without logs and metrics.
     pub fn price(&self) -> f64 {
-        let invocations = self.invocations as f64;
         let sqs = (self.report.sqs_units + self.report.event_source_units) as f64;
         prices::HTTP_REQUEST
-            + invocations * (prices::INVOCATION + ASSUMED_SECONDS * MEMORY_GB * prices::GB_SECOND)
+            + self.ingests as f64 * invocation(INGEST_SECONDS)
+            + self.dispatches as f64 * invocation(DISPATCH_SECONDS)
             + self.report.write_units * prices::WRITE_UNIT
             + self.report.read_units * prices::READ_UNIT
             + sqs * prices::SQS_REQUEST
@@ -187,13 +194,14 @@ impl Cost {
         } = self.case;
         let attempts = (endpoints * course.answers().len()) as f64;
         let message_units = (payload / 1024 + 1) as f64;
-        let invocation = prices::INVOCATION + ASSUMED_SECONDS * MEMORY_GB * prices::GB_SECOND;
-        let task = 3.0 * prices::SQS_REQUEST * (payload.div_ceil(65_536).max(1)) as f64
-            + invocation
+        // Sent and received by size, and deleted.
+        let sqs = 2.0 * payload.div_ceil(65_536).max(1) as f64 + 1.0;
+        let task = sqs * prices::SQS_REQUEST
+            + invocation(DISPATCH_SECONDS)
             + 4.0 * prices::WRITE_UNIT
             + 2.0 * prices::READ_UNIT;
         prices::HTTP_REQUEST
-            + invocation
+            + invocation(INGEST_SECONDS)
             + 2.0 * message_units * prices::WRITE_UNIT
             + attempts * task
     }
@@ -225,7 +233,7 @@ impl Cost {
             "read_units": self.report.read_units,
             "sqs_requests": self.report.sqs_units,
             "sqs_requests_event_source": self.report.event_source_units,
-            "invocations": self.invocations,
+            "invocations": self.ingests + self.dispatches,
             "dollars_per_million": self.price() * million,
             "naive": self.naive_price() * million,
             "eventbridge": self.event_bridge_price() * million,
@@ -251,7 +259,7 @@ impl fmt::Display for Cost {
             self.report.write_units,
             self.report.read_units,
             sqs,
-            self.invocations,
+            self.ingests + self.dispatches,
             self.price() * million,
             self.naive_price() * million,
             self.event_bridge_price() * million,

@@ -33,7 +33,10 @@ mod stats;
 mod status;
 mod tell;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use axum::{middleware, routing::get};
 use posthorn_domain::{address::Policy, error::ApiError};
@@ -107,7 +110,11 @@ pub fn router(api: Arc<Api>) -> Service {
         .merge(auth::routes())
         .merge(health::routes())
         .into_parts();
-    let document = move || openapi::complete(describe(openapi::Description::openapi()));
+    let known = Arc::new(OnceLock::new());
+    let document = move || {
+        let make = || openapi::complete(describe(openapi::Description::openapi()));
+        known.get_or_init(make).clone()
+    };
     let remember = middleware::from_fn_with_state(Arc::clone(&api), idempotency::remember);
     let router = router
         .route("/api/v1/openapi.json", get(async move || Json(document())))

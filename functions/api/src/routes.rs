@@ -65,6 +65,7 @@ macro_rules! routes {
         utoipa_axum::paste! {{
             use utoipa::Path as _;
             use utoipa_axum::PathItemExt as _;
+            $(debug_assert_eq!([<__path_ $first>]::path(), [<__path_ $more>]::path());)*
             let methods = axum::routing::MethodRouter::new();
             let methods = [<__path_ $first>]::methods()
                 .iter()

@@ -107,7 +107,9 @@ impl Scheduler {
                 }
                 let queued = self.queue_some(minute, &mut progress).await?;
                 report.queued += queued;
-                count(Metric::TasksScheduled, queued as u64);
+                if queued > 0 {
+                    count(Metric::TasksScheduled, queued as u64);
+                }
                 // Behind a minute that is done begins another one.
                 let cursor = match progress.is_done() {
                     true => Cursor {

@@ -204,7 +204,7 @@ async fn run_price(messages: u64, endpoints: u64, payload: u64) {
     .await;
     println!("{COST_HEAD}\n{cost}");
     println!(
-        "{messages} messages a month of {payload} bytes to {endpoints} endpoints each: ${:.2}, and $2.32 at idle; logs come on top",
+        "{messages} messages a month of {payload} bytes to {endpoints} endpoints each: ${:.2}, and about $2.30 at idle (docs/costs.md); logs come on top",
         cost.price() * messages as f64
     );
 }
