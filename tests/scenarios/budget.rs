@@ -1,22 +1,7 @@
 //! What a first-try delivery costs: the counted AWS calls and units. `cargo test budget -- --nocapture` prints them.
 
 use posthorn_local::{StackOptions, aws::MeterReport};
-use posthorn_tests::{CostCase, Course, Receiver, World, cost, until};
-
-/// 2 KB of JSON, as an invoice event of a payment provider looks.
-fn payload() -> String {
-    let line = |i: usize| {
-        format!(
-            r#"{{"id":"il_{i}N4xQ7KZ","object":"line_item","amount":{},"currency":"eur","description":"Seat {i}, November 2026","quantity":1,"price":{{"id":"price_{i}","unit_amount":1200}}}}"#,
-            1200 + i
-        )
-    };
-    let lines: Vec<_> = (0..11).map(line).collect();
-    format!(
-        r#"{{"id":"in_1N4xQ7KZ","object":"invoice","customer":"cus_9s6XKzkNRiz8i3","status":"paid","total":12045,"lines":[{}]}}"#,
-        lines.join(",")
-    )
-}
+use posthorn_tests::{CostCase, Course, Receiver, World, cost, payload, until};
 
 /// What a delivery of a message costs, from the POST to the deleted task.
 async fn measured(headers: &[(&str, &str)]) -> MeterReport {
@@ -28,7 +13,7 @@ async fn measured(headers: &[(&str, &str)]) -> MeterReport {
     let receiver = Receiver::accepting().await;
     let application = world.application().await;
     world.endpoint(&application, &receiver).await;
-    let payload = payload();
+    let payload = payload(2048);
     assert!(
         (1900..=2048).contains(&payload.len()),
         "{} bytes",

@@ -61,7 +61,7 @@ pub struct Cost {
 }
 
 /// A payload of at most so many bytes, as an invoice of a payment provider looks: lines with ids that are
-/// random and names that repeat. It compresses to about a third.
+/// random and names that repeat; of 200 KiB, 28 KB are stored.
 pub fn payload(bytes: usize) -> String {
     const HEAD: &str = r#"{"object":"invoice","customer":"cus_9s6XKzkNRiz8i3","lines":["#;
     let mut text = HEAD.to_owned();
