@@ -159,6 +159,7 @@ async fn no_permission_is_missing_and_none_is_unused() {
         ("RetrySchedule", "1,1800"),
         ("AuditEverySeconds", "1"),
         ("LostAfterSeconds", "1"),
+        ("MessagesFromQueue", "true"),
     ];
     let world = World::with_parameters(parameters).await;
     let operator = Receiver::accepting().await;

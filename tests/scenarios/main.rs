@@ -5,6 +5,7 @@
 mod audit;
 mod authentication;
 mod bad_input;
+mod batch;
 mod bounds;
 mod budget;
 mod contract;
@@ -21,6 +22,7 @@ mod idempotency;
 mod isolation;
 mod least_privilege;
 mod local_stack;
+mod messages_queue;
 mod observability;
 mod observe;
 mod operational;

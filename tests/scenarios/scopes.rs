@@ -24,8 +24,9 @@ const OPERATORS_ONLY: [&str; 12] = [
 ];
 
 /// What a customer in the portal may not do besides.
-const PRODUCERS_ONLY: [&str; 3] = [
+const PRODUCERS_ONLY: [&str; 4] = [
     "v1.message.create",
+    "v1.message.create-batch",
     "v1.message.expunge-content",
     "v1.message-attempt.expunge-content",
 ];
@@ -39,6 +40,7 @@ fn body() -> Value {
     json!({
         "name": "x", "description": "x", "url": "https://example.com/", "headers": {}, "eventType": "a.b",
         "payload": {}, "since": posthorn_runtime::now().to_rfc3339(),
+        "messages": [{ "eventType": "a.b", "payload": {} }],
     })
 }
 
@@ -206,7 +208,7 @@ async fn a_session_that_was_ended_reaches_nothing() {
         // Ingest does not look sessions up: no token of the portal may post.
         let expected: &[u16] = match operation.id.as_str() {
             id if OPEN.contains(&id) => &[204],
-            "v1.message.create" => FORBIDDEN,
+            "v1.message.create" | "v1.message.create-batch" => FORBIDDEN,
             _ => &[401],
         };
         let status = matrix.status(operation, Some(ended)).await;

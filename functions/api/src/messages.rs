@@ -8,7 +8,7 @@ use posthorn_domain::{
     delivery::{Delivery, Status, skip},
     error::ApiError,
     id::MessageId,
-    message::{Message, MessageIn, MessageOut},
+    message::{BatchIn, BatchOut, Message, MessageIn, MessageOut},
     name::{Channel, EventId, Uid},
     shard::shard_of,
     timestamp::Timestamp,
@@ -217,6 +217,15 @@ const MAX_TRIES: u32 = 3;
     params(("app_id" = Uid, Path), ContentQuery), request_body = MessageIn, responses((status = 202, body = MessageOut)))]
 #[expect(dead_code, reason = "only its description is used")]
 pub(crate) async fn create() {}
+
+/// Creates many messages, each by itself: 202 when all were accepted; 207 when some were not, with what
+/// is wrong with each in `results`. With an `idempotency-key` the same batch can be sent again until all
+/// are accepted, and nothing is sent twice. An addition to the contract.
+#[utoipa::path(post, path = "/api/v1/app/{app_id}/msg/batch", operation_id = "v1.message.create-batch", tag = "Message",
+    params(("app_id" = Uid, Path), ContentQuery), request_body = BatchIn,
+    responses((status = 202, body = BatchOut), (status = 207, description = "Some messages were not accepted", body = BatchOut)))]
+#[expect(dead_code, reason = "only its description is used")]
+pub(crate) async fn create_batch() {}
 
 /// The ids of messages that were created in a span of time: ids sort by time. Bounds are wider by the
 /// resolution of ids; [`ListQuery::admits`] is exact.

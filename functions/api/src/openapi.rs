@@ -17,7 +17,7 @@ use crate::messages;
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Posthorn", description = "Webhooks from your own AWS account: Svix's v1 REST API."),
-    paths(messages::create),
+    paths(messages::create, messages::create_batch),
     components(schemas(HttpErrorOut, HttpValidationError)),
     security(("HTTPBearer" = []))
 )]

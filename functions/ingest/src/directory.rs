@@ -20,7 +20,7 @@ use posthorn_domain::{
 use posthorn_runtime::entropy;
 use posthorn_store::{ConfigTable, Written};
 
-use crate::Refusal;
+use crate::{Refusal, publish::Target};
 
 /// Uids that a process remembers; about 2 MB.
 const MAX_REMEMBERED: usize = 10_000;
@@ -42,8 +42,33 @@ impl Directory {
         }
     }
 
-    /// The application that a caller names, with its endpoints.
-    pub(crate) async fn find(
+    /// The application that a sender names; if there is none, the one that it brought.
+    pub(crate) async fn target(
+        &self,
+        organization: &OrganizationId,
+        reference: &Reference<ApplicationId>,
+        brought: Option<&ApplicationIn>,
+        now: Timestamp,
+    ) -> Result<Target, Refusal> {
+        let found = self.find(organization, reference).await?;
+        let (application, endpoints) = match (found, brought) {
+            (Some(found), _) => found,
+            (None, Some(body)) => {
+                let reference = reference.clone();
+                self.create(organization, reference, body.clone(), now)
+                    .await?
+            }
+            (None, None) => return Err(ApiError::NotFound("application").into()),
+        };
+        Ok(Target {
+            organization: organization.clone(),
+            application,
+            endpoints,
+        })
+    }
+
+    /// The application of that name, with its endpoints.
+    async fn find(
         &self,
         organization: &OrganizationId,
         reference: &Reference<ApplicationId>,
@@ -67,7 +92,7 @@ impl Directory {
     }
 
     /// Creates the application that a message brings along, under the uid that the path names.
-    pub(crate) async fn create(
+    async fn create(
         &self,
         organization: &OrganizationId,
         reference: Reference<ApplicationId>,

@@ -1,15 +1,20 @@
-//! Ingest: `POST /api/v1/app/{app_id}/msg`.
+//! Ingest: takes messages, posted one by one (`POST /api/v1/app/{app_id}/msg`), in batches
+//! (`…/msg/batch`), or sent to the messages queue.
 //!
-//! A message is accepted (202) only after it is stored and one task per matching endpoint is
-//! queued. [`handle`] translates HTTP, `publish` decides, `directory` finds the application.
+//! A message is accepted only after it is stored and one task per matching endpoint is queued.
+//! [`handle`] tells events apart, `requests` translates HTTP, `records` SQS, `publish` decides, `reserve`
+//! makes repeated requests find their first, `directory` finds the application.
 
 mod directory;
 mod handle;
 mod publish;
+mod records;
+mod requests;
+mod reserve;
 
-use posthorn_domain::error::ApiError;
+use posthorn_domain::{error::ApiError, trace::TraceParent};
 use posthorn_publish::{PublishError, Publisher};
-use posthorn_runtime::Tokens;
+use posthorn_runtime::{Tokens, entropy};
 use posthorn_store::StoreError;
 
 pub use handle::handle;
@@ -36,10 +41,18 @@ impl Ingest {
             traces,
         }
     }
+
+    /// The span of a message, if messages are traced; its sender may have one.
+    fn span(&self, caller: Option<TraceParent>) -> Option<TraceParent> {
+        self.traces.then(|| match caller {
+            Some(caller) => caller.child(entropy()),
+            None => TraceParent::begin(entropy(), entropy()),
+        })
+    }
 }
 
 /// Why a message was not accepted.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Refusal {
     /// The caller's fault; the answer says what to change.
     Caller(ApiError),

@@ -1,11 +1,12 @@
 //! The ingest Lambda: wires [`posthorn_ingest`] to AWS.
 
-use lambda_http::{Request, run, service_fn};
+use lambda_runtime::{LambdaEvent, run, service_fn};
 use posthorn_ingest::{Ingest, handle};
 use posthorn_publish::Publisher;
 use posthorn_queue::DeliveriesQueue;
 use posthorn_runtime::{StartError, Tokens, aws, env, init_logs, metrics};
 use posthorn_store::{ConfigTable, MessagesTable};
+use serde_json::value::RawValue;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), StartError> {
@@ -24,10 +25,10 @@ async fn main() -> Result<(), StartError> {
         publisher,
         env::parsed("TRACE_CONTEXT")?,
     );
-    run(service_fn(|request: Request| async move {
-        let answer = handle(ingest, request).await;
+    run(service_fn(|event: LambdaEvent<Box<RawValue>>| async move {
+        let answer = handle(ingest, event).await;
         metrics::flush();
-        Ok::<_, StartError>(answer)
+        answer
     }))
     .await
 }

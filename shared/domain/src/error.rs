@@ -2,7 +2,7 @@
 //!
 //! Status codes and bodies are those of the contract (`HttpErrorOut`, `HTTPValidationError`).
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 /// A request that the API refuses, with what the caller may know of the reason.
@@ -64,7 +64,7 @@ impl FieldError {
         }
     }
 
-    /// The same rule, where the field is part of another one.
+    /// The same rule, where the field is part of another one, or of an item of a list.
     pub fn within(mut self, field: &str) -> Self {
         self.loc.insert(1, field.to_owned());
         self
@@ -102,8 +102,15 @@ impl ApiError {
 
     /// The JSON body.
     pub fn body(&self) -> String {
+        serde_json::to_string(self).unwrap_or_else(|_| "{}".to_owned())
+    }
+}
+
+/// As the contract shows it.
+impl Serialize for ApiError {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let code = match self {
-            Self::Invalid(error) => return json(&Body::Fields { detail: [error] }),
+            Self::Invalid(error) => return Body::Fields { detail: [error] }.serialize(to),
             Self::BadRequest(_) => "bad_request",
             Self::Unauthorized(_) => "authentication_failed",
             Self::Forbidden => "insufficient_permissions",
@@ -114,12 +121,8 @@ impl ApiError {
             Self::Unavailable => "unavailable",
         };
         let detail = self.to_string();
-        json(&Body::Plain { code, detail })
+        Body::Plain { code, detail }.serialize(to)
     }
-}
-
-fn json(body: &Body<'_>) -> String {
-    serde_json::to_string(body).unwrap_or_else(|_| "{}".to_owned())
 }
 
 #[cfg(test)]

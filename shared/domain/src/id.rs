@@ -3,6 +3,7 @@
 use std::{borrow::Cow, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use svix_ksuid::{KsuidLike, KsuidMs};
 use utoipa::{
     PartialSchema, ToSchema,
@@ -154,6 +155,14 @@ impl ApplicationId {
 }
 
 impl MessageId {
+    /// The id of the message that a cause makes at a time: the same one again is the same message.
+    pub fn caused_by(cause: &str, at: Timestamp) -> Self {
+        let hash = Sha256::digest(cause);
+        let mut entropy = Entropy::default();
+        entropy.copy_from_slice(&hash[..KsuidMs::PAYLOAD_BYTES]);
+        Self::new(at, entropy)
+    }
+
     /// An id for a time that sorts before all ids of messages that were made then or later.
     pub fn lower_bound(at: Timestamp) -> Self {
         Self::new(at.max(KSUID_FIRST).min(KSUID_LAST), [0; 15])

@@ -5,7 +5,6 @@
 //! listed as any other. Names and fields are the contract's webhooks.
 
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 use crate::{
     application::Application,
@@ -153,10 +152,7 @@ impl OperationalEvent {
 
     /// The id of its message: the same event again, by a task that was repeated, is the same message.
     pub fn message_id(&self, at: Timestamp, cause: &str) -> MessageId {
-        let hash = Sha256::digest(format!("{}\n{cause}", self.event_type()));
-        let mut entropy = [0; 15];
-        entropy.copy_from_slice(&hash[..15]);
-        MessageId::new(at, entropy)
+        MessageId::caused_by(&format!("{}\n{cause}", self.event_type()), at)
     }
 }
 

@@ -44,6 +44,15 @@ pub enum PublishError {
     Event(#[from] serde_json::Error),
 }
 
+/// A stored message, and the tasks that are to be queued for it.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// As it is stored.
+    pub message: Message,
+    /// One for each destination that is not skipped.
+    pub tasks: Vec<Task>,
+}
+
 impl Publisher {
     /// Stores a message and queues its tasks. A message of that id that an earlier try stored stays
     /// as it is, and its tasks are queued again. `trace` is the span that publishes it.
@@ -58,6 +67,24 @@ impl Publisher {
         message: Message,
         trace: Option<TraceParent>,
     ) -> Result<Message, PublishError> {
+        let stored = self.store(organization, application, endpoints, message, trace);
+        let Stored { message, tasks } = stored.await?;
+        self.queue.send_all(&tasks).await?;
+        Ok(message)
+    }
+
+    /// The first half of [`Self::publish`]: its tasks are still to be queued.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn store(
+        &self,
+        organization: &OrganizationId,
+        application: &Application,
+        endpoints: &[Endpoint],
+        message: Message,
+        trace: Option<TraceParent>,
+    ) -> Result<Stored, StoreError> {
         let Application { id, shards, .. } = application;
         let message = match self.messages.put(id, *shards, &message).await? {
             Put::New => message,
@@ -67,8 +94,7 @@ impl Publisher {
         for task in &mut tasks {
             task.trace = trace;
         }
-        self.queue.send_all(&tasks).await?;
-        Ok(message)
+        Ok(Stored { message, tasks })
     }
 
     /// Tells operators. `cause` and `at` say which happening it is: the same one again is the same

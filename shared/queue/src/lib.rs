@@ -6,5 +6,5 @@
 mod send;
 mod task;
 
-pub use send::{DeliveriesQueue, QueueError};
+pub use send::{DeliveriesQueue, QueueError, Unsent};
 pub use task::{INLINE_PAYLOAD_BYTES, JobTask, Task, Work};

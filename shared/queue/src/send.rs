@@ -1,11 +1,13 @@
 //! Sends tasks.
 
+use std::collections::BTreeSet;
+
 use aws_sdk_sqs::{
     Client,
     error::{DisplayErrorContext, SdkError},
     types::SendMessageBatchRequestEntry,
 };
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, stream};
 use posthorn_domain::{health::Lane, id::EndpointId};
 
 use crate::{JobTask, Task};
@@ -54,7 +56,18 @@ pub enum QueueError {
     Task(#[from] serde_json::Error),
 }
 
+/// Some of many tasks were not queued.
+#[derive(Debug)]
+pub struct Unsent {
+    /// Which, by their place among those given.
+    pub tasks: BTreeSet<usize>,
+    /// Why the first of them was not.
+    pub error: QueueError,
+}
+
 struct Entry {
+    /// Its place among those given.
+    index: usize,
     lane: Lane,
     group: String,
     body: String,
@@ -105,17 +118,33 @@ impl DeliveriesQueue {
     /// # Errors
     /// [`QueueError`]; some tasks may have been queued.
     pub async fn send_all(&self, tasks: impl IntoIterator<Item = &Task>) -> Result<(), QueueError> {
-        let mut entries = Vec::new();
-        for task in tasks {
-            let group = task.endpoint.to_string();
-            entries.push(Entry {
-                lane: task.lane,
-                group,
-                body: task.to_body()?,
-                delay_seconds: 0,
-            });
+        let sent = self.send_each(tasks).await;
+        sent.map_err(|unsent| unsent.error)
+    }
+
+    /// The same, and says which tasks were not queued.
+    ///
+    /// # Errors
+    /// [`Unsent`]; the other tasks are queued.
+    pub async fn send_each(&self, tasks: impl IntoIterator<Item = &Task>) -> Result<(), Unsent> {
+        let (mut entries, mut unsent) = (Vec::new(), None);
+        for (index, task) in tasks.into_iter().enumerate() {
+            match task.to_body() {
+                Ok(body) => entries.push(Entry {
+                    index,
+                    lane: task.lane,
+                    group: task.endpoint.to_string(),
+                    body,
+                    delay_seconds: 0,
+                }),
+                Err(error) => add(&mut unsent, [index], error.into()),
+            }
         }
-        self.send_entries(entries).await
+        let sent = self.send_entries(entries).await;
+        if let Err(Unsent { tasks, error }) = sent {
+            add(&mut unsent, tasks, error);
+        }
+        unsent.map_or(Ok(()), Err)
     }
 
     /// Queues one task that waits in the queue first, 0 to 900 seconds.
@@ -174,27 +203,35 @@ impl DeliveriesQueue {
         &self,
         bodies: impl IntoIterator<Item = (EndpointId, String, u16)>,
     ) -> Result<(), QueueError> {
-        let entry = |(endpoint, body, delay_seconds): (EndpointId, String, u16)| Entry {
+        let entry = |(index, (endpoint, body, delay_seconds)): (usize, (EndpointId, _, _))| Entry {
+            index,
             lane: Lane::Fast,
             group: endpoint.to_string(),
             body,
             delay_seconds,
         };
-        self.send_entries(bodies.into_iter().map(entry).collect())
-            .await
+        let entries = bodies.into_iter().enumerate().map(entry);
+        let sent = self.send_entries(entries.collect()).await;
+        sent.map_err(|unsent| unsent.error)
     }
 
-    async fn send_entries(&self, entries: Vec<Entry>) -> Result<(), QueueError> {
-        let batches = batches(entries)
-            .into_iter()
-            .map(|batch| self.send_batch(batch));
-        stream::iter(batches)
-            .buffer_unordered(MAX_CONCURRENT)
-            .try_collect()
-            .await
+    async fn send_entries(&self, entries: Vec<Entry>) -> Result<(), Unsent> {
+        let sent = batches(entries).into_iter().map(async |mut batch| {
+            let sent = self.send_batch(&mut batch).await;
+            sent.map_err(|error| (batch, error))
+        });
+        let mut sent = stream::iter(sent).buffer_unordered(MAX_CONCURRENT);
+        let mut unsent = None;
+        while let Some(sent) = sent.next().await {
+            if let Err((left, error)) = sent {
+                add(&mut unsent, left.iter().map(|entry| entry.index), error);
+            }
+        }
+        unsent.map_or(Ok(()), Err)
     }
 
-    async fn send_batch(&self, mut batch: Vec<Entry>) -> Result<(), QueueError> {
+    /// After an error, `batch` holds what was not queued.
+    async fn send_batch(&self, batch: &mut Vec<Entry>) -> Result<(), QueueError> {
         let url = self.url(batch.first().map_or(Lane::Fast, |entry| entry.lane));
         for resend in 0..=MAX_RESENDS {
             let requests = batch.iter().enumerate().map(|(i, entry)| request(i, entry));
@@ -209,6 +246,10 @@ impl DeliveriesQueue {
             let Some(first) = output.failed.first() else {
                 return Ok(());
             };
+            let failed: Option<_> = output.failed.iter().map(|f| f.id.parse().ok()).collect();
+            if let Some(failed) = failed {
+                keep(batch, &failed);
+            }
             if resend == MAX_RESENDS || output.failed.iter().any(|failed| failed.sender_fault) {
                 let reason = first.message.clone().unwrap_or_else(|| first.code.clone());
                 return Err(QueueError::Entries {
@@ -216,23 +257,23 @@ impl DeliveriesQueue {
                     reason,
                 });
             }
-            let failed: Vec<usize> = output
-                .failed
-                .iter()
-                .filter_map(|f| f.id.parse().ok())
-                .collect();
-            batch = keep(batch, &failed);
         }
         Ok(())
     }
 }
 
-fn keep(batch: Vec<Entry>, wanted: &[usize]) -> Vec<Entry> {
-    let numbered = batch.into_iter().enumerate();
-    numbered
-        .filter(|(i, _)| wanted.contains(i))
-        .map(|(_, entry)| entry)
-        .collect()
+fn add(unsent: &mut Option<Unsent>, tasks: impl IntoIterator<Item = usize>, error: QueueError) {
+    let unsent = unsent.get_or_insert(Unsent {
+        tasks: BTreeSet::new(),
+        error,
+    });
+    unsent.tasks.extend(tasks);
+}
+
+/// Keeps the entries at these places of a batch.
+fn keep(batch: &mut Vec<Entry>, wanted: &BTreeSet<usize>) {
+    let mut place = 0..;
+    batch.retain(|_| place.next().is_some_and(|place| wanted.contains(&place)));
 }
 
 fn request(id: usize, entry: &Entry) -> Result<SendMessageBatchRequestEntry, QueueError> {
@@ -289,6 +330,7 @@ mod tests {
 
     fn sizes(bodies: &[usize]) -> Vec<usize> {
         let entry = |n: &usize| Entry {
+            index: 0,
             lane: Lane::Fast,
             group: "g".into(),
             body: "x".repeat(*n),
@@ -310,6 +352,7 @@ mod tests {
     #[test]
     fn a_batch_has_one_lane() {
         let entry = |n: usize| Entry {
+            index: n,
             lane: if n.is_multiple_of(3) {
                 Lane::Slow
             } else {

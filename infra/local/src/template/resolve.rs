@@ -148,6 +148,8 @@ impl Resolver {
     }
 
     fn reference(&self, name: &str) -> Option<Value> {
+        // SAM's name for the alias that a function is published under: the local stack has no versions.
+        let name = name.strip_suffix(".Alias").unwrap_or(name);
         if let Some(value) = self.parameters.get(name) {
             return Some(value.clone());
         }

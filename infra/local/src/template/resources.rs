@@ -93,8 +93,24 @@ struct Http {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
+struct Mapping {
+    function_name: String,
+    event_source_arn: String,
+    #[serde(flatten)]
+    batches: Batches,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
 struct Source {
     queue: String,
+    #[serde(flatten)]
+    batches: Batches,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Batches {
     batch_size: u16,
     maximum_batching_window_in_seconds: u64,
     scaling_config: Scaling,
@@ -136,6 +152,7 @@ pub(super) fn read(document: &Yaml, resolver: &Resolver) -> Result<Template, Tem
         "Globals",
         &document["Globals"]["Function"]["Environment"]["Variables"],
     )?;
+    let mut mappings: Vec<(&str, Mapping)> = Vec::new();
     for (id, resource) in document["Resources"].as_mapping().into_iter().flatten() {
         let id = id.as_str().unwrap_or_default();
         if let Some(condition) = resource["Condition"].as_str() {
@@ -158,6 +175,7 @@ pub(super) fn read(document: &Yaml, resolver: &Resolver) -> Result<Template, Tem
                 };
                 template.functions.push(spec.with_role(role)?);
             }
+            "AWS::Lambda::EventSourceMapping" => mappings.push((id, typed(id, properties()?)?)),
             "AWS::DynamoDB::Table" => template.tables.push(table(id, &properties()?)),
             "AWS::SQS::Queue" => template.queues.push(queue(id, properties()?)?),
             "AWS::SecretsManager::Secret" => template.secrets.push(id.to_owned()),
@@ -168,7 +186,22 @@ pub(super) fn read(document: &Yaml, resolver: &Resolver) -> Result<Template, Tem
             kind => return Err(unsupported(id, &format!("{kind} is not supported"))),
         }
     }
+    for (id, mapping) in mappings {
+        template.connect(id, &mapping)?;
+    }
     Ok(template)
+}
+
+impl Template {
+    fn connect(&mut self, id: &str, mapping: &Mapping) -> Result<(), TemplateError> {
+        let mut functions = self.functions.iter_mut();
+        let function = functions
+            .find(|function| function.logical_id == mapping.function_name)
+            .ok_or_else(|| unsupported(id, "FunctionName is no function of the template"))?;
+        let source = source_spec(&mapping.event_source_arn, &mapping.batches);
+        function.sources.push(source);
+        Ok(())
+    }
 }
 
 fn unsupported(at: &str, reason: &str) -> TemplateError {
@@ -208,7 +241,9 @@ fn function(
     for event in function.events.into_values() {
         match event {
             Event::HttpApi(http) => spec.routes.push(route(id, http)?),
-            Event::Sqs(source) => spec.sources.push(source_spec(source)),
+            Event::Sqs(source) => spec
+                .sources
+                .push(source_spec(&source.queue, &source.batches)),
             Event::ScheduleV2(Schedule {
                 schedule_expression,
             }) => {
@@ -272,17 +307,12 @@ fn route(id: &str, Http { method, path }: Http) -> Result<Route, TemplateError> 
     Ok(Route { path, method })
 }
 
-fn source_spec(source: Source) -> SourceSpec {
+fn source_spec(queue: &str, batches: &Batches) -> SourceSpec {
     SourceSpec {
-        queue: source
-            .queue
-            .rsplit(':')
-            .next()
-            .unwrap_or_default()
-            .to_owned(),
-        batch_size: source.batch_size,
-        window: Duration::from_secs(source.maximum_batching_window_in_seconds),
-        max_concurrency: source.scaling_config.maximum_concurrency,
+        queue: last_part(queue),
+        batch_size: batches.batch_size,
+        window: Duration::from_secs(batches.maximum_batching_window_in_seconds),
+        max_concurrency: batches.scaling_config.maximum_concurrency,
     }
 }
 

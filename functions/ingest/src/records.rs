@@ -1,0 +1,158 @@
+//! SQS ↔ domain: messages from the messages queue, whose senders IAM has authorised.
+//!
+//! A record's message gets an id made from the record's own, so a record that is received again is the
+//! same message: no guard is needed.
+
+use std::collections::BTreeMap;
+
+use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use futures_util::future::join_all;
+use posthorn_domain::{
+    error::{ApiError, FieldError},
+    form::parse_body,
+    id::{MessageId, OrganizationId, Reference},
+    message::MessageIn,
+    timestamp::Timestamp,
+};
+use posthorn_runtime::{
+    metrics::{Metric, count},
+    now,
+};
+use serde::Deserialize;
+
+use crate::{
+    Ingest, Refusal,
+    publish::{Submission, Target},
+    requests::{check_payload, hash, note},
+};
+
+/// The body of a record.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RecordIn {
+    /// The organization of the application.
+    organization: OrganizationId,
+    /// The application's id or uid.
+    app_id: String,
+    /// As it is posted to `/api/v1/app/{app_id}/msg`.
+    message: MessageIn,
+}
+
+/// An application, as records name it.
+type Address = (String, String);
+
+impl Ingest {
+    /// Takes a batch of records and names those that SQS must deliver again: faults of ours, and what is
+    /// refused, which so reaches the dead-letter queue instead of being lost. Records of one application
+    /// share its look-up and the requests that queue their tasks.
+    pub async fn handle_records(&self, event: SqsEvent) -> SqsBatchResponse {
+        let mut failed = Vec::new();
+        let mut groups: BTreeMap<Address, Vec<(&SqsMessage, RecordIn)>> = BTreeMap::new();
+        for record in &event.records {
+            match read(record) {
+                Ok(body) => {
+                    let address = (body.organization.to_string(), body.app_id.clone());
+                    groups.entry(address).or_default().push((record, body));
+                }
+                Err(error) => failed.extend(refused(record, error.into())),
+            }
+        }
+        let groups = groups.into_values().map(|group| self.handle_group(group));
+        failed.extend(join_all(groups).await.into_iter().flatten());
+        let mut response = SqsBatchResponse::default();
+        response.batch_item_failures = failed;
+        response
+    }
+
+    async fn handle_group(&self, group: Vec<(&SqsMessage, RecordIn)>) -> Vec<BatchItemFailure> {
+        let (records, bodies): (Vec<_>, Vec<_>) = group.into_iter().unzip();
+        let target = match self.find(&bodies).await {
+            Ok(target) => target,
+            Err(refusal) => {
+                let each = records.into_iter();
+                return each
+                    .filter_map(|record| refused(record, refusal.clone()))
+                    .collect();
+            }
+        };
+        let submissions = records.iter().zip(bodies);
+        let submissions: Vec<_> = submissions
+            .map(|(record, body)| self.submission(record, body.message))
+            .collect();
+        let published = self.publish(&target, &submissions).await;
+        let mut failed = Vec::new();
+        for ((published, submission), record) in
+            published.into_iter().zip(&submissions).zip(records)
+        {
+            match published {
+                Ok(message) => note(&message, submission.trace, None),
+                Err(refusal) => failed.extend(refused(record, refusal)),
+            }
+        }
+        failed
+    }
+
+    async fn find(&self, bodies: &[RecordIn]) -> Result<Target, Refusal> {
+        let first = bodies.first().ok_or(ApiError::NotFound("application"))?;
+        let reference: Reference<_> = first
+            .app_id
+            .parse()
+            .map_err(|error| ApiError::from(FieldError::body("appId", format!("{error}"))))?;
+        let brought = bodies.iter().find_map(|it| it.message.application.as_ref());
+        self.directory
+            .target(&first.organization, &reference, brought, now())
+            .await
+    }
+
+    fn submission(&self, record: &SqsMessage, message: MessageIn) -> Submission {
+        let id = record.message_id.as_deref().unwrap_or_default();
+        let at = sent_at(record);
+        Submission {
+            message,
+            idempotency_key: None,
+            request_hash: hash(id),
+            id: MessageId::caused_by(id, at),
+            at,
+            trace: self.span(None),
+        }
+    }
+}
+
+fn read(record: &SqsMessage) -> Result<RecordIn, ApiError> {
+    let body: RecordIn = parse_body(record.body.as_deref().unwrap_or_default().as_bytes())?;
+    check_payload(&body.message)?;
+    Ok(body)
+}
+
+/// When its sender sent it: the same however often it is received.
+fn sent_at(record: &SqsMessage) -> Timestamp {
+    let millis = record.attributes.get("SentTimestamp");
+    let millis = millis.and_then(|text| text.parse().ok());
+    millis.map_or_else(now, Timestamp::from_millis)
+}
+
+/// Logs why a record is not done; `None` for one that is all the same: its event was accepted before.
+fn refused(record: &SqsMessage, refusal: Refusal) -> Option<BatchItemFailure> {
+    let id = record.message_id.as_deref().unwrap_or_default();
+    match &refusal {
+        Refusal::Caller(ApiError::Conflict(reason)) => {
+            tracing::info!(record = id, reason, "an event was sent again");
+            return None;
+        }
+        Refusal::Caller(error) => {
+            let reason = error.body();
+            tracing::warn!(
+                record = id,
+                reason,
+                "a record of the messages queue is refused"
+            );
+        }
+        Refusal::Fault(reason) => {
+            count(Metric::RequestFaults, 1);
+            tracing::error!(record = id, reason, "a record is received again");
+        }
+    }
+    let mut failure = BatchItemFailure::default();
+    failure.item_identifier = id.to_owned();
+    Some(failure)
+}

@@ -1,0 +1,270 @@
+//! HTTP ↔ domain: one message, or a batch.
+
+use lambda_http::{Body, Request, RequestExt, Response};
+use posthorn_domain::{
+    application::ApplicationIn,
+    error::{ApiError, FieldError},
+    form::parse_body,
+    id::{ApplicationId, MessageId, Reference},
+    message::{
+        BatchIn, BatchOut, MAX_BATCH_BYTES, MAX_PAYLOAD_BYTES, Message, MessageIn, MessageOut,
+    },
+    timestamp::Timestamp,
+    token::Scope,
+    trace::TraceParent,
+};
+use posthorn_runtime::{
+    entropy, http,
+    metrics::{Metric, count},
+    now,
+};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    Ingest, Refusal,
+    publish::{Published, Submission, Target},
+};
+
+/// Bytes of a body beside its payload: names, channels and tags at their longest, and white space.
+const MAX_ENVELOPE_BYTES: usize = 64 * 1024;
+
+/// A request whose caller is known.
+struct Caller<'a> {
+    scope: Scope,
+    reference: Reference<ApplicationId>,
+    idempotency_key: Option<&'a str>,
+    /// Whether to show payloads in the answer.
+    with_content: bool,
+    now: Timestamp,
+    /// The caller's span.
+    trace: Option<TraceParent>,
+}
+
+/// Answers one request.
+pub(crate) async fn answer(ingest: &Ingest, request: Request) -> Response<Body> {
+    let answer = match request.uri().path().ends_with("/msg/batch") {
+        true => accept_batch(ingest, &request).await,
+        false => accept(ingest, &request).await,
+    };
+    answer.unwrap_or_else(|refusal| http::error_response(&told(refusal)))
+}
+
+async fn accept(ingest: &Ingest, request: &Request) -> Result<Response<Body>, Refusal> {
+    let caller = caller(ingest, request).await?;
+    let body = request.body().as_ref();
+    check_size(body, MAX_PAYLOAD_BYTES + MAX_ENVELOPE_BYTES)?;
+    let message = read_message(body)?;
+    let target = target(ingest, &caller, message.application.as_ref()).await?;
+    let submission = caller.submission(ingest, message, caller.idempotency_key.map(hash), body);
+    let published = publish(ingest, &caller, &target, &[submission]).await.pop();
+    let message = published.unwrap_or(Err(ApiError::Unavailable.into()))?;
+    Ok(json(202, &message.to_out(caller.with_content)))
+}
+
+/// Takes every message of a batch by itself: 202 when all were accepted, 207 when some were not.
+async fn accept_batch(ingest: &Ingest, request: &Request) -> Result<Response<Body>, Refusal> {
+    let caller = caller(ingest, request).await?;
+    let body = request.body().as_ref();
+    check_size(body, MAX_BATCH_BYTES)?;
+    let BatchIn { messages: texts } = parse_body(body).map_err(ApiError::from)?;
+    let mut results: Vec<Option<Result<MessageOut, ApiError>>> = Vec::new();
+    let (mut places, mut messages) = (Vec::new(), Vec::new());
+    for (place, text) in texts.iter().enumerate() {
+        let text = text.as_bytes();
+        match read_message(text) {
+            Ok(message) => {
+                places.push((place, text));
+                messages.push(message);
+                results.push(None);
+            }
+            Err(error) => results.push(Some(Err(within(error, place)))),
+        }
+    }
+    let brought = messages.iter().find_map(|it| it.application.as_ref());
+    let target = target(ingest, &caller, brought).await?;
+    let key = |place: usize| {
+        let key = caller.idempotency_key?;
+        Some(hash(format!("{place}\n{key}")))
+    };
+    let submissions = messages.into_iter().zip(&places);
+    let submissions: Vec<_> = submissions
+        .map(|(message, (place, text))| caller.submission(ingest, message, key(*place), text))
+        .collect();
+    let published = publish(ingest, &caller, &target, &submissions).await;
+    for (published, (place, _)) in published.into_iter().zip(places) {
+        let shown = |message: Message| message.to_out(caller.with_content);
+        results[place] = Some(published.map(shown).map_err(told));
+    }
+    let results = results.into_iter().flatten();
+    let batch = BatchOut::new(results.collect());
+    let status = if batch.failed == 0 { 202 } else { 207 };
+    Ok(json(status, &batch))
+}
+
+/// What a caller may know of a refusal.
+fn told(refusal: Refusal) -> ApiError {
+    match refusal {
+        Refusal::Caller(error) => error,
+        Refusal::Fault(reason) => {
+            tracing::error!(reason, "a message could not be accepted");
+            ApiError::Unavailable
+        }
+    }
+}
+
+/// The same error, of a message of a batch.
+fn within(error: ApiError, place: usize) -> ApiError {
+    match error {
+        ApiError::Invalid(error) => error.within(&place.to_string()).within("messages").into(),
+        other => other,
+    }
+}
+
+async fn caller<'a>(ingest: &Ingest, request: &'a Request) -> Result<Caller<'a>, Refusal> {
+    let with_content = with_content(request).map_err(ApiError::from)?;
+    let now = now();
+    let scope = ingest.tokens.authenticate(request.headers(), now).await?;
+    let parameters = request.path_parameters_ref();
+    let reference = parameters
+        .and_then(|path| path.first("app_id"))
+        .unwrap_or_default();
+    let reference = reference
+        .parse()
+        .map_err(|error| ApiError::from(FieldError::at("path", "app_id", format!("{error}"))))?;
+    Ok(Caller {
+        scope,
+        reference,
+        idempotency_key: http::idempotency_key(request.headers())?,
+        with_content,
+        now,
+        trace: traceparent(request),
+    })
+}
+
+fn with_content(request: &Request) -> Result<bool, FieldError> {
+    let query = request.query_string_parameters_ref();
+    match query.and_then(|query| query.first("with_content")) {
+        None | Some("true") => Ok(true),
+        Some("false") => Ok(false),
+        Some(_) => Err(FieldError::at(
+            "query",
+            "with_content",
+            "must be `true` or `false`",
+        )),
+    }
+}
+
+/// The caller's span; a header that is none is as good as no header (W3C Trace Context).
+fn traceparent(request: &Request) -> Option<TraceParent> {
+    let header = request.headers().get("traceparent")?;
+    header.to_str().ok()?.parse().ok()
+}
+
+/// The application that the caller may send to. A message may bring it along.
+async fn target(
+    ingest: &Ingest,
+    caller: &Caller<'_>,
+    brought: Option<&ApplicationIn>,
+) -> Result<Target, Refusal> {
+    let Caller {
+        scope, reference, ..
+    } = caller;
+    let brought = brought.filter(|_| scope.application.is_none());
+    let target = ingest
+        .directory
+        .target(&scope.organization, reference, brought, caller.now)
+        .await?;
+    scope.require_application(&target.application.id)?;
+    scope.require_producer()?;
+    Ok(target)
+}
+
+impl Caller<'_> {
+    fn submission(
+        &self,
+        ingest: &Ingest,
+        message: MessageIn,
+        idempotency_key: Option<String>,
+        text: &[u8],
+    ) -> Submission {
+        Submission {
+            message,
+            idempotency_key,
+            request_hash: hash(text),
+            id: MessageId::new(self.now, entropy()),
+            at: self.now,
+            trace: ingest.span(self.trace),
+        }
+    }
+}
+
+async fn publish(
+    ingest: &Ingest,
+    caller: &Caller<'_>,
+    target: &Target,
+    submissions: &[Submission],
+) -> Vec<Published> {
+    let published = ingest.publish(target, submissions).await;
+    for (message, submission) in published.iter().zip(submissions) {
+        if let Ok(message) = message {
+            note(message, submission.trace, caller.trace);
+        }
+    }
+    published
+}
+
+/// Counts and logs an accepted message.
+pub(crate) fn note(message: &Message, span: Option<TraceParent>, caller: Option<TraceParent>) {
+    count(Metric::MessagesAccepted, 1);
+    tracing::info!(
+        msg_id = %message.id,
+        event_type = %message.event_type,
+        destinations = message.destinations.len(),
+        trace_id = span.map(TraceParent::trace_id),
+        span_id = span.map(TraceParent::span_id),
+        parent_span_id = span.and(caller).map(TraceParent::span_id),
+        "accepted"
+    );
+}
+
+fn json(status: u16, body: &impl Serialize) -> Response<Body> {
+    match serde_json::to_string(body) {
+        Ok(body) => http::json_response(status, body),
+        Err(_) => http::error_response(&ApiError::Unavailable),
+    }
+}
+
+fn check_size(body: &[u8], limit: usize) -> Result<(), ApiError> {
+    match body.len() <= limit {
+        true => Ok(()),
+        false => Err(too_large("request body", limit)),
+    }
+}
+
+fn too_large(what: &str, limit: usize) -> ApiError {
+    let kib = limit / 1024;
+    ApiError::TooLarge(format!(
+        "the {what} must have at most {kib} KiB ({limit} bytes)"
+    ))
+}
+
+/// Reads one message, whatever it came in.
+pub(crate) fn read_message(text: &[u8]) -> Result<MessageIn, ApiError> {
+    let message: MessageIn = parse_body(text)?;
+    check_payload(&message)?;
+    Ok(message)
+}
+
+/// Refuses a payload that is too large.
+pub(crate) fn check_payload(message: &MessageIn) -> Result<(), ApiError> {
+    match message.payload.as_str().len() <= MAX_PAYLOAD_BYTES {
+        true => Ok(()),
+        false => Err(too_large("payload", MAX_PAYLOAD_BYTES)),
+    }
+}
+
+pub(crate) fn hash(bytes: impl AsRef<[u8]>) -> String {
+    let digest = Sha256::digest(bytes);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}

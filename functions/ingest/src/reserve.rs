@@ -1,0 +1,176 @@
+//! Guards: what makes a repeated request, or a second message of an `eventId`, find the first one.
+
+use std::time::Duration;
+
+use posthorn_domain::{
+    error::{ApiError, FieldError},
+    timestamp::Timestamp,
+};
+use posthorn_runtime::{http::IDEMPOTENCY_KEY, now};
+use posthorn_store::{Guard, Reservation};
+
+use crate::{
+    Ingest, Refusal,
+    publish::{Reserved, Submission, Target, exists},
+};
+
+/// The function's time-out: an unfinished request that is older ended in the middle.
+const LONGEST_REQUEST: Duration = Duration::from_secs(15);
+
+/// How long a request waits for an earlier one of its key or event that is still at work.
+/// Each look is a write that fails, and is billed.
+const POLL: Duration = Duration::from_millis(250);
+const MAX_POLLS: u32 = 20;
+
+/// How long an `idempotency-key` is remembered.
+const KEY_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+
+/// What a guard says of a request.
+pub(crate) enum Turn {
+    /// Go on, with this message id.
+    Continue(Reservation),
+    /// The same request was accepted before.
+    Accepted(Reservation),
+}
+
+impl Ingest {
+    /// Reserves every guard of a request. Without one this costs nothing.
+    pub(crate) async fn reserve(
+        &self,
+        target: &Target,
+        submission: &Submission,
+        guards: &[(Guard, Timestamp)],
+    ) -> Result<Turn, Refusal> {
+        let mut reservation = submission.new_reservation();
+        for (guard, expires_at) in guards {
+            let earlier = self
+                .reserve_one(target, guard, &reservation, *expires_at)
+                .await?;
+            match earlier
+                .map(|earlier| judge(guard, earlier, &reservation))
+                .transpose()?
+            {
+                None => {}
+                Some(Turn::Continue(earlier)) => reservation = earlier,
+                Some(Turn::Accepted(earlier)) => return Ok(Turn::Accepted(earlier)),
+            }
+        }
+        Ok(Turn::Continue(reservation))
+    }
+
+    /// What an earlier request left, after it had some time to end.
+    async fn reserve_one(
+        &self,
+        target: &Target,
+        guard: &Guard,
+        reservation: &Reservation,
+        expires_at: Timestamp,
+    ) -> Result<Option<Reservation>, Refusal> {
+        for _ in 0..MAX_POLLS {
+            let messages = &self.publisher.messages;
+            let earlier = messages
+                .reserve(&target.application.id, guard, reservation, expires_at)
+                .await?;
+            let at_work = |earlier: &Reservation| {
+                let is_over = earlier.finished || earlier.abandoned;
+                !is_over && now().since(earlier.created_at) < LONGEST_REQUEST
+            };
+            if !earlier.as_ref().is_some_and(at_work) {
+                return Ok(earlier);
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        // Clients repeat a 503, and no other refusal.
+        Err(ApiError::Unavailable.into())
+    }
+
+    /// Marks the guards of a message that is stored and queued. A key belongs to this request; what
+    /// the event's id stands for may be an earlier one's message.
+    pub(crate) async fn finish(
+        &self,
+        target: &Target,
+        submission: &Submission,
+        reserved: &Reserved,
+        is_own: bool,
+    ) -> Result<(), Refusal> {
+        let done = Reservation {
+            request_hash: submission.request_hash.clone(),
+            finished: true,
+            abandoned: false,
+            ..reserved.reservation.clone()
+        };
+        for (guard, expires_at) in &reserved.guards {
+            if is_own || matches!(guard, Guard::EventId(_)) {
+                let messages = &self.publisher.messages;
+                messages
+                    .settle(&target.application.id, guard, &done, *expires_at)
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the repetition of a request that failed begin at once. Without this mark it waits until
+    /// the request is older than any can be.
+    pub(crate) async fn abandon(
+        &self,
+        target: &Target,
+        submission: &Submission,
+        reserved: &Reserved,
+    ) {
+        let failed = Reservation {
+            request_hash: submission.request_hash.clone(),
+            abandoned: true,
+            ..reserved.reservation.clone()
+        };
+        for (guard, expires_at) in &reserved.guards {
+            let messages = &self.publisher.messages;
+            if let Err(error) = messages
+                .settle(&target.application.id, guard, &failed, *expires_at)
+                .await
+            {
+                tracing::warn!(%error, "a request that failed was not marked");
+            }
+        }
+    }
+}
+
+/// Decides what an earlier reservation of a guard means for this request.
+fn judge(guard: &Guard, earlier: Reservation, this: &Reservation) -> Result<Turn, ApiError> {
+    let is_same_request = earlier.request_hash == this.request_hash;
+    match guard {
+        Guard::IdempotencyKey(_) if !is_same_request => {
+            let msg = "was used before with another request body";
+            Err(FieldError::at("header", IDEMPOTENCY_KEY, msg).into())
+        }
+        Guard::IdempotencyKey(_) if earlier.finished => Ok(Turn::Accepted(earlier)),
+        // A record that is received again has the same id as before.
+        Guard::EventId(_) if earlier.finished && earlier.message == this.message => {
+            Ok(Turn::Accepted(earlier))
+        }
+        Guard::EventId(_) if earlier.finished => Err(exists(&earlier.message)),
+        // The earlier try ended somewhere before its mark, and its caller may have got no answer:
+        // what it began is completed, under its message id.
+        Guard::IdempotencyKey(_) | Guard::EventId(_) => Ok(Turn::Continue(earlier)),
+    }
+}
+
+impl Submission {
+    pub(crate) fn guards(&self) -> Vec<(Guard, Timestamp)> {
+        let key = self.idempotency_key.clone().map(Guard::IdempotencyKey);
+        let event_id = self.message.event_id.clone().map(Guard::EventId);
+        let key = key.map(|guard| (guard, self.at.plus(KEY_LIFETIME)));
+        let event_id = event_id.map(|guard| (guard, self.expires_at(self.at)));
+        key.into_iter().chain(event_id).collect()
+    }
+
+    fn new_reservation(&self) -> Reservation {
+        Reservation {
+            message: self.id.clone(),
+            created_at: self.at,
+            request_hash: self.request_hash.clone(),
+            finished: false,
+            abandoned: false,
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Batches: every message by itself, and the whole again without harm.
+
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use posthorn_local::StackOptions;
+use posthorn_tests::{FaultyAws, Plan, Receiver, World, until};
+use serde_json::{Value, json};
+
+fn message(n: usize) -> Value {
+    json!({ "eventType": "a.b", "payload": { "n": n } })
+}
+
+fn path(application: &str) -> String {
+    format!("/api/v1/app/{application}/msg/batch")
+}
+
+fn statuses(batch: &Value) -> Vec<u64> {
+    let results = batch["results"].as_array().unwrap().iter();
+    results.map(|it| it["status"].as_u64().unwrap()).collect()
+}
+
+fn ids(batch: &Value) -> Vec<Value> {
+    let results = batch["results"].as_array().unwrap().iter();
+    results.map(|it| it["message"]["id"].clone()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_message_of_a_batch_is_accepted_or_refused_by_itself() {
+    let world = World::start().await;
+    let receiver = Receiver::accepting().await;
+    let application = world.application().await;
+    world.endpoint(&application, &receiver).await;
+    let large = "x".repeat(256 * 1024);
+    let batch = json!({ "messages": [
+        message(0),
+        { "eventType": "a b", "payload": {} },
+        { "eventType": "a.b", "payload": { "text": large } },
+        { "eventType": "a.b", "payload": [] },
+        { "eventType": "a.b", "payload": {}, "eventId": "e-1" },
+        { "eventType": "a.b", "payload": {}, "eventId": "e-1" },
+        5,
+        message(7),
+    ] });
+    let answer = world
+        .call("POST", &path(&application.id), Some(batch))
+        .await;
+    let body = answer.body;
+    assert_eq!((answer.status, &body["failed"]), (207, &json!(5)));
+    assert_eq!(
+        statuses(&body),
+        [202, 422, 413, 422, 202, 409, 422, 202],
+        "{body}"
+    );
+    for (place, field) in [(1, "eventType"), (3, "payload")] {
+        let detail = &body["results"][place]["error"]["detail"][0];
+        let place = place.to_string();
+        assert_eq!(detail["loc"], json!(["body", "messages", place, field]));
+    }
+    let not_an_object = &body["results"][6]["error"]["detail"][0]["loc"];
+    assert_eq!(*not_an_object, json!(["body", "messages", "6"]));
+    assert_eq!(body["results"][7]["message"]["payload"], json!({ "n": 7 }));
+    let mut received: Vec<_> = receiver
+        .wait_for(3)
+        .await
+        .iter()
+        .map(|it| it.header("webhook-id").to_owned())
+        .collect();
+    received.sort();
+    let accepted = ids(&body).into_iter().filter(|id| !id.is_null());
+    let mut accepted: Vec<_> = accepted.map(|id| id.as_str().unwrap().to_owned()).collect();
+    accepted.sort();
+    assert_eq!(received, accepted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_sent_again_with_its_key_is_the_same_batch() {
+    let world = World::start().await;
+    let receiver = Receiver::accepting().await;
+    let application = world.application().await;
+    world.endpoint(&application, &receiver).await;
+    let send = async |messages: Vec<Value>| {
+        let body = json!({ "messages": messages }).to_string();
+        let key = [("idempotency-key", "k-1")];
+        world.post(&path(&application.id), &body, &key).await
+    };
+    let first = send(vec![message(1), message(2)]).await;
+    let again = send(vec![message(1), message(2)]).await;
+    assert_eq!((first.status, again.status), (202, 202));
+    assert_eq!(ids(&first.body), ids(&again.body));
+    let changed = send(vec![message(1), message(3)]).await.body;
+    assert_eq!(statuses(&changed), [202, 422], "{changed}");
+    let loc = &changed["results"][1]["error"]["detail"][0]["loc"];
+    assert_eq!(*loc, json!(["header", "idempotency-key"]));
+    let marker = world.send(&application.id, &message(4).to_string()).await;
+    let received = receiver.wait_for(3).await;
+    assert!(received.iter().any(|it| it.header("webhook-id") == marker));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_has_limits_and_an_application() {
+    let world = World::start().await;
+    let application = world.application().await.id;
+    let send = async |to: &str, batch: Value| world.call("POST", &path(to), Some(batch)).await;
+    let many = |count| json!({ "messages": (0..count).map(message).collect::<Vec<_>>() });
+    for batch in [json!({}), json!({ "messages": {} }), many(0), many(101)] {
+        let answer = send(&application, batch).await;
+        assert_eq!(answer.status, 422, "{answer:?}");
+        let loc = &answer.body["detail"][0]["loc"];
+        assert_eq!(*loc, json!(["body", "messages"]));
+    }
+    assert_eq!(send(&application, many(100)).await.status, 202);
+    let large = json!({ "eventType": "a.b", "payload": { "text": "x".repeat(250_000) } });
+    let large = json!({ "messages": vec![large; 9] });
+    assert_eq!(send(&application, large).await.status, 413);
+    assert_eq!(send("nobody", many(1)).await.status, 404);
+    let new = json!({ "name": "New", "uid": "new" });
+    let bringing = json!({ "eventType": "a.b", "payload": {}, "application": new });
+    let batch = json!({ "messages": [message(1), bringing] });
+    assert_eq!(send("new", batch).await.status, 202);
+    assert_eq!(
+        world.expect("GET", "/api/v1/app/new/msg", None).await["data"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
+}
+
+/// Now and then many calls fail in a row, the SDK's repetitions with them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_failed_in_parts_is_completed_by_its_repetition() {
+    const MESSAGES: usize = 20;
+    let faults = FaultyAws::start(
+        3,
+        Plan {
+            per_mille: 20,
+            storm_every: 160,
+            storm: 20,
+        },
+    )
+    .await;
+    let options = StackOptions {
+        parameters: [("VisibilityTimeoutSeconds".to_owned(), "2".to_owned())].into(),
+        ..StackOptions::default()
+    };
+    let world = World::with_options_through(options, &faults).await;
+    let receiver = Receiver::accepting().await;
+    let application = world.application().await;
+    world.endpoint(&application, &receiver).await;
+    let messages: Vec<_> = (0..MESSAGES).map(message).collect();
+    let body = json!({ "messages": messages }).to_string();
+    let partial = AtomicUsize::new(0);
+    let mut accepted = BTreeSet::new();
+    for batch in 0..4 {
+        let key = format!("k-{batch}");
+        let ids = until("an accepted batch", || async {
+            let headers = [("idempotency-key", key.as_str())];
+            let answer = world.post(&path(&application.id), &body, &headers).await;
+            partial.fetch_add(usize::from(answer.status == 207), Ordering::Relaxed);
+            (answer.status == 202).then(|| ids(&answer.body))
+        })
+        .await;
+        assert_eq!(ids.len(), MESSAGES);
+        accepted.extend(ids.iter().map(|id| id.as_str().unwrap().to_owned()));
+    }
+    println!("{partial:?} answers were partial");
+    assert_eq!(accepted.len(), 4 * MESSAGES);
+    until("every accepted message", || async {
+        let all = receiver.received();
+        let received: BTreeSet<_> = all
+            .iter()
+            .map(|it| it.header("webhook-id").to_owned())
+            .collect();
+        (received == accepted).then_some(())
+    })
+    .await;
+}

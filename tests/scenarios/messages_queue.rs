@@ -1,0 +1,160 @@
+//! Messages that producers in the same account send to a queue.
+
+use aws_sdk_sqs::types::QueueAttributeName;
+use posthorn_runtime::now;
+use posthorn_tests::{Receiver, World, until};
+use serde_json::{Value, json};
+use svix::api::ApplicationOut;
+
+const QUEUE: &str = "MessagesQueue";
+
+struct Producer {
+    world: World,
+    sqs: aws_sdk_sqs::Client,
+    queue_url: String,
+    application: ApplicationOut,
+    receiver: Receiver,
+    /// Of the records of [`Self::invoke`], in milliseconds.
+    sent_at: String,
+}
+
+impl Producer {
+    async fn start() -> Self {
+        let world = World::with_parameters([("MessagesFromQueue", "true")]).await;
+        let receiver = Receiver::accepting().await;
+        let application = world.application().await;
+        world.endpoint(&application, &receiver).await;
+        Self {
+            sqs: world.aws().await.sqs,
+            queue_url: world.stack.queues().url(QUEUE),
+            world,
+            application,
+            receiver,
+            sent_at: now().as_millis().to_string(),
+        }
+    }
+
+    fn body(&self, message: Value) -> Value {
+        json!({ "organization": self.world.organization, "appId": self.application.id, "message": message })
+    }
+
+    async fn send(&self, body: &str) {
+        let send = self.sqs.send_message().queue_url(&self.queue_url);
+        send.message_body(body).send().await.unwrap();
+    }
+
+    /// Invokes ingest as Lambda's event source does; gives the ids of the records that failed.
+    async fn invoke(&self, records: &[(&str, Value)]) -> Vec<String> {
+        let record = |(id, body): &(&str, Value)| {
+            json!({
+                "messageId": id, "body": body.to_string(), "attributes": { "SentTimestamp": self.sent_at },
+                "eventSource": "aws:sqs", "eventSourceARN": format!("arn:aws:sqs:us-east-1:000000000000:{QUEUE}"),
+            })
+        };
+        let event = json!({ "Records": records.iter().map(record).collect::<Vec<_>>() });
+        let answer = self
+            .world
+            .stack
+            .invoke("IngestFunction", &event)
+            .await
+            .unwrap();
+        let failures = answer["batchItemFailures"].as_array().unwrap().iter();
+        failures
+            .map(|it| it["itemIdentifier"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    async fn messages(&self) -> Vec<Value> {
+        let path = format!("/api/v1/app/{}/msg", self.application.id);
+        self.world.pages(&path, 250).await.0
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_from_the_queue_is_delivered_as_a_posted_one_is() {
+    let producer = Producer::start().await;
+    let payload = r#"{ "z" : 1, "a":"\u00e9" }"#;
+    let body = format!(
+        r#"{{"organization":"{}","appId":"{}","message":{{"eventType":"a.b","payload":{payload},"channels":["c"]}}}}"#,
+        producer.world.organization, producer.application.id
+    );
+    producer.send(&body).await;
+    let received = producer.receiver.wait_for(1).await;
+    assert_eq!(received[0].body, payload.as_bytes());
+    let listed = producer.messages().await;
+    assert_eq!(listed[0]["id"], received[0].header("webhook-id"));
+    assert_eq!(listed[0]["channels"], json!(["c"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_is_received_again_is_the_same_message() {
+    let producer = Producer::start().await;
+    let plain = producer.body(json!({ "eventType": "a.b", "payload": {} }));
+    let event = producer.body(json!({ "eventType": "a.b", "payload": {}, "eventId": "e" }));
+    let records = [("1", plain), ("2", event.clone())];
+    for _ in 0..2 {
+        assert!(producer.invoke(&records).await.is_empty());
+    }
+    // An event that its producer sent twice is no reason to try again.
+    assert!(producer.invoke(&[("3", event)]).await.is_empty());
+    assert_eq!(producer.messages().await.len(), 2);
+    producer.receiver.wait_for(2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_is_refused_fails_alone() {
+    let producer = Producer::start().await;
+    let good = json!({ "eventType": "a.b", "payload": {} });
+    let mut unknown = producer.body(good.clone());
+    unknown["appId"] = "nobody".into();
+    let mut foreign = producer.body(good.clone());
+    foreign["organization"] = posthorn_domain::id::OrganizationId::new(now(), [1; 15])
+        .as_str()
+        .into();
+    let records = [
+        ("good", producer.body(good)),
+        ("unknown", unknown),
+        ("foreign", foreign),
+        (
+            "type",
+            producer.body(json!({ "eventType": "a b", "payload": {} })),
+        ),
+        (
+            "payload",
+            producer
+                .body(json!({ "eventType": "a.b", "payload": { "x": "x".repeat(256 * 1024) } })),
+        ),
+        ("field", json!({ "organization": "x", "more": 1 })),
+        ("text", json!("text")),
+    ];
+    let mut failed = producer.invoke(&records).await;
+    failed.sort();
+    assert_eq!(
+        failed,
+        ["field", "foreign", "payload", "text", "type", "unknown"]
+    );
+    producer.receiver.wait_for(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_waits_in_the_dead_letter_queue() {
+    let producer = Producer::start().await;
+    let visibility = producer
+        .sqs
+        .set_queue_attributes()
+        .queue_url(&producer.queue_url);
+    let visibility = visibility.attributes(QueueAttributeName::VisibilityTimeout, "1");
+    visibility.send().await.unwrap();
+    // The poll that is under way knows the time-out of before.
+    let good = producer.body(json!({ "eventType": "a.b", "payload": {} }));
+    producer.send(&good.to_string()).await;
+    producer.receiver.wait_for(1).await;
+    producer.send(r#"{"organization":"x"}"#).await;
+    let url = producer.world.stack.queues().url("MessagesDeadLetterQueue");
+    let dead = until("the record in the dead-letter queue", || async {
+        let receive = producer.sqs.receive_message().queue_url(&url).send();
+        receive.await.unwrap().messages?.pop()
+    })
+    .await;
+    assert_eq!(dead.body.unwrap(), r#"{"organization":"x"}"#);
+}
