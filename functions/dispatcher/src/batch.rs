@@ -10,6 +10,7 @@ use posthorn_runtime::{
     metrics::{Metric, count},
     now,
 };
+use posthorn_store::Gathered;
 use tokio::time::timeout;
 
 use crate::{Dispatcher, deliver::Fault};
@@ -69,25 +70,44 @@ impl Dispatcher {
             begun: now(),
             deadline,
         };
+        let tasks = groups.values().filter_map(|group| match group.first() {
+            Some((_, Ok(Work::Attempt(task)))) => Some(&**task),
+            _ => None,
+        });
+        let known = self.gather(tasks).await;
         let groups = groups
             .into_values()
-            .map(|group| self.handle_group(group, time));
+            .map(|group| self.handle_group(group, time, &known));
         let failed = join_all(groups).await.into_iter().flatten();
         let mut response = SqsBatchResponse::default();
         response.batch_item_failures = failed.map(failure).collect();
         response
     }
 
-    async fn handle_group(&self, group: Vec<(&SqsMessage, Parsed)>, time: Time) -> Vec<String> {
+    async fn handle_group(
+        &self,
+        group: Vec<(&SqsMessage, Parsed)>,
+        time: Time,
+        known: &Gathered,
+    ) -> Vec<String> {
+        let (mut known, unknown) = (known, Gathered::default());
         let mut failed = Vec::new();
         for (record, work) in group {
-            failed.extend(self.handle_record(record, work, time).await);
+            failed.extend(self.handle_record(record, work, time, known).await);
+            // The first one wrote.
+            known = &unknown;
         }
         failed
     }
 
     /// The record's id when it failed.
-    async fn handle_record(&self, record: &SqsMessage, work: Parsed, time: Time) -> Option<String> {
+    async fn handle_record(
+        &self,
+        record: &SqsMessage,
+        work: Parsed,
+        time: Time,
+        known: &Gathered,
+    ) -> Option<String> {
         let record_id = record.message_id.clone().unwrap_or_default();
         let work = match work {
             Ok(work) => work,
@@ -99,7 +119,7 @@ impl Dispatcher {
         };
         let lane = self.queue().lane_of(record_queue(record));
         let left = time.deadline.since(now()).saturating_sub(MARGIN);
-        let done = match timeout(left, self.work(work, lane, time)).await {
+        let done = match timeout(left, self.work(work, lane, time, known)).await {
             Ok(Ok(())) => return None,
             Ok(Err(fault)) => fault,
             Err(_) => Fault::OutOfTime,
@@ -109,9 +129,15 @@ impl Dispatcher {
         Some(record_id)
     }
 
-    async fn work(&self, work: Work, lane: Lane, time: Time) -> Result<(), Fault> {
+    async fn work(
+        &self,
+        work: Work,
+        lane: Lane,
+        time: Time,
+        known: &Gathered,
+    ) -> Result<(), Fault> {
         match work {
-            Work::Attempt(task) => self.deliver(Task { lane, ..*task }, time).await,
+            Work::Attempt(task) => self.deliver(Task { lane, ..*task }, time, known).await,
             Work::Job(task) => self.work_on(task).await,
         }
     }

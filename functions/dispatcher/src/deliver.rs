@@ -23,7 +23,7 @@ use posthorn_runtime::{
     metrics::{Metric, count, measure},
     now,
 };
-use posthorn_store::{Consistency, Scheduled, StoreError, Written};
+use posthorn_store::{Consistency, Gathered, Scheduled, StoreError, Wanted, Written};
 use posthorn_vault::{Owner, VaultError};
 use tokio::{
     time::{sleep, timeout},
@@ -55,9 +55,25 @@ pub(crate) enum Fault {
 }
 
 impl Dispatcher {
-    /// Does what a task calls for.
-    pub(crate) async fn deliver(&self, task: Task, time: Time) -> Result<(), Fault> {
-        let (endpoint, delivery) = try_join!(self.endpoint(&task), self.delivery(&task))?;
+    /// Reads what the tasks of a batch begin with. A fault leaves it to each task, which then fails alone.
+    pub(crate) async fn gather<'a>(&self, tasks: impl Iterator<Item = &'a Task>) -> Gathered {
+        let tasks: Vec<_> = tasks.map(wanted).collect();
+        let gathered = self.deliveries.gather(self.config(), &tasks).await;
+        gathered.unwrap_or_else(|error| {
+            tracing::warn!(%error, "a batch could not be read at once");
+            Gathered::default()
+        })
+    }
+
+    /// Does what a task calls for; `known` is what was read at the begin of its batch.
+    pub(crate) async fn deliver(
+        &self,
+        task: Task,
+        time: Time,
+        known: &Gathered,
+    ) -> Result<(), Fault> {
+        let (endpoint, delivery) =
+            try_join!(self.endpoint(&task, known), self.delivery(&task, known))?;
         let Some(endpoint) = endpoint else {
             tracing::info!(msg_id = %task.message, endpoint_id = %task.endpoint, "dropped: the endpoint was deleted");
             return Ok(());
@@ -316,8 +332,11 @@ impl Dispatcher {
     }
 
     /// The endpoint, at least as new as the task: an update holds for the very next message.
-    async fn endpoint(&self, task: &Task) -> Result<Option<Endpoint>, Fault> {
-        let found = self.read_endpoint(task, Consistency::Eventual).await?;
+    async fn endpoint(&self, task: &Task, known: &Gathered) -> Result<Option<Endpoint>, Fault> {
+        let found = match known.endpoint(wanted(task)) {
+            Some(found) => found,
+            None => self.read_endpoint(task, Consistency::Eventual).await?,
+        };
         let is_current = found
             .as_ref()
             .is_some_and(|endpoint| endpoint.revision >= task.revision);
@@ -342,14 +361,12 @@ impl Dispatcher {
     /// The delivery's record. Before a first attempt there is none, so a read that misses the last
     /// moments will do; whatever follows depends on what was recorded, and a task that was put back
     /// may have copies.
-    async fn delivery(&self, task: &Task) -> Result<Option<Delivery>, Fault> {
-        let is_first = task.attempt == 0 && task.manual.is_none() && task.hops == 0;
-        let consistency = if is_first {
-            Consistency::Eventual
-        } else {
-            Consistency::Strong
-        };
-        self.read_delivery(task, consistency).await
+    async fn delivery(&self, task: &Task, known: &Gathered) -> Result<Option<Delivery>, Fault> {
+        match known.delivery(wanted(task)) {
+            Some(found) => Ok(found),
+            None if is_first(task) => self.read_delivery(task, Consistency::Eventual).await,
+            None => self.read_delivery(task, Consistency::Strong).await,
+        }
     }
 
     async fn read_delivery(
@@ -390,6 +407,21 @@ impl Dispatcher {
             .get(application, task.shards, message, strong)
             .await?;
         Ok(found.and_then(|message| message.payload))
+    }
+}
+
+fn is_first(task: &Task) -> bool {
+    task.attempt == 0 && task.manual.is_none() && task.hops == 0
+}
+
+/// What of a task's endpoint and delivery may be read before, with those of others.
+fn wanted(task: &Task) -> Wanted<'_> {
+    let shard = shard_of(&task.message, task.shards);
+    Wanted {
+        organization: &task.organization,
+        application: &task.application,
+        endpoint: &task.endpoint,
+        message: is_first(task).then_some((&task.message, shard)),
     }
 }
 

@@ -28,12 +28,16 @@ use crate::{
 /// The table that holds deliveries.
 #[derive(Clone, Debug)]
 pub struct DeliveriesTable {
-    client: Client,
-    name: String,
+    pub(crate) client: Client,
+    pub(crate) name: String,
 }
 
 fn pk(endpoint: &EndpointId, shard: u16) -> String {
     format!("{endpoint}#{shard}")
+}
+
+pub(crate) fn delivery_key(endpoint: &EndpointId, message: &MessageId, shard: u16) -> Key {
+    Key::new(pk(endpoint, shard), message.as_str())
 }
 
 impl DeliveriesTable {
@@ -56,7 +60,7 @@ impl DeliveriesTable {
         shard: u16,
         consistency: Consistency,
     ) -> Result<Option<Delivery>, StoreError> {
-        let key = Key::new(pk(endpoint, shard), message.as_str());
+        let key = delivery_key(endpoint, message, shard);
         let item = get(&self.client, &self.name, key, consistency).await?;
         item.map(entity).transpose()
     }
@@ -74,7 +78,7 @@ impl DeliveriesTable {
         delivery: &Delivery,
         expires_at: Timestamp,
     ) -> Result<Written, StoreError> {
-        let mut item = Key::new(pk(endpoint, shard), message.as_str()).with(delivery)?;
+        let mut item = delivery_key(endpoint, message, shard).with(delivery)?;
         item.extend([ttl(expires_at)]);
         let put = self
             .client
@@ -108,7 +112,7 @@ impl DeliveriesTable {
         consistency: Consistency,
     ) -> Result<HashMap<(EndpointId, MessageId), Delivery>, StoreError> {
         let key = |(endpoint, message): (&EndpointId, &MessageId)| {
-            Key::new(pk(endpoint, shard_of(message, shards)), message.as_str())
+            delivery_key(endpoint, message, shard_of(message, shards))
         };
         let keys: Vec<_> = deliveries.into_iter().map(key).collect();
         let items = get_many(&self.client, &self.name, keys, consistency).await?;

@@ -12,7 +12,7 @@ use crate::StoreError;
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
 /// A primary key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
     pub(crate) pk: String,
     pub(crate) sk: String,
@@ -24,6 +24,16 @@ impl Key {
             pk: pk.into(),
             sk: sk.into(),
         }
+    }
+
+    /// Whether an item has this key.
+    pub(crate) fn is_of(&self, item: &Item) -> bool {
+        let is = |name: &str, value: &str| {
+            item.get(name)
+                .and_then(|it| it.as_s().ok())
+                .is_some_and(|it| it == value)
+        };
+        is("sk", &self.sk) && is("pk", &self.pk)
     }
 
     /// The key alone, as reads and deletes take it.

@@ -6,8 +6,9 @@
 //! | an application by its `uid` | [`ConfigTable::application_by_uid`]: strongly consistent GetItem | 1 RRU |
 //! | remember a message (ingest) | [`MessagesTable::put`]: one conditional PutItem | 1 WRU per KB |
 //! | `eventId`, `idempotency-key` (ingest, only with one of them) | [`MessagesTable::reserve`], [`MessagesTable::settle`] | 1 WRU each |
-//! | an endpoint (dispatcher) | [`ConfigTable::endpoint`]: eventually consistent GetItem, repeated strongly when older than the task | 0.5 RRU per 4 KB |
-//! | a delivery (dispatcher) | [`DeliveriesTable::get`]: eventually consistent before a first attempt, strongly after | 0.5, then 1 RRU per 4 KB |
+//! | endpoints, and deliveries before their first attempt (dispatcher) | [`DeliveriesTable::gather`]: one eventually consistent BatchGetItem for a batch of tasks | 0.5 RRU per 4 KB each |
+//! | an endpoint that is older than the task (dispatcher) | [`ConfigTable::endpoint`]: strongly consistent GetItem | 1 RRU per 4 KB |
+//! | a delivery after its first attempt (dispatcher) | [`DeliveriesTable::get`]: strongly consistent GetItem | 1 RRU per 4 KB |
 //! | a message's payload (dispatcher, when the task does not carry it) | [`MessagesTable::get`]: strongly consistent | 1 RRU per 4 KB |
 //! | an endpoint begins to fail, is paused, slow, or recovers (dispatcher) | [`ConfigTable::put_endpoint`]: not for an attempt that changes nothing | 1 WRU per KB |
 //! | operators are told (all but the scheduler) | [`ConfigTable::application_with_endpoints`], then a message where somebody subscribed | 1 RRU, as a message |
@@ -38,6 +39,7 @@ mod deliveries;
 mod endpoints;
 mod error;
 mod event_types;
+mod gather;
 mod guards;
 mod item;
 mod jobs;
@@ -54,6 +56,7 @@ pub use config::ConfigTable;
 pub use data_keys::WrappedKey;
 pub use deliveries::DeliveriesTable;
 pub use error::StoreError;
+pub use gather::{Gathered, Wanted};
 pub use guards::{Guard, Reservation};
 pub use messages::{MAX_SLICE_BYTES, MessagesTable, Put, Trace};
 pub use page::{Page, Range, Slice};

@@ -1,6 +1,6 @@
 //! Reads that several tables make.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use aws_sdk_dynamodb::{
     Client, operation::query::builders::QueryFluentBuilder, types::KeysAndAttributes,
@@ -140,6 +140,54 @@ pub(crate) async fn get_many(
         keys.extend(unprocessed);
     }
     Ok(found)
+}
+
+/// An item's table and key.
+pub(crate) type Address<'a> = (&'a str, Key);
+
+/// Items of any tables, eventually consistent; `None` for one that does not exist. One BatchGetItem for every
+/// 100. What DynamoDB did not come to is left out.
+pub(crate) async fn get_batch<'a>(
+    client: &Client,
+    wanted: impl Iterator<Item = Address<'a>>,
+) -> Result<HashMap<Address<'a>, Option<Item>>, StoreError> {
+    let mut read: HashMap<_, _> = wanted.map(|address| (address, None)).collect();
+    let addresses: Vec<_> = read.keys().cloned().collect();
+    for batch in addresses.chunks(MAX_BATCH) {
+        let mut keys: HashMap<&str, Vec<Item>> = HashMap::new();
+        for (table, key) in batch {
+            keys.entry(table).or_default().push(key.clone().item());
+        }
+        let mut request = client.batch_get_item();
+        for (table, keys) in keys {
+            let keys = KeysAndAttributes::builder().set_keys(Some(keys)).build();
+            request = request.request_items(
+                table,
+                keys.map_err(|error| StoreError::Aws {
+                    operation: "BatchGetItem",
+                    reason: error.to_string(),
+                })?,
+            );
+        }
+        let output = request.send().await;
+        let output = output.map_err(StoreError::aws("BatchGetItem"))?;
+        let unprocessed = output.unprocessed_keys.unwrap_or_default();
+        read.retain(|(table, key), _| {
+            let left = unprocessed.get(*table).map(|left| &left.keys);
+            !left.is_some_and(|left| left.iter().any(|it| key.is_of(it)))
+        });
+        for (table, items) in output.responses.unwrap_or_default() {
+            for item in items {
+                let found = batch
+                    .iter()
+                    .find(|(name, key)| *name == table && key.is_of(&item));
+                if let Some(address) = found {
+                    read.insert(address.clone(), Some(item));
+                }
+            }
+        }
+    }
+    Ok(read)
 }
 
 /// An item's sort key.
