@@ -5,7 +5,8 @@
 use std::time::Duration;
 
 use aws_config::{
-    BehaviorVersion, ConfigLoader, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig,
+    BehaviorVersion, ConfigLoader, SdkConfig, retry::RetryConfig,
+    stalled_stream_protection::StalledStreamProtectionConfig, timeout::TimeoutConfig,
 };
 use aws_smithy_http_client::{
     Builder,
@@ -35,7 +36,10 @@ pub fn settings() -> ConfigLoader {
         .operation_timeout(CALL_TIMEOUT)
         .build();
     let tls = Provider::Rustls(CryptoMode::Ring);
+    // Answers are small, and each try has its time-out: watching their streams costs CPU for nothing.
+    let streams = StalledStreamProtectionConfig::disabled();
     aws_config::defaults(BehaviorVersion::latest())
+        .stalled_stream_protection(streams)
         .http_client(Builder::new().tls_provider(tls).build_https())
         .retry_config(RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS))
         .timeout_config(timeouts)

@@ -7,6 +7,8 @@
 //!
 //! The payload is kept as zstd when that is smaller: a typical 2 KB of JSON then fits one write unit.
 
+use std::cell::RefCell;
+
 use aws_sdk_dynamodb::{
     Client,
     operation::update_item::UpdateItemError,
@@ -23,6 +25,7 @@ use posthorn_domain::{
     timestamp::Timestamp,
 };
 use serde::{Deserialize, Serialize};
+use zstd::bulk::Compressor;
 
 use crate::{
     Consistency, Guard, Page, Range, Reservation, Slice, StoreError, Written,
@@ -342,10 +345,15 @@ fn to_item(
     Ok(item)
 }
 
+thread_local! {
+    /// Making one costs more than compressing a small payload does.
+    static COMPRESSOR: RefCell<Compressor<'static>> = RefCell::default();
+}
+
 /// `z` (zstd) or `p` (as it is), whichever is smaller.
 fn payload_attribute(payload: &Payload) -> Result<(String, AttributeValue), StoreError> {
     let text = payload.as_str();
-    let packed = zstd::bulk::compress(text.as_bytes(), zstd::DEFAULT_COMPRESSION_LEVEL)?;
+    let packed = COMPRESSOR.with_borrow_mut(|it| it.compress(text.as_bytes()))?;
     Ok(if packed.len() < text.len() {
         ("z".to_owned(), AttributeValue::B(Blob::new(packed)))
     } else {
