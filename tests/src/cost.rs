@@ -1,7 +1,8 @@
 //! What a message costs: AWS calls and units, counted below the SDK, and their price.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
+use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use posthorn_local::{StackOptions, aws::MeterReport};
 use serde_json::{Value, json};
 
@@ -58,6 +59,36 @@ pub struct Cost {
     pub ingests: u64,
     /// Invocations of both dispatchers.
     pub dispatches: u64,
+    /// GB-seconds of all these here, where AWS answers in a millisecond.
+    pub gb_seconds: f64,
+}
+
+/// How messages come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Each in a POST of its own.
+    Post,
+    /// In a POST of so many.
+    Batch(usize),
+    /// Through the messages queue, sent so many at once.
+    Queue(usize),
+}
+
+/// What a message cost that came in some way, to one endpoint.
+#[derive(Clone, Debug)]
+pub struct WayCost {
+    /// The way.
+    pub way: Way,
+    /// Dollars, without logs.
+    pub price: f64,
+    /// Write units of a message.
+    pub write_units: f64,
+    /// Read units of a message.
+    pub read_units: f64,
+    /// SQS requests of a message: its producer's, the functions' and those that Lambda makes.
+    pub sqs: f64,
+    /// Invocations of ingest and of dispatchers for a message.
+    pub invocations: [f64; 2],
 }
 
 /// A payload of at most so many bytes, as an invoice of a payment provider looks: lines with ids that are
@@ -114,7 +145,7 @@ pub async fn cost(case: CostCase) -> Cost {
     let meter = world.stack.meter().unwrap();
     let deliver = async |attempts: usize| {
         meter.reset();
-        let before = invocations(&world);
+        let (before, busy) = (invocations(&world), gb_seconds(&world));
         assert_eq!(world.post(&path, &body, &[]).await.status, 202);
         let tasks = (case.endpoints * attempts) as u64;
         let report = until("the last deleted task", || async {
@@ -128,12 +159,109 @@ pub async fn cost(case: CostCase) -> Cost {
             report,
             ingests: after[0] - before[0],
             dispatches: after[1] - before[1],
+            gb_seconds: gb_seconds(&world) - busy,
         }
     };
     for _ in 0..WARM_UP {
         deliver(1).await;
     }
     deliver(case.course.answers().len()).await
+}
+
+/// Messages of 2 KB to one endpoint, delivered at the first try; `messages` are measured, behind as many that warm
+/// the stack up.
+pub async fn way_cost(way: Way, messages: usize) -> WayCost {
+    let world = World::with_options(StackOptions {
+        meter: true,
+        parameters: [("MessagesFromQueue".to_owned(), "true".to_owned())].into(),
+        ..StackOptions::default()
+    })
+    .await;
+    let application = world.application().await.id;
+    let receiver = Receiver::accepting().await;
+    let path = format!("/api/v1/app/{application}");
+    let url = json!({ "url": receiver.url() });
+    world
+        .expect("POST", &format!("{path}/endpoint"), Some(url))
+        .await;
+    let text = format!(
+        r#"{{"eventType":"invoice.paid","payload":{}}}"#,
+        payload(2048)
+    );
+    let (path, sqs) = (format!("{path}/msg"), world.aws().await.sqs);
+    let send = async |size: usize| match way {
+        Way::Post => assert_eq!(world.post(&path, &text, &[]).await.status, 202),
+        Way::Batch(_) => {
+            let body = format!(
+                r#"{{"messages":[{}]}}"#,
+                vec![text.as_str(); size].join(",")
+            );
+            let answer = world.post(&format!("{path}/batch"), &body, &[]).await;
+            assert_eq!(answer.status, 202, "{answer:?}");
+        }
+        Way::Queue(_) => {
+            let body = format!(
+                r#"{{"organization":"{}","appId":"{application}","message":{text}}}"#,
+                world.organization
+            );
+            let send = sqs.send_message_batch();
+            let mut send = send.queue_url(world.stack.queues().url("MessagesQueue"));
+            for n in 0..size {
+                let entry = SendMessageBatchRequestEntry::builder().id(n.to_string());
+                send = send.entries(entry.message_body(&body).build().unwrap());
+            }
+            assert!(send.send().await.unwrap().failed.is_empty());
+        }
+    };
+    let (size, is_queue) = match way {
+        Way::Post => (1, false),
+        Way::Batch(size) => (size, false),
+        Way::Queue(size) => (size, true),
+    };
+    // Records that come together are taken together.
+    let at_once = if is_queue { messages / size } else { 1 };
+    let meter = world.stack.meter().unwrap();
+    let deleted = messages * if is_queue { 2 } else { 1 };
+    let mut measured = None;
+    for _ in 0..2 {
+        meter.reset();
+        let before = invocations(&world);
+        for _ in 0..messages / size / at_once {
+            futures_util::future::join_all((0..at_once).map(|_| send(size))).await;
+        }
+        let report = until("the last deleted task", || async {
+            let report = meter.report();
+            (report.deleted >= deleted as u64).then_some(report)
+        })
+        .await;
+        let after = invocations(&world);
+        measured = Some((report, [after[0] - before[0], after[1] - before[1]]));
+    }
+    let (report, invocations) = measured.unwrap();
+    let each = |count: u64| count as f64 / messages as f64;
+    // With the producer's own.
+    let sqs = report.sqs_units + report.event_source_units;
+    let posts = if is_queue { 0.0 } else { 1.0 / size as f64 };
+    let [ingests, dispatches] = invocations.map(each);
+    WayCost {
+        way,
+        price: posts * prices::HTTP_REQUEST
+            + ingests * invocation(ingest_seconds(1.0 / ingests))
+            + dispatches * invocation(DISPATCH_SECONDS)
+            + report.write_units / messages as f64 * prices::WRITE_UNIT
+            + report.read_units / messages as f64 * prices::READ_UNIT
+            + each(sqs) * prices::SQS_REQUEST,
+        write_units: report.write_units / messages as f64,
+        read_units: report.read_units / messages as f64,
+        sqs: each(sqs),
+        invocations: [ingests, dispatches],
+    }
+}
+
+/// What all invocations so far are billed for.
+fn gb_seconds(world: &World) -> f64 {
+    let all: Duration = world.stack.busy().values().sum();
+    all.as_secs_f64() * MEMORY_GB
 }
 
 /// Invocations of ingest, and of both dispatchers.
@@ -166,6 +294,11 @@ mod prices {
 const INGEST_SECONDS: f64 = 0.02;
 const DISPATCH_SECONDS: f64 = 0.1;
 const MEMORY_GB: f64 = 0.25;
+
+/// Assumed for an invocation of ingest that takes so many messages: eight are written at the same time.
+fn ingest_seconds(messages: f64) -> f64 {
+    INGEST_SECONDS + (messages - 1.0) / 8.0 * 0.005
+}
 
 /// Dollars for an invocation.
 fn invocation(seconds: f64) -> f64 {
@@ -234,6 +367,7 @@ impl Cost {
             "sqs_requests": self.report.sqs_units,
             "sqs_requests_event_source": self.report.event_source_units,
             "invocations": self.ingests + self.dispatches,
+            "gb_seconds_here": self.gb_seconds,
             "dollars_per_million": self.price() * million,
             "naive": self.naive_price() * million,
             "eventbridge": self.event_bridge_price() * million,
@@ -244,7 +378,7 @@ impl Cost {
 }
 
 /// The head of a table whose lines are [`Cost`]s.
-pub const COST_HEAD: &str = "endpoints  payload  course      WRU    RRU   SQS  invoked   $/million messages   naive  EventBridge    SNS";
+pub const COST_HEAD: &str = "endpoints  payload  course      WRU    RRU   SQS  invoked  mGB-s   $/million messages   naive  EventBridge    SNS";
 
 impl fmt::Display for Cost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -252,7 +386,7 @@ impl fmt::Display for Cost {
         let sqs = self.report.sqs_units + self.report.event_source_units;
         write!(
             f,
-            "{:>9} {:>8}  {:<9} {:>5} {:>6} {:>5} {:>8} {:>20.2} {:>7.2} {:>12.2} {:>6.2}",
+            "{:>9} {:>8}  {:<9} {:>5} {:>6} {:>5} {:>8} {:>6.2} {:>20.2} {:>7.2} {:>12.2} {:>6.2}",
             self.case.endpoints,
             self.case.payload,
             self.case.course.name(),
@@ -260,6 +394,7 @@ impl fmt::Display for Cost {
             self.report.read_units,
             sqs,
             self.ingests + self.dispatches,
+            self.gb_seconds * 1000.0,
             self.price() * million,
             self.naive_price() * million,
             self.event_bridge_price() * million,

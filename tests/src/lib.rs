@@ -10,6 +10,7 @@
 mod cold;
 mod cost;
 mod faults;
+mod growth;
 mod load;
 mod pending;
 mod process;
@@ -22,8 +23,9 @@ mod world;
 use std::{future::Future, time::Duration};
 
 pub use cold::{ColdStart, cold_starts};
-pub use cost::{COST_HEAD, Cost, CostCase, Course, cost, payload};
+pub use cost::{COST_HEAD, Cost, CostCase, Course, Way, WayCost, cost, payload, way_cost};
 pub use faults::{AwsFault, FaultyAws, Injected, Plan};
+pub use growth::{Amount, Growth, growth};
 pub use load::{ENDPOINTS, Latencies, LoadOptions, load};
 pub use pending::{RunCost, scheduler_run};
 pub use raw::{Broken, Fault};

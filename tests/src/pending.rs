@@ -46,7 +46,7 @@ async fn put(table: &ScheduleTable, due: Timestamp, count: usize, seconds: u64) 
 }
 
 /// A task's, as a dispatcher writes it. Its endpoint does not exist.
-fn body(endpoint: &EndpointId, message: &MessageId) -> String {
+pub(crate) fn body(endpoint: &EndpointId, message: &MessageId) -> String {
     let organization = "org_2KWPBgLlAfxdpx2AI54pPJ85f4W";
     let task = json!({
         "organization": organization, "application": organization.replace("org_", "app_"), "endpoint": endpoint,

@@ -24,6 +24,8 @@ use crate::{
 pub struct WarmOptions {
     /// Messages behind the warm-up.
     pub messages: usize,
+    /// Messages of a POST: 1 is a POST of its own for each.
+    pub batch: usize,
     /// Endpoints of the application.
     pub fan_out: usize,
     /// How long the receiver takes.
@@ -39,6 +41,8 @@ pub struct Warm {
     pub ingest: Duration,
     /// CPU of the dispatchers for a delivery.
     pub dispatcher: Duration,
+    /// Deliveries of an invocation of a dispatcher.
+    pub together: f64,
     /// CPU of the rest for a delivery: emulators, event source, this client and the receiver.
     pub rest: Duration,
     /// Resident memory in KiB while it went on: seconds, ingest, dispatchers (sums over their processes).
@@ -55,8 +59,8 @@ const PATIENCE: Duration = Duration::from_secs(1800);
 /// A measured line of memory every so often.
 const SAMPLE: Duration = Duration::from_secs(5);
 
-const INGEST: [&str; 1] = ["IngestFunction"];
-const DISPATCHERS: [&str; 2] = ["DispatcherFunction", "SlowDispatcherFunction"];
+pub(crate) const INGEST: [&str; 1] = ["IngestFunction"];
+pub(crate) const DISPATCHERS: [&str; 2] = ["DispatcherFunction", "SlowDispatcherFunction"];
 
 /// Sends the messages through a stack of its own.
 pub async fn warm(options: WarmOptions) -> Warm {
@@ -75,10 +79,10 @@ pub async fn warm(options: WarmOptions) -> Warm {
     }
     let send = async |messages: usize| {
         let wanted = received.load(Ordering::Relaxed) + messages * options.fan_out;
-        let posts = stream::iter(0..messages).for_each_concurrent(IN_FLIGHT, |n| {
-            let body = json!({ "eventType": "warm.sent", "payload": { "n": n } }).to_string();
+        let posts = stream::iter(0..messages / options.batch);
+        let posts = posts.for_each_concurrent(IN_FLIGHT, |n| {
             let (world, application) = (Arc::clone(&world), application.clone());
-            async move { drop(world.send(&application, &body).await) }
+            async move { post(&world, &application, n, options.batch).await }
         });
         posts.await;
         let begun = Instant::now();
@@ -87,7 +91,7 @@ pub async fn warm(options: WarmOptions) -> Warm {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    send(WARM_UP).await;
+    send(WARM_UP * options.batch).await;
     let memory = Arc::default();
     tasks.spawn(sample(Arc::clone(&world), Arc::clone(&memory)));
     let cpu = || {
@@ -97,7 +101,11 @@ pub async fn warm(options: WarmOptions) -> Warm {
             cpu_of(std::process::id()),
         ]
     };
-    let (before, begun) = (cpu(), Instant::now());
+    let invocations = || {
+        let all = world.stack.invocations();
+        DISPATCHERS.iter().map(|it| all[*it]).sum::<u64>()
+    };
+    let (before, dispatched, begun) = (cpu(), invocations(), Instant::now());
     send(options.messages).await;
     let (took, after) = (begun.elapsed(), cpu());
     let messages = u32::try_from(options.messages).unwrap();
@@ -108,13 +116,26 @@ pub async fn warm(options: WarmOptions) -> Warm {
         took,
         ingest: ingest / messages,
         dispatcher: dispatcher / deliveries,
+        together: f64::from(deliveries) / (invocations() - dispatched) as f64,
         rest: rest / deliveries,
         memory,
     }
 }
 
+async fn post(world: &World, application: &str, n: usize, batch: usize) {
+    let message = json!({ "eventType": "warm.sent", "payload": { "n": n } });
+    if batch == 1 {
+        world.send(application, &message.to_string()).await;
+        return;
+    }
+    let path = format!("/api/v1/app/{application}/msg/batch");
+    let body = json!({ "messages": vec![message; batch] }).to_string();
+    let answer = world.post(&path, &body, &[]).await;
+    assert_eq!(answer.status, 202, "{answer:?}");
+}
+
 /// CPU of all processes of some functions: none of them ends meanwhile.
-fn cpu(world: &World, functions: &[&str]) -> Duration {
+pub(crate) fn cpu(world: &World, functions: &[&str]) -> Duration {
     let pids = functions.iter().flat_map(|it| world.stack.process_ids(it));
     pids.map(cpu_of).sum()
 }

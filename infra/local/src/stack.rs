@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -254,6 +255,14 @@ impl Stack {
         let pools = self.pools.iter();
         pools
             .map(|(name, pool)| (name.clone(), pool.invocations()))
+            .collect()
+    }
+
+    /// How long each function's invocations took together, in whole milliseconds each, by logical id.
+    pub fn busy(&self) -> BTreeMap<String, Duration> {
+        let pools = self.pools.iter();
+        pools
+            .map(|(name, pool)| (name.clone(), pool.busy()))
             .collect()
     }
 

@@ -9,9 +9,11 @@
 use std::time::Duration;
 
 use posthorn_tests::{
-    COST_HEAD, ColdStart, CostCase, Course, ENDPOINTS, Latencies, LoadOptions, RunCost,
-    SoakOptions, WarmOptions, cold_starts, cost, load, scheduler_run, soak, warm,
+    Amount, COST_HEAD, ColdStart, CostCase, Course, ENDPOINTS, Latencies, LoadOptions, RunCost,
+    SoakOptions, WarmOptions, Way, cold_starts, cost, growth, load, scheduler_run, soak, warm,
+    way_cost,
 };
+use serde_json::{Value, json};
 
 const USAGE: &str = "usage: bench COMMAND
   soak [MESSAGES] [SEED]         messages through a stack on which everything fails (20000, seed 1)
@@ -20,10 +22,15 @@ const USAGE: &str = "usage: bench COMMAND
   schedule [PENDING]             a run of the scheduler while many attempts are pending (100000)
   cost                           calls, units and price of a message, by endpoints, payload and course
   cost MESSAGES ENDPOINTS BYTES  the price of so many messages a month
+  publish [MESSAGES]             what a message costs by the way it comes in: posted, in batches, from a queue (1000)
   cold [REPEATS]                 starts of each function up to its first question for work (20)
-  warm [MESSAGES] [FAN_OUT] [MS] CPU of the functions, with receivers that take so long (5000, 1 and 10 and 50, 0 and
-                                 100 ms when nothing is said)
-  latency [RATE] [SECONDS]       POST to receipt (50 and 500 a second, 20 s)";
+  warm [DELIVERIES] [FAN_OUT] [MS] [BATCH] [REPEATS]   CPU of the functions, with receivers that take so long and
+                                 messages posted in batches (4000, and a table of the others when nothing is said, 3)
+  latency [RATE] [SECONDS]       POST to receipt (50 and 500 a second, 20 s)
+  growth [MILLION]               the cost of a message while tables grow up to this size (1000000)
+  memory [MESSAGES]              memory of the functions while so many messages pass (100000)
+  all                            cold, cost, publish, warm, latency, schedule and growth, one after another
+Numbers are written to target/bench/COMMAND.json.";
 
 #[tokio::main]
 async fn main() {
@@ -35,24 +42,49 @@ async fn main() {
     match arguments.first().map(String::as_str) {
         Some("soak") => run_soak(number(1, 20_000), number(2, 1)).await,
         Some("isolation") => run_isolation(number(1, 40), number(2, 120), number(3, 2)).await,
-        Some("schedule") => run_schedule(number(1, 100_000)).await,
-        Some("cost") if arguments.len() == 1 => run_cost().await,
-        Some("cost") => run_price(number(1, 1_000_000), number(2, 1), number(3, 2048)).await,
-        Some("cold") => run_cold(number(1, 20)).await,
-        Some("warm") if arguments.len() <= 2 => {
-            let messages = number(1, 5000);
-            for (fan_out, wait) in [(1, 0), (1, 100), (10, 0), (50, 0)] {
-                run_warm(messages / fan_out, fan_out, wait).await;
+        Some("cost") if arguments.len() > 1 => {
+            run_price(number(1, 1_000_000), number(2, 1), number(3, 2048)).await;
+        }
+        Some("all") => {
+            let mut all = serde_json::Map::new();
+            for command in ALL {
+                println!("\n== {command}");
+                all.insert(command.to_owned(), run(command, &number).await.unwrap());
             }
+            write("all", &all.into());
         }
-        Some("warm") => run_warm(number(1, 5000), number(2, 1), number(3, 0)).await,
-        Some("latency") if arguments.len() == 1 => {
-            run_latency(50, 20).await;
-            run_latency(500, 20).await;
-        }
-        Some("latency") => run_latency(number(1, 50), number(2, 20)).await,
-        _ => eprintln!("{USAGE}"),
+        Some(command) => match run(command, &number).await {
+            Some(numbers) => write(command, &numbers),
+            None => eprintln!("{USAGE}"),
+        },
+        None => eprintln!("{USAGE}"),
     }
+}
+
+const ALL: [&str; 7] = [
+    "cold", "cost", "publish", "warm", "latency", "schedule", "growth",
+];
+
+/// Runs a command that gives numbers; `None` when there is no such one.
+async fn run(command: &str, number: &impl Fn(usize, u64) -> u64) -> Option<Value> {
+    Some(match command {
+        "schedule" => run_schedule(number(1, 100_000)).await,
+        "cost" => run_cost().await,
+        "publish" => run_publish(number(1, 1000)).await,
+        "cold" => run_cold(number(1, 20)).await,
+        "warm" => run_warm(number).await,
+        "latency" => run_latency(number).await,
+        "growth" => run_growth(number(1, 1_000_000)).await,
+        "memory" => run_memory(number(1, 100_000)).await,
+        _ => return None,
+    })
+}
+
+fn write(command: &str, numbers: &Value) {
+    std::fs::create_dir_all("target/bench").unwrap();
+    let path = format!("target/bench/{command}.json");
+    std::fs::write(&path, format!("{numbers:#}\n")).unwrap();
+    println!("written: {path}");
 }
 
 async fn run_soak(messages: u64, seed: u64) {
@@ -107,7 +139,8 @@ fn print_run(name: &str, run: &Latencies) {
     );
 }
 
-async fn run_schedule(most: u64) {
+async fn run_schedule(most: u64) -> Value {
+    let mut lines = Vec::new();
     let most = usize::try_from(most).unwrap();
     println!("a run of the scheduler, for each minute:");
     for (due, pending) in [(25, 0), (250, 0), (2500, 0), (25, most / 100), (25, most)] {
@@ -119,10 +152,12 @@ async fn run_schedule(most: u64) {
         println!(
             "{due:>5} due {pending:>8} pending   {read_units:>6.1} RRU   {write_units:>4.1} WRU   {calls:?}"
         );
+        lines.push(json!({ "due": due, "pending": pending, "read_units": read_units, "write_units": write_units }));
     }
+    lines.into()
 }
 
-async fn run_cost() {
+async fn run_cost() -> Value {
     println!("{COST_HEAD}");
     let mut lines = Vec::new();
     for endpoints in [1, 10] {
@@ -140,19 +175,48 @@ async fn run_cost() {
         }
     }
     std::fs::create_dir_all("target/bench").unwrap();
-    let json = serde_json::to_string_pretty(&lines).unwrap();
-    std::fs::write("target/bench/cost.json", json).unwrap();
     let picture = picture(&lines);
     std::fs::write("target/bench/cost.svg", &picture).unwrap();
-    println!("written: target/bench/cost.json, target/bench/cost.svg");
+    println!("written: target/bench/cost.svg");
     if std::env::var_os("POSTHORN_WRITE_DOCS").is_some() {
         std::fs::write("docs/cost.svg", picture).unwrap();
         println!("written: docs/cost.svg");
     }
+    lines.into()
+}
+
+async fn run_publish(messages: u64) -> Value {
+    println!(
+        "{:<28} {:>10} {:>6} {:>6} {:>6} {:>8} {:>11}",
+        "", "$/million", "WRU", "RRU", "SQS", "ingests", "dispatches"
+    );
+    let mut lines = Vec::new();
+    for (way, name) in [
+        (Way::Post, "posted one by one"),
+        (Way::Batch(10), "posted in batches of 10"),
+        (Way::Batch(50), "posted in batches of 50"),
+        (Way::Queue(1), "messages queue, one by one"),
+        (Way::Queue(10), "messages queue, sent in tens"),
+    ] {
+        let cost = way_cost(way, usize::try_from(messages).unwrap()).await;
+        let [ingests, dispatches] = cost.invocations;
+        println!(
+            "{name:<28} {:>10.2} {:>6.2} {:>6.2} {:>6.2} {ingests:>8.2} {dispatches:>11.2}",
+            cost.price * 1e6,
+            cost.write_units,
+            cost.read_units,
+            cost.sqs
+        );
+        lines.push(json!({
+            "way": name, "dollars_per_million": cost.price * 1e6, "write_units": cost.write_units,
+            "read_units": cost.read_units, "sqs_requests": cost.sqs, "ingests": ingests, "dispatches": dispatches,
+        }));
+    }
+    lines.into()
 }
 
 /// Dollars per million messages at the first try, as bars; lengths are logarithmic, as they differ by hundreds.
-fn picture(costs: &[serde_json::Value]) -> String {
+fn picture(costs: &[Value]) -> String {
     const BARS: [(&str, &str, &str); 4] = [
         ("dollars_per_million", "Posthorn", "#1b7f4b"),
         ("naive", "the same without economies", "#b7bdc4"),
@@ -209,7 +273,8 @@ async fn run_price(messages: u64, endpoints: u64, payload: u64) {
     );
 }
 
-async fn run_cold(repeats: u64) {
+async fn run_cold(repeats: u64) -> Value {
+    let mut lines = Vec::new();
     println!("function        size     wall (median)   CPU (median, worst)   RSS (worst)");
     for (name, size, starts) in cold_starts(usize::try_from(repeats).unwrap()).await {
         let sorted = |of: fn(&ColdStart) -> Duration| {
@@ -229,6 +294,10 @@ async fn run_cold(repeats: u64) {
             ms(cpu[cpu.len() - 1]),
             rss as f64 / 1024.0
         );
+        lines.push(json!({
+            "function": name, "binary_bytes": size, "wall_ms": ms(wall[middle]), "cpu_ms": ms(cpu[middle]),
+            "worst_cpu_ms": ms(cpu[cpu.len() - 1]), "worst_rss_kib": rss,
+        }));
         let is_release = !cfg!(debug_assertions);
         assert!(
             !is_release || cpu[middle] <= Duration::from_millis(15),
@@ -236,46 +305,197 @@ async fn run_cold(repeats: u64) {
         );
         assert!(!is_release || rss <= 30 * 1024, "the bar is 30 MB");
     }
+    lines.into()
 }
 
-async fn run_warm(messages: u64, fan_out: u64, wait: u64) {
-    let run = warm(WarmOptions {
-        messages: usize::try_from(messages).unwrap(),
-        fan_out: usize::try_from(fan_out).unwrap(),
-        answer_after: Duration::from_millis(wait),
-    })
-    .await;
-    let us = |time: Duration| time.as_secs_f64() * 1e6;
-    let deliveries = (messages * fan_out) as f64;
-    let own = run.ingest.as_secs_f64() / fan_out as f64 + run.dispatcher.as_secs_f64();
+/// Deliveries, endpoints of the application, milliseconds of an answer, messages of a POST.
+type Mode = (u64, u64, u64, u64);
+
+async fn run_warm(number: &impl Fn(usize, u64) -> u64) -> Value {
+    const NONE: u64 = u64::MAX;
+    let deliveries = number(1, 4000);
+    let modes: Vec<Mode> = match number(2, NONE) {
+        NONE => [
+            (1, 0, 1),
+            (1, 100, 1),
+            (1, 0, 10),
+            (1, 0, 50),
+            (10, 0, 1),
+            (10, 0, 10),
+            (50, 0, 1),
+        ]
+        .map(|(fan_out, ms, batch)| (deliveries, fan_out, ms, batch))
+        .to_vec(),
+        fan_out => vec![(deliveries, fan_out, number(3, 0), number(4, 1))],
+    };
     println!(
-        "{messages} messages to {fan_out} endpoints that take {wait} ms: ingest {:.0} us a message, dispatcher {:.0} us a delivery; \
-         {:.0} deliveries per second of their CPU; {:.0} a second here, where everything else takes {:.0} us of CPU a delivery",
-        us(run.ingest),
-        us(run.dispatcher),
-        1.0 / own,
-        deliveries / run.took.as_secs_f64(),
-        us(run.rest),
+        "CPU in us, median (least, most): of ingest for a message, of dispatchers for a delivery, of both for a delivery,"
     );
-    for (at, ingest, dispatchers) in run
-        .memory
-        .iter()
-        .step_by(run.memory.len().div_ceil(10).max(1))
-    {
-        println!(
-            "  {at:>5} s   ingest {:>6.1} MB   dispatchers {:>6.1} MB",
-            *ingest as f64 / 1024.0,
-            *dispatchers as f64 / 1024.0
-        );
+    println!(
+        "of everything else for a delivery; then deliveries of an invocation, and deliveries a second: here, and for a"
+    );
+    println!("second of the functions' CPU");
+    println!(
+        "endpoints  answer  batch        ingest               dispatcher                 both        else  together  here  per core"
+    );
+    let mut lines = Vec::new();
+    for mode in modes {
+        lines.push(run_mode(mode, number(5, 3)).await);
+    }
+    lines.into()
+}
+
+async fn run_mode((deliveries, fan_out, ms, batch): Mode, repeats: u64) -> Value {
+    let (mut ingest, mut dispatcher, mut both, mut others) = (vec![], vec![], vec![], vec![]);
+    let (mut together, mut here) = (vec![], vec![]);
+    for _ in 0..repeats {
+        let options = WarmOptions {
+            messages: usize::try_from((deliveries / fan_out / batch).max(1) * batch).unwrap(),
+            batch: usize::try_from(batch).unwrap(),
+            fan_out: usize::try_from(fan_out).unwrap(),
+            answer_after: Duration::from_millis(ms),
+        };
+        let run = warm(options).await;
+        let us = |time: Duration| time.as_secs_f64() * 1e6;
+        ingest.push(us(run.ingest));
+        dispatcher.push(us(run.dispatcher));
+        both.push(us(run.ingest) / fan_out as f64 + us(run.dispatcher));
+        others.push(us(run.rest));
+        together.push(run.together);
+        here.push((options.messages * options.fan_out) as f64 / run.took.as_secs_f64());
+    }
+    let [ingest, dispatcher, both, others, together, here] =
+        [ingest, dispatcher, both, others, together, here].map(Spread::of);
+    println!(
+        "{fan_out:>9} {ms:>4} ms {batch:>6} {ingest:>21} {dispatcher:>21} {both:>21} {:>8.0} {:>9.1} {:>5.0} {:>9.0}",
+        others.middle,
+        together.middle,
+        here.middle,
+        1e6 / both.middle
+    );
+    json!({
+        "endpoints": fan_out, "answer_ms": ms, "batch": batch, "deliveries": deliveries, "repeats": repeats,
+        "ingest_us": ingest.json(), "dispatcher_us": dispatcher.json(), "both_us_a_delivery": both.json(),
+        "else_us": others.json(), "deliveries_of_an_invocation": together.json(), "deliveries_a_second_here": here.json(),
+    })
+}
+
+/// A number over repeats.
+#[derive(Clone, Copy)]
+struct Spread {
+    least: f64,
+    middle: f64,
+    most: f64,
+}
+
+impl Spread {
+    fn of(mut all: Vec<f64>) -> Self {
+        all.sort_by(f64::total_cmp);
+        Self {
+            least: all[0],
+            middle: all[all.len() / 2],
+            most: all[all.len() - 1],
+        }
+    }
+
+    fn json(self) -> Value {
+        json!({ "least": self.least, "median": self.middle, "most": self.most })
     }
 }
 
-async fn run_latency(rate: u64, seconds: u64) {
-    let run = load(LoadOptions {
-        rate: u32::try_from(rate).unwrap(),
-        length: Duration::from_secs(seconds),
-        hanging: false,
+impl std::fmt::Display for Spread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            least,
+            middle,
+            most,
+        } = self;
+        f.pad(&format!("{middle:.0} ({least:.0}, {most:.0})"))
+    }
+}
+
+/// The functions' memory, in ten lines.
+async fn run_memory(messages: u64) -> Value {
+    let run = warm(WarmOptions {
+        messages: usize::try_from(messages).unwrap(),
+        batch: 1,
+        fan_out: 1,
+        answer_after: Duration::ZERO,
     })
     .await;
-    print_run(&format!("{rate} a second"), &run);
+    println!(
+        "{messages} messages in {:.0} s; resident memory of all processes of a function together:",
+        run.took.as_secs_f64()
+    );
+    let step = run.memory.len().div_ceil(10).max(1);
+    let mut lines = Vec::new();
+    for (at, ingest, dispatchers) in run.memory.iter().step_by(step).chain(run.memory.last()) {
+        let mb = |kib: u64| kib as f64 / 1024.0;
+        println!(
+            "{at:>6} s   ingest {:>6.1} MB   dispatchers {:>6.1} MB",
+            mb(*ingest),
+            mb(*dispatchers)
+        );
+        lines.push(
+            json!({ "seconds": at, "ingest_mb": mb(*ingest), "dispatchers_mb": mb(*dispatchers) }),
+        );
+    }
+    lines.into()
+}
+
+async fn run_latency(number: &impl Fn(usize, u64) -> u64) -> Value {
+    let rates = match number(1, 0) {
+        0 => vec![50, 500],
+        rate => vec![rate],
+    };
+    let mut lines = Vec::new();
+    for rate in rates {
+        let run = load(LoadOptions {
+            rate: u32::try_from(rate).unwrap(),
+            length: Duration::from_secs(number(2, 20)),
+            hanging: false,
+        })
+        .await;
+        print_run(&format!("{rate} a second"), &run);
+        let ms = |part| run.percentile(part).as_secs_f64() * 1000.0;
+        lines.push(
+            json!({ "rate": rate, "messages": run.count(), "p50_ms": ms(0.5), "p99_ms": ms(0.99) }),
+        );
+    }
+    lines.into()
+}
+
+async fn run_growth(million: u64) -> Value {
+    let million = usize::try_from(million).unwrap();
+    let step = |applications, messages, pending| Amount {
+        applications,
+        messages,
+        pending,
+    };
+    let steps = [
+        step(million / 1000, 0, 0),
+        step(million / 100, 0, 0),
+        step(million / 10, 0, 0),
+        step(million / 10, million, 0),
+        step(million / 10, million, million),
+    ];
+    println!(
+        "applications  messages   pending   calls   WRU   RRU   CPU of ingest   of dispatchers   scheduler, nothing due"
+    );
+    let mut lines = Vec::new();
+    growth(&steps, |it| {
+        let [ingest, dispatcher] = it.cpu.map(|time| time.as_secs_f64() * 1e6);
+        let Amount { applications, messages, pending } = it.amount;
+        println!(
+            "{applications:>12} {messages:>9} {pending:>9} {:>7.2} {:>5.2} {:>5.2} {ingest:>12.0} us {dispatcher:>13.0} us {:>15.1} RRU",
+            it.calls, it.write_units, it.read_units, it.scheduler
+        );
+        lines.push(json!({
+            "applications": applications, "messages": messages, "pending": pending, "calls": it.calls,
+            "write_units": it.write_units, "read_units": it.read_units, "ingest_us": ingest, "dispatcher_us": dispatcher,
+            "scheduler_read_units": it.scheduler,
+        }));
+    })
+    .await;
+    lines.into()
 }

@@ -4,13 +4,13 @@ use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use posthorn_domain::timestamp::Timestamp;
 use posthorn_runtime::{entropy, now};
-use tokio::{process::Child, sync::oneshot};
+use tokio::{process::Child, sync::oneshot, task::JoinSet};
 
 use super::process;
 use crate::LogSink;
@@ -69,6 +69,7 @@ struct State {
     running: HashMap<u64, Running>,
     stopped: bool,
     invocations: u64,
+    busy: Duration,
 }
 
 #[derive(Debug)]
@@ -83,6 +84,9 @@ struct Process {
 struct Running {
     id: String,
     reply: oneshot::Sender<Result<Bytes, InvokeError>>,
+    begun: Instant,
+    /// Ends the process if it takes too long; ends itself with this.
+    _late: JoinSet<()>,
 }
 
 /// One event for the function.
@@ -130,6 +134,11 @@ impl Pool {
         self.state().invocations
     }
 
+    /// How long finished invocations took together, each in whole milliseconds as Lambda bills them.
+    pub fn busy(&self) -> Duration {
+        self.state().busy
+    }
+
     /// The operating system's ids of the processes.
     pub fn process_ids(&self) -> Vec<u32> {
         self.state()
@@ -173,7 +182,8 @@ impl Pool {
             return;
         }
         while let Some(invocation) = state.waiting.pop_front() {
-            match state.idle.pop_front() {
+            // The one that worked last: its memory is still in the processor's caches.
+            match state.idle.pop_back() {
                 Some((process, ready)) => self.assign(&mut state, process, ready, invocation),
                 None => {
                     state.waiting.push_front(invocation);
@@ -208,14 +218,17 @@ impl Pool {
         match ready.send(invocation) {
             Ok(()) => {
                 state.invocations += 1;
+                let mut late = JoinSet::new();
+                late.spawn(self.clone().end_late(process, id.clone()));
                 state.running.insert(
                     process,
                     Running {
-                        id: id.clone(),
+                        id,
                         reply,
+                        begun: Instant::now(),
+                        _late: late,
                     },
                 );
-                tokio::spawn(self.clone().end_late(process, id));
             }
             // The process died while it was idle.
             Err(mut invocation) => {
@@ -350,6 +363,8 @@ impl Pool {
             .is_some_and(|running| running.id == id)
             && let Some(running) = state.running.remove(&process)
         {
+            let millis = running.begun.elapsed().as_secs_f64() * 1000.0;
+            state.busy += Duration::from_secs_f64(millis.ceil() / 1000.0);
             let _ = running.reply.send(result);
         }
     }
