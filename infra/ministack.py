@@ -43,6 +43,7 @@ PARAMETERS = {
     "Dashboard": "true",
     "DeletionProtection": "false",
     "GradualDeployment": "true",
+    "MessagesFromQueue": "true",
     "RetrySchedule": "1,5",
     "TraceContext": "true",
 }

@@ -120,6 +120,13 @@ async fn a_batch_has_limits_and_an_application() {
     let bringing = json!({ "eventType": "a.b", "payload": {}, "application": new });
     let batch = json!({ "messages": [message(1), bringing] });
     assert_eq!(send("new", batch).await.status, 202);
+    // One that cannot be made does not keep the others from theirs.
+    let bad = json!({ "name": "New", "uid": "other" });
+    let bad = json!({ "eventType": "a.b", "payload": {}, "application": bad });
+    let good = json!({ "name": "New", "uid": "newer" });
+    let good = json!({ "eventType": "a.b", "payload": {}, "application": good });
+    let batch = json!({ "messages": [bad, good] });
+    assert_eq!(send("newer", batch).await.status, 202);
     assert_eq!(
         world.expect("GET", "/api/v1/app/new/msg", None).await["data"]
             .as_array()
@@ -166,7 +173,9 @@ async fn a_batch_that_failed_in_parts_is_completed_by_its_repetition() {
         assert_eq!(ids.len(), MESSAGES);
         accepted.extend(ids.iter().map(|id| id.as_str().unwrap().to_owned()));
     }
-    println!("{partial:?} answers were partial");
+    let partial = partial.into_inner();
+    println!("{partial} answers were partial");
+    assert!(partial > 0, "nothing was completed");
     assert_eq!(accepted.len(), 4 * MESSAGES);
     until("every accepted message", || async {
         let all = receiver.received();
@@ -177,4 +186,44 @@ async fn a_batch_that_failed_in_parts_is_completed_by_its_repetition() {
         (received == accepted).then_some(())
     })
     .await;
+}
+
+/// More tasks than are queued at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_to_many_endpoints_is_sent_in_parts() {
+    const ENDPOINTS: usize = 60;
+    const MESSAGES: usize = 40;
+    let world = World::start().await;
+    let receiver = Receiver::accepting().await;
+    let application = world.application().await;
+    for _ in 0..ENDPOINTS {
+        world.endpoint(&application, &receiver).await;
+    }
+    let messages: Vec<_> = (0..MESSAGES).map(message).collect();
+    let batch = json!({ "messages": messages });
+    let answer = world
+        .call("POST", &path(&application.id), Some(batch))
+        .await;
+    assert_eq!(answer.status, 202, "{answer:?}");
+    let received = receiver.wait_for(ENDPOINTS * MESSAGES).await;
+    assert_eq!(received.len(), ENDPOINTS * MESSAGES);
+}
+
+/// DynamoDB is out of reach: clients repeat a 503, and nothing that is 2xx.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_failed_for_us_is_503() {
+    let calm = Plan {
+        per_mille: 0,
+        storm_every: u64::MAX,
+        storm: 0,
+    };
+    let faults = FaultyAws::start(1, calm).await;
+    let world = World::with_options_through(StackOptions::default(), &faults).await;
+    let application = world.application().await;
+    faults.take_down();
+    let batch = json!({ "messages": [message(1), message(2)] });
+    let answer = world
+        .call("POST", &path(&application.id), Some(batch))
+        .await;
+    assert_eq!(answer.status, 503, "{answer:?}");
 }

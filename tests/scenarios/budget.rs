@@ -1,7 +1,13 @@
 //! What a first-try delivery costs: the counted AWS calls and units. `cargo test budget -- --nocapture` prints them.
 
+use posthorn_domain::{id::MessageId, message::Payload};
 use posthorn_local::{StackOptions, aws::MeterReport};
+use posthorn_queue::Task;
+use posthorn_runtime::{entropy, now};
 use posthorn_tests::{CostCase, Course, Receiver, World, cost, payload, until};
+use serde_json::json;
+
+use crate::delivery::task_of;
 
 /// What a delivery of a message costs, from the POST to the deleted task.
 async fn measured(headers: &[(&str, &str)]) -> MeterReport {
@@ -107,4 +113,49 @@ async fn messages_of_other_sizes_and_to_more_endpoints_keep_to_the_budget() {
             "{case:?}\n{report}"
         );
     }
+}
+
+/// One call reads what ten tasks begin with, and their endpoint once.
+#[tokio::test(flavor = "multi_thread")]
+async fn tasks_that_come_together_share_their_reads() {
+    let options = StackOptions {
+        meter: true,
+        ..StackOptions::default()
+    };
+    let world = World::with_options(options).await;
+    let receiver = Receiver::accepting().await;
+    let application = world.application().await;
+    world.endpoint(&application, &receiver).await;
+    let message = r#"{"eventType":"a.b","payload":{}}"#;
+    let id = world.send(&application.id, message).await;
+    world.attempts(&application, &id, 1).await;
+    let payload = Payload::from_text("{}".to_owned()).unwrap();
+    let task = task_of(&world, &application.id, &id)
+        .await
+        .with_payload(&payload);
+    let record = |n: usize| {
+        let message = MessageId::new(now(), entropy());
+        let task = Task {
+            message,
+            ..task.clone()
+        };
+        json!({
+            "messageId": n.to_string(), "body": task.to_body().unwrap(), "attributes": {},
+            "eventSourceARN": "arn:aws:sqs:us-east-1:000000000000:DeliveriesQueue",
+        })
+    };
+    let event = json!({ "Records": (0..10).map(record).collect::<Vec<_>>() });
+    let meter = world.stack.meter().unwrap();
+    meter.reset();
+    let answer = world.stack.invoke("DispatcherFunction", &event).await;
+    assert_eq!(answer.unwrap()["batchItemFailures"], json!([]));
+    let report = meter.report();
+    let expected = [("DynamoDB BatchGetItem", 1), ("DynamoDB PutItem", 10)];
+    assert_eq!(calls(&report), expected, "{report}");
+    assert_eq!(
+        (report.read_units, report.write_units),
+        (5.5, 10.0),
+        "{report}"
+    );
+    assert_eq!(receiver.received().len(), 11);
 }

@@ -1,8 +1,11 @@
 //! Messages that producers in the same account send to a queue.
 
+use std::collections::BTreeSet;
+
 use aws_sdk_sqs::types::QueueAttributeName;
+use posthorn_local::StackOptions;
 use posthorn_runtime::now;
-use posthorn_tests::{Receiver, World, until};
+use posthorn_tests::{FaultyAws, Plan, Receiver, Request, World, until};
 use serde_json::{Value, json};
 use svix::api::ApplicationOut;
 
@@ -20,7 +23,10 @@ struct Producer {
 
 impl Producer {
     async fn start() -> Self {
-        let world = World::with_parameters([("MessagesFromQueue", "true")]).await;
+        Self::of(World::with_parameters([("MessagesFromQueue", "true")]).await).await
+    }
+
+    async fn of(world: World) -> Self {
         let receiver = Receiver::accepting().await;
         let application = world.application().await;
         world.endpoint(&application, &receiver).await;
@@ -32,6 +38,17 @@ impl Producer {
             receiver,
             sent_at: now().as_millis().to_string(),
         }
+    }
+
+    /// A record that failed is received again after this time.
+    async fn hide_for_a_second(&self) {
+        let visibility = self.sqs.set_queue_attributes().queue_url(&self.queue_url);
+        let visibility = visibility.attributes(QueueAttributeName::VisibilityTimeout, "1");
+        visibility.send().await.unwrap();
+        // The poll that is under way knows the time-out of before.
+        let good = self.body(json!({ "eventType": "a.b", "payload": {} }));
+        self.send(&good.to_string()).await;
+        self.receiver.wait_for(1).await;
     }
 
     fn body(&self, message: Value) -> Value {
@@ -94,11 +111,71 @@ async fn a_record_that_is_received_again_is_the_same_message() {
     let records = [("1", plain), ("2", event.clone())];
     for _ in 0..2 {
         assert!(producer.invoke(&records).await.is_empty());
+        // A second task finds what was recorded.
+        for message in producer.messages().await {
+            let id = message["id"].as_str().unwrap();
+            producer.world.attempts(&producer.application, id, 1).await;
+        }
     }
     // An event that its producer sent twice is no reason to try again.
     assert!(producer.invoke(&[("3", event)]).await.is_empty());
-    assert_eq!(producer.messages().await.len(), 2);
-    producer.receiver.wait_for(2).await;
+    // Nor is one that comes twice at once.
+    let twice = producer.body(json!({ "eventType": "a.b", "payload": {}, "eventId": "twice" }));
+    let records = [("4", twice.clone()), ("5", twice)];
+    assert!(producer.invoke(&records).await.is_empty());
+    assert_eq!(producer.messages().await.len(), 3);
+    let marker = producer.body(json!({ "eventType": "a.b", "payload": { "last": true } }));
+    producer.invoke(&[("6", marker)]).await;
+    let received = until("the last message", || async {
+        let all = producer.receiver.received();
+        let is_last = |it: &Request| it.body == br#"{"last":true}"#[..];
+        all.iter().any(is_last).then_some(all)
+    })
+    .await;
+    let ids: BTreeSet<_> = received.iter().map(|it| it.header("webhook-id")).collect();
+    assert_eq!((received.len(), ids.len()), (4, 4), "each once");
+}
+
+/// AWS fails while records are taken.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_sent_arrives_although_aws_fails() {
+    const MESSAGES: usize = 60;
+    let plan = Plan {
+        per_mille: 30,
+        storm_every: 150,
+        storm: 25,
+    };
+    let faults = FaultyAws::start(5, plan).await;
+    let parameters = [
+        ("MessagesFromQueue", "true"),
+        ("VisibilityTimeoutSeconds", "2"),
+    ];
+    let options = StackOptions {
+        parameters: parameters
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
+        ..StackOptions::default()
+    };
+    let producer = Producer::of(World::with_options_through(options, &faults).await).await;
+    producer.hide_for_a_second().await;
+    for n in 0..MESSAGES {
+        let message = json!({ "eventType": "a.b", "payload": { "n": n } });
+        producer.send(&producer.body(message).to_string()).await;
+    }
+    let received = until("every message", || async {
+        let all = producer.receiver.received();
+        let bodies: BTreeSet<_> = all.iter().map(|it| it.body.clone()).collect();
+        // And the one that came first.
+        (bodies.len() == MESSAGES + 1).then_some(all)
+    })
+    .await;
+    let ids: BTreeSet<_> = received.iter().map(|it| it.header("webhook-id")).collect();
+    assert_eq!(
+        ids.len(),
+        MESSAGES + 1,
+        "one message for each that was sent"
+    );
+    assert!(faults.injected().faults.values().sum::<u64>() > 10);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -139,16 +216,7 @@ async fn a_record_that_is_refused_fails_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_refused_waits_in_the_dead_letter_queue() {
     let producer = Producer::start().await;
-    let visibility = producer
-        .sqs
-        .set_queue_attributes()
-        .queue_url(&producer.queue_url);
-    let visibility = visibility.attributes(QueueAttributeName::VisibilityTimeout, "1");
-    visibility.send().await.unwrap();
-    // The poll that is under way knows the time-out of before.
-    let good = producer.body(json!({ "eventType": "a.b", "payload": {} }));
-    producer.send(&good.to_string()).await;
-    producer.receiver.wait_for(1).await;
+    producer.hide_for_a_second().await;
     producer.send(r#"{"organization":"x"}"#).await;
     let url = producer.world.stack.queues().url("MessagesDeadLetterQueue");
     let dead = until("the record in the dead-letter queue", || async {

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
+use futures_util::{StreamExt, stream};
 use posthorn_local::{StackOptions, aws::MeterReport};
 use serde_json::{Value, json};
 
@@ -168,99 +169,147 @@ pub async fn cost(case: CostCase) -> Cost {
     deliver(case.course.answers().len()).await
 }
 
-/// Messages of 2 KB to one endpoint, delivered at the first try; `messages` are measured, behind as many that warm
-/// the stack up.
-pub async fn way_cost(way: Way, messages: usize) -> WayCost {
-    let world = World::with_options(StackOptions {
-        meter: true,
-        parameters: [("MessagesFromQueue".to_owned(), "true".to_owned())].into(),
-        ..StackOptions::default()
-    })
-    .await;
-    let application = world.application().await.id;
-    let receiver = Receiver::accepting().await;
-    let path = format!("/api/v1/app/{application}");
-    let url = json!({ "url": receiver.url() });
-    world
-        .expect("POST", &format!("{path}/endpoint"), Some(url))
-        .await;
-    let text = format!(
-        r#"{{"eventType":"invoice.paid","payload":{}}}"#,
-        payload(2048)
-    );
-    let (path, sqs) = (format!("{path}/msg"), world.aws().await.sqs);
-    let send = async |size: usize| match way {
-        Way::Post => assert_eq!(world.post(&path, &text, &[]).await.status, 202),
-        Way::Batch(_) => {
-            let body = format!(
-                r#"{{"messages":[{}]}}"#,
-                vec![text.as_str(); size].join(",")
-            );
-            let answer = world.post(&format!("{path}/batch"), &body, &[]).await;
-            assert_eq!(answer.status, 202, "{answer:?}");
-        }
-        Way::Queue(_) => {
-            let body = format!(
-                r#"{{"organization":"{}","appId":"{application}","message":{text}}}"#,
-                world.organization
-            );
-            let send = sqs.send_message_batch();
-            let mut send = send.queue_url(world.stack.queues().url("MessagesQueue"));
-            for n in 0..size {
-                let entry = SendMessageBatchRequestEntry::builder().id(n.to_string());
-                send = send.entries(entry.message_body(&body).build().unwrap());
-            }
-            assert!(send.send().await.unwrap().failed.is_empty());
-        }
-    };
-    let (size, is_queue) = match way {
-        Way::Post => (1, false),
-        Way::Batch(size) => (size, false),
-        Way::Queue(size) => (size, true),
-    };
-    // Records that come together are taken together.
-    let at_once = if is_queue { messages / size } else { 1 };
-    let meter = world.stack.meter().unwrap();
-    let deleted = messages * if is_queue { 2 } else { 1 };
-    let mut measured = None;
-    for _ in 0..2 {
-        meter.reset();
-        let before = invocations(&world);
-        for _ in 0..messages / size / at_once {
-            futures_util::future::join_all((0..at_once).map(|_| send(size))).await;
-        }
-        let report = until("the last deleted task", || async {
-            let report = meter.report();
-            (report.deleted >= deleted as u64).then_some(report)
+/// A stack that takes messages in any way, for one endpoint.
+struct Intake {
+    world: World,
+    way: Way,
+    application: String,
+    organization: String,
+    sqs: aws_sdk_sqs::Client,
+    _receiver: Receiver,
+}
+
+impl Intake {
+    async fn start(way: Way) -> Self {
+        let world = World::with_options(StackOptions {
+            meter: true,
+            parameters: [("MessagesFromQueue".to_owned(), "true".to_owned())].into(),
+            ..StackOptions::default()
         })
         .await;
-        let after = invocations(&world);
-        measured = Some((report, [after[0] - before[0], after[1] - before[1]]));
+        let application = world.application().await;
+        let receiver = Receiver::accepting().await;
+        world.endpoint(&application, &receiver).await;
+        Self {
+            sqs: world.aws().await.sqs,
+            organization: world.organization.clone(),
+            application: application.id,
+            way,
+            world,
+            _receiver: receiver,
+        }
     }
-    let (report, invocations) = measured.unwrap();
-    let each = |count: u64| count as f64 / messages as f64;
+
+    /// Messages of one sending, and messages that Lambda deletes from queues for each.
+    fn size(&self) -> (usize, usize) {
+        match self.way {
+            Way::Post => (1, 1),
+            Way::Batch(size) => (size, 1),
+            Way::Queue(size) => (size, 2),
+        }
+    }
+
+    async fn send(&self) {
+        let (size, _) = self.size();
+        let text = payload(2048);
+        let text = format!(r#"{{"eventType":"invoice.paid","payload":{text}}}"#);
+        let path = format!("/api/v1/app/{}/msg", self.application);
+        let answer = match self.way {
+            Way::Post => self.world.post(&path, &text, &[]).await,
+            Way::Batch(_) => {
+                let texts = vec![text.as_str(); size].join(",");
+                let body = format!(r#"{{"messages":[{texts}]}}"#);
+                self.world.post(&format!("{path}/batch"), &body, &[]).await
+            }
+            Way::Queue(_) => return self.send_to_queue(&text).await,
+        };
+        assert_eq!(answer.status, 202, "{answer:?}");
+    }
+
+    async fn send_to_queue(&self, text: &str) {
+        let (organization, application) = (&self.organization, &self.application);
+        let body = format!(
+            r#"{{"organization":"{organization}","appId":"{application}","message":{text}}}"#
+        );
+        let send = self.sqs.send_message_batch();
+        let mut send = send.queue_url(self.world.stack.queues().url("MessagesQueue"));
+        for n in 0..self.size().0 {
+            let entry = SendMessageBatchRequestEntry::builder().id(n.to_string());
+            send = send.entries(entry.message_body(&body).build().unwrap());
+        }
+        assert!(send.send().await.unwrap().failed.is_empty());
+    }
+
+    /// Sends, and waits until every task of these messages is deleted.
+    async fn deliver(&self, sendings: usize, at_once: usize) {
+        let meter = self.world.stack.meter().unwrap();
+        let (size, deletions) = self.size();
+        let wanted = meter.report().deleted + (sendings * size * deletions) as u64;
+        let sends = stream::iter(0..sendings).map(|_| self.send());
+        sends.buffer_unordered(at_once).collect::<Vec<()>>().await;
+        until("the last deleted task", || async {
+            (meter.report().deleted >= wanted).then_some(())
+        })
+        .await;
+    }
+}
+
+/// Sendings that are under way together while producers are busy.
+const BUSY: usize = 32;
+
+/// Messages of 2 KB to one endpoint, delivered at the first try, behind as many that warm the stack up. They come one
+/// sending after another, each when the one before is delivered, or many at the same time.
+pub async fn way_cost(way: Way, is_busy: bool, messages: usize) -> WayCost {
+    let intake = Intake::start(way).await;
+    let (size, _) = intake.size();
+    let sendings = messages.div_ceil(size);
+    let meter = intake.world.stack.meter().unwrap();
+    let mut before = [0, 0];
+    for _ in 0..2 {
+        meter.reset();
+        before = invocations(&intake.world);
+        if is_busy {
+            intake.deliver(sendings, BUSY).await;
+        } else {
+            for _ in 0..sendings {
+                intake.deliver(1, 1).await;
+            }
+        }
+    }
+    let (report, after) = (meter.report(), invocations(&intake.world));
+    let each = |sum: f64| sum / (sendings * size) as f64;
+    let [ingests, dispatches] = [0, 1].map(|n| each((after[n] - before[n]) as f64));
     // With the producer's own.
-    let sqs = report.sqs_units + report.event_source_units;
-    let posts = if is_queue { 0.0 } else { 1.0 / size as f64 };
-    let [ingests, dispatches] = invocations.map(each);
+    let sqs = each((report.sqs_units + report.event_source_units) as f64);
+    let posts = match way {
+        Way::Queue(_) => 0.0,
+        Way::Post | Way::Batch(_) => 1.0 / size as f64,
+    };
+    let (write_units, read_units) = (each(report.write_units), each(report.read_units));
     WayCost {
         way,
         price: posts * prices::HTTP_REQUEST
             + ingests * invocation(ingest_seconds(1.0 / ingests))
             + dispatches * invocation(DISPATCH_SECONDS)
-            + report.write_units / messages as f64 * prices::WRITE_UNIT
-            + report.read_units / messages as f64 * prices::READ_UNIT
-            + each(sqs) * prices::SQS_REQUEST,
-        write_units: report.write_units / messages as f64,
-        read_units: report.read_units / messages as f64,
-        sqs: each(sqs),
+            + write_units * prices::WRITE_UNIT
+            + read_units * prices::READ_UNIT
+            + sqs * prices::SQS_REQUEST,
+        write_units,
+        read_units,
+        sqs,
         invocations: [ingests, dispatches],
     }
 }
 
 /// What all invocations so far are billed for.
 fn gb_seconds(world: &World) -> f64 {
-    let all: Duration = world.stack.busy().values().sum();
+    let busy = world.stack.busy();
+    let all = [
+        "IngestFunction",
+        "DispatcherFunction",
+        "SlowDispatcherFunction",
+    ];
+    let all: Duration = all.iter().map(|it| busy[*it]).sum();
     all.as_secs_f64() * MEMORY_GB
 }
 

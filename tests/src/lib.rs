@@ -31,7 +31,7 @@ pub use pending::{RunCost, scheduler_run};
 pub use raw::{Broken, Fault};
 pub use receiver::{Receiver, Request};
 pub use soak::{SoakOptions, SoakReport, soak};
-pub use warm::{Warm, WarmOptions, warm};
+pub use warm::{Sample, Warm, WarmOptions, warm};
 pub use world::{Answer, Clients, World};
 
 /// How long a condition may take. Far above what is normal: only a failing test waits this long.

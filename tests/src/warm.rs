@@ -45,8 +45,17 @@ pub struct Warm {
     pub together: f64,
     /// CPU of the rest for a delivery: emulators, event source, this client and the receiver.
     pub rest: Duration,
-    /// Resident memory in KiB while it went on: seconds, ingest, dispatchers (sums over their processes).
-    pub memory: Vec<(u64, u64, u64)>,
+    /// Resident memory while it went on.
+    pub memory: Vec<Sample>,
+}
+
+/// Memory at a moment.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// Since the begin.
+    pub at: Duration,
+    /// What it is of, KiB of all its processes together, and how many those are.
+    pub functions: Vec<(String, u64, usize)>,
 }
 
 /// Messages that warm the processes up, and requests at the same time.
@@ -57,7 +66,7 @@ const IN_FLIGHT: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(1800);
 
 /// A measured line of memory every so often.
-const SAMPLE: Duration = Duration::from_secs(5);
+const BETWEEN_SAMPLES: Duration = Duration::from_secs(5);
 
 pub(crate) const INGEST: [&str; 1] = ["IngestFunction"];
 pub(crate) const DISPATCHERS: [&str; 2] = ["DispatcherFunction", "SlowDispatcherFunction"];
@@ -140,16 +149,22 @@ pub(crate) fn cpu(world: &World, functions: &[&str]) -> Duration {
     pids.map(cpu_of).sum()
 }
 
-async fn sample(world: Arc<World>, memory: Arc<Mutex<Vec<(u64, u64, u64)>>>) {
+async fn sample(world: Arc<World>, memory: Arc<Mutex<Vec<Sample>>>) {
     let begun = Instant::now();
-    let rss = |functions: &[&str]| {
-        let pids = functions.iter().flat_map(|it| world.stack.process_ids(it));
-        pids.map(rss_of).sum()
-    };
     loop {
-        let line = (begun.elapsed().as_secs(), rss(&INGEST), rss(&DISPATCHERS));
-        memory.lock().unwrap().push(line);
-        tokio::time::sleep(SAMPLE).await;
+        let names = world.stack.invocations().into_keys();
+        let of = |name: String| {
+            let pids = world.stack.process_ids(&name);
+            let rss = pids.iter().map(|pid| rss_of(*pid)).sum();
+            (name, rss, pids.len())
+        };
+        let mut functions: Vec<_> = names.map(of).collect();
+        // This program: emulators, event sources, client and receiver.
+        let own = rss_of(std::process::id());
+        functions.push(("local stack and bench".to_owned(), own, 1));
+        let at = begun.elapsed();
+        memory.lock().unwrap().push(Sample { at, functions });
+        tokio::time::sleep(BETWEEN_SAMPLES).await;
     }
 }
 

@@ -32,6 +32,9 @@ use tokio::{
 
 use crate::{Dispatcher, Signed, admit::MAX_HOPS, batch::Time};
 
+/// How long tasks wait for what is read for all of them.
+const LONGEST_GATHERING: Duration = Duration::from_secs(2);
+
 /// How often a record is merged with what concurrent dispatchers wrote before the task is given back.
 pub(crate) const MAX_MERGES: u32 = 5;
 
@@ -58,11 +61,14 @@ impl Dispatcher {
     /// Reads what the tasks of a batch begin with. A fault leaves it to each task, which then fails alone.
     pub(crate) async fn gather<'a>(&self, tasks: impl Iterator<Item = &'a Task>) -> Gathered {
         let tasks: Vec<_> = tasks.map(wanted).collect();
-        let gathered = self.deliveries.gather(self.config(), &tasks).await;
-        gathered.unwrap_or_else(|error| {
-            tracing::warn!(%error, "a batch could not be read at once");
-            Gathered::default()
-        })
+        let gathered = self.deliveries.gather(self.config(), &tasks);
+        match timeout(LONGEST_GATHERING, gathered).await {
+            Ok(Ok(gathered)) => gathered,
+            failed => {
+                tracing::warn!(?failed, "a batch could not be read at once");
+                Gathered::default()
+            }
+        }
     }
 
     /// Does what a task calls for; `known` is what was read at the begin of its batch.

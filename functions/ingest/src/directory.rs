@@ -42,24 +42,28 @@ impl Directory {
         }
     }
 
-    /// The application that a sender names; if there is none, the one that it brought.
+    /// The application that a sender names; if there is none, the first one that it brought and that can be made.
     pub(crate) async fn target(
         &self,
         organization: &OrganizationId,
         reference: &Reference<ApplicationId>,
-        brought: Option<&ApplicationIn>,
+        brought: &[ApplicationIn],
         now: Timestamp,
     ) -> Result<Target, Refusal> {
-        let found = self.find(organization, reference).await?;
-        let (application, endpoints) = match (found, brought) {
-            (Some(found), _) => found,
-            (None, Some(body)) => {
-                let reference = reference.clone();
-                self.create(organization, reference, body.clone(), now)
-                    .await?
-            }
-            (None, None) => return Err(ApiError::NotFound("application").into()),
+        let mut found = match self.find(organization, reference).await? {
+            Some(found) => Ok(found),
+            None => Err(ApiError::NotFound("application").into()),
         };
+        for body in brought {
+            if !matches!(found, Err(Refusal::Caller(_))) {
+                break;
+            }
+            let reference = reference.clone();
+            found = self
+                .create(organization, reference, body.clone(), now)
+                .await;
+        }
+        let (application, endpoints) = found?;
         Ok(Target {
             organization: organization.clone(),
             application,

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use lambda_http::{Adapter, Request, request::LambdaRequest, service_fn};
 use lambda_runtime::LambdaEvent;
-use posthorn_runtime::StartError;
+use posthorn_runtime::{StartError, deadline};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::{RawValue, to_raw_value};
 use tower::ServiceExt;
@@ -27,14 +27,17 @@ pub async fn handle(
     event: LambdaEvent<Box<RawValue>>,
 ) -> Result<Box<RawValue>, StartError> {
     let (event, context) = event.into_parts();
+    let deadline = deadline(context.deadline);
     let kind: Kind = serde_json::from_str(event.get())?;
     if kind.records.is_some() {
         let records = serde_json::from_str(event.get())?;
-        return Ok(to_raw_value(&ingest.handle_records(records).await)?);
+        let answer = ingest.handle_records(records, deadline).await;
+        return Ok(to_raw_value(&answer)?);
     }
     let request: LambdaRequest = serde_json::from_str(event.get())?;
-    let service =
-        service_fn(async |request: Request| Ok::<_, Infallible>(answer(ingest, request).await));
+    let service = service_fn(async |request: Request| {
+        Ok::<_, Infallible>(answer(ingest, request, deadline).await)
+    });
     let service = Adapter::from(service);
     let response = service.oneshot(LambdaEvent::new(request, context)).await?;
     Ok(to_raw_value(&response)?)

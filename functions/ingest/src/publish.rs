@@ -1,12 +1,8 @@
 //! The use case: remember messages, queue their tasks, and make a repeated request find its first.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
-use futures_util::{
-    FutureExt, StreamExt,
-    future::{BoxFuture, ready},
-    stream,
-};
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
 use posthorn_domain::{
     application::Application,
     endpoint::Endpoint,
@@ -19,12 +15,19 @@ use posthorn_domain::{
 };
 use posthorn_publish::Stored;
 use posthorn_queue::Unsent;
+use posthorn_runtime::now;
 use posthorn_store::{Guard, Reservation};
 
 use crate::{Ingest, Refusal, reserve::Turn};
 
 /// Messages of one call that are written at the same time: each takes a connection.
 const MAX_CONCURRENT: usize = 8;
+
+/// Tasks that are queued together: with their payloads some 20 MB.
+const MAX_TASKS: usize = 1000;
+
+/// Time that some messages take together at most, when AWS does not fail.
+const LONGEST_PART: Duration = Duration::from_secs(4);
 
 /// Where messages go.
 pub(crate) struct Target {
@@ -66,20 +69,31 @@ pub(crate) struct Reserved {
 
 impl Ingest {
     /// Publishes messages to one application: each succeeds or fails by itself, and their tasks travel together.
-    pub(crate) async fn publish<'a>(
+    /// Those that there is no time for before `deadline` (the function's time-out) are not begun.
+    pub(crate) async fn publish(
+        &self,
+        target: &Target,
+        submissions: &[Submission],
+        deadline: Timestamp,
+    ) -> Vec<Published> {
+        let mut published: Vec<Published> = Vec::new();
+        for part in parts(submissions, target.endpoints.len()) {
+            let is_late = !published.is_empty() && now().plus(LONGEST_PART) > deadline;
+            if is_late {
+                published.extend(part.iter().map(|_| Err(ApiError::Unavailable.into())));
+            } else {
+                published.extend(self.publish_part(target, part).await);
+            }
+        }
+        published
+    }
+
+    async fn publish_part<'a>(
         &'a self,
         target: &'a Target,
         submissions: &'a [Submission],
     ) -> Vec<Published> {
-        let mut event_ids = HashSet::new();
-        let begin = |submission: &'a Submission| {
-            // The second would wait for the first, which waits for all.
-            let event_id = submission.message.event_id.as_ref();
-            match event_id.is_none_or(|id| event_ids.insert(id)) {
-                true => self.store(target, submission).boxed(),
-                false => ready(Err(repeated().into())).boxed(),
-            }
-        };
+        let begin = |submission| self.store(target, submission).boxed();
         let begun = at_once(submissions.iter().map(begin).collect()).await;
         let tasks = begun.iter().flatten().flat_map(Step::tasks);
         let sent = self.publisher.queue.send_each(tasks).await;
@@ -155,6 +169,24 @@ impl Ingest {
     }
 }
 
+/// Messages that are published together: not too many tasks, and no event twice, as the second one depends on what
+/// becomes of the first.
+fn parts(submissions: &[Submission], endpoints: usize) -> Vec<&[Submission]> {
+    let most = (MAX_TASKS / endpoints.max(1)).max(1);
+    let (mut parts, mut first, mut events) = (Vec::new(), 0, HashSet::new());
+    for (place, submission) in submissions.iter().enumerate() {
+        let event = submission.message.event_id.as_ref();
+        let is_new = event.is_none_or(|event| events.insert(event));
+        if place > first && (place - first == most || !is_new) {
+            parts.push(&submissions[first..place]);
+            first = place;
+            events = event.into_iter().collect();
+        }
+    }
+    parts.push(&submissions[first..]);
+    parts
+}
+
 /// Some at the same time, all in order.
 async fn at_once<T>(all: Vec<BoxFuture<'_, T>>) -> Vec<T> {
     stream::iter(all).buffered(MAX_CONCURRENT).collect().await
@@ -163,10 +195,6 @@ async fn at_once<T>(all: Vec<BoxFuture<'_, T>>) -> Vec<T> {
 fn fault(unsent: &Unsent, tasks: std::ops::Range<usize>) -> Option<Refusal> {
     let is_sent = unsent.tasks.range(tasks).next().is_none();
     (!is_sent).then(|| Refusal::Fault(unsent.error.to_string()))
-}
-
-fn repeated() -> ApiError {
-    ApiError::Conflict("another message of this batch has this eventId".to_owned())
 }
 
 pub(crate) fn exists(message: &MessageId) -> ApiError {

@@ -23,7 +23,7 @@ use serde::Deserialize;
 use crate::{
     Ingest, Refusal,
     publish::{Submission, Target},
-    requests::{check_payload, hash, note},
+    requests::{check_payload, note},
 };
 
 /// The body of a record.
@@ -45,7 +45,11 @@ impl Ingest {
     /// Takes a batch of records and names those that SQS must deliver again: faults of ours, and what is
     /// refused, which so reaches the dead-letter queue instead of being lost. Records of one application
     /// share its look-up and the requests that queue their tasks.
-    pub async fn handle_records(&self, event: SqsEvent) -> SqsBatchResponse {
+    pub(crate) async fn handle_records(
+        &self,
+        event: SqsEvent,
+        deadline: Timestamp,
+    ) -> SqsBatchResponse {
         let mut failed = Vec::new();
         let mut groups: BTreeMap<Address, Vec<(&SqsMessage, RecordIn)>> = BTreeMap::new();
         for record in &event.records {
@@ -57,18 +61,25 @@ impl Ingest {
                 Err(error) => failed.extend(refused(record, error.into())),
             }
         }
-        let groups = groups.into_values().map(|group| self.handle_group(group));
+        let groups = groups.into_values();
+        let groups = groups.map(|group| self.handle_group(group, deadline));
         failed.extend(join_all(groups).await.into_iter().flatten());
         let mut response = SqsBatchResponse::default();
         response.batch_item_failures = failed;
         response
     }
 
-    async fn handle_group(&self, group: Vec<(&SqsMessage, RecordIn)>) -> Vec<BatchItemFailure> {
+    async fn handle_group(
+        &self,
+        group: Vec<(&SqsMessage, RecordIn)>,
+        deadline: Timestamp,
+    ) -> Vec<BatchItemFailure> {
         let (records, bodies): (Vec<_>, Vec<_>) = group.into_iter().unzip();
         let target = match self.find(&bodies).await {
             Ok(target) => target,
             Err(refusal) => {
+                let app_id = bodies.first().map(|it| it.app_id.as_str());
+                tracing::warn!(app_id, "records of an application are refused");
                 let each = records.into_iter();
                 return each
                     .filter_map(|record| refused(record, refusal.clone()))
@@ -79,7 +90,7 @@ impl Ingest {
         let submissions: Vec<_> = submissions
             .map(|(record, body)| self.submission(record, body.message))
             .collect();
-        let published = self.publish(&target, &submissions).await;
+        let published = self.publish(&target, &submissions, deadline).await;
         let mut failed = Vec::new();
         for ((published, submission), record) in
             published.into_iter().zip(&submissions).zip(records)
@@ -98,9 +109,12 @@ impl Ingest {
             .app_id
             .parse()
             .map_err(|error| ApiError::from(FieldError::body("appId", format!("{error}"))))?;
-        let brought = bodies.iter().find_map(|it| it.message.application.as_ref());
+        let brought = bodies
+            .iter()
+            .filter_map(|it| it.message.application.clone());
+        let brought: Vec<_> = brought.collect();
         self.directory
-            .target(&first.organization, &reference, brought, now())
+            .target(&first.organization, &reference, &brought, now())
             .await
     }
 
@@ -110,7 +124,7 @@ impl Ingest {
         Submission {
             message,
             idempotency_key: None,
-            request_hash: hash(id),
+            request_hash: String::new(),
             id: MessageId::caused_by(id, at),
             at,
             trace: self.span(None),
@@ -136,7 +150,11 @@ fn refused(record: &SqsMessage, refusal: Refusal) -> Option<BatchItemFailure> {
     let id = record.message_id.as_deref().unwrap_or_default();
     match &refusal {
         Refusal::Caller(ApiError::Conflict(reason)) => {
-            tracing::info!(record = id, reason, "an event was sent again");
+            tracing::info!(
+                record = id,
+                reason,
+                "an event that was accepted was sent again"
+            );
             return None;
         }
         Refusal::Caller(error) => {

@@ -37,25 +37,35 @@ struct Caller<'a> {
     /// Whether to show payloads in the answer.
     with_content: bool,
     now: Timestamp,
+    /// When the function's time is over.
+    deadline: Timestamp,
     /// The caller's span.
     trace: Option<TraceParent>,
 }
 
 /// Answers one request.
-pub(crate) async fn answer(ingest: &Ingest, request: Request) -> Response<Body> {
+pub(crate) async fn answer(
+    ingest: &Ingest,
+    request: Request,
+    deadline: Timestamp,
+) -> Response<Body> {
     let answer = match request.uri().path().ends_with("/msg/batch") {
-        true => accept_batch(ingest, &request).await,
-        false => accept(ingest, &request).await,
+        true => accept_batch(ingest, &request, deadline).await,
+        false => accept(ingest, &request, deadline).await,
     };
     answer.unwrap_or_else(|refusal| http::error_response(&told(refusal)))
 }
 
-async fn accept(ingest: &Ingest, request: &Request) -> Result<Response<Body>, Refusal> {
-    let caller = caller(ingest, request).await?;
+async fn accept(
+    ingest: &Ingest,
+    request: &Request,
+    deadline: Timestamp,
+) -> Result<Response<Body>, Refusal> {
+    let caller = caller(ingest, request, deadline).await?;
     let body = request.body().as_ref();
     check_size(body, MAX_PAYLOAD_BYTES + MAX_ENVELOPE_BYTES)?;
     let message = read_message(body)?;
-    let target = target(ingest, &caller, message.application.as_ref()).await?;
+    let target = target(ingest, &caller, message.application.as_slice()).await?;
     let submission = caller.submission(ingest, message, caller.idempotency_key.map(hash), body);
     let published = publish(ingest, &caller, &target, &[submission]).await.pop();
     let message = published.unwrap_or(Err(ApiError::Unavailable.into()))?;
@@ -63,8 +73,12 @@ async fn accept(ingest: &Ingest, request: &Request) -> Result<Response<Body>, Re
 }
 
 /// Takes every message of a batch by itself: 202 when all were accepted, 207 when some were not.
-async fn accept_batch(ingest: &Ingest, request: &Request) -> Result<Response<Body>, Refusal> {
-    let caller = caller(ingest, request).await?;
+async fn accept_batch(
+    ingest: &Ingest,
+    request: &Request,
+    deadline: Timestamp,
+) -> Result<Response<Body>, Refusal> {
+    let caller = caller(ingest, request, deadline).await?;
     let body = request.body().as_ref();
     check_size(body, MAX_BATCH_BYTES)?;
     let BatchIn { messages: texts } = parse_body(body).map_err(ApiError::from)?;
@@ -81,8 +95,8 @@ async fn accept_batch(ingest: &Ingest, request: &Request) -> Result<Response<Bod
             Err(error) => results.push(Some(Err(within(error, place)))),
         }
     }
-    let brought = messages.iter().find_map(|it| it.application.as_ref());
-    let target = target(ingest, &caller, brought).await?;
+    let brought = messages.iter().filter_map(|it| it.application.clone());
+    let target = target(ingest, &caller, &brought.collect::<Vec<_>>()).await?;
     let key = |place: usize| {
         let key = caller.idempotency_key?;
         Some(hash(format!("{place}\n{key}")))
@@ -96,8 +110,14 @@ async fn accept_batch(ingest: &Ingest, request: &Request) -> Result<Response<Bod
         let shown = |message: Message| message.to_out(caller.with_content);
         results[place] = Some(published.map(shown).map_err(told));
     }
-    let results = results.into_iter().flatten();
-    let batch = BatchOut::new(results.collect());
+    let results: Vec<_> = results.into_iter().flatten().collect();
+    let faults = results.iter().flat_map(|result| result.as_ref().err());
+    let faults = faults.inspect(|error| http::note_fault(error));
+    if faults.filter(|error| error.status() >= 500).count() == results.len() {
+        // Clients repeat a 503.
+        return Err(ApiError::Unavailable.into());
+    }
+    let batch = BatchOut::new(results);
     let status = if batch.failed == 0 { 202 } else { 207 };
     Ok(json(status, &batch))
 }
@@ -121,7 +141,11 @@ fn within(error: ApiError, place: usize) -> ApiError {
     }
 }
 
-async fn caller<'a>(ingest: &Ingest, request: &'a Request) -> Result<Caller<'a>, Refusal> {
+async fn caller<'a>(
+    ingest: &Ingest,
+    request: &'a Request,
+    deadline: Timestamp,
+) -> Result<Caller<'a>, Refusal> {
     let with_content = with_content(request).map_err(ApiError::from)?;
     let now = now();
     let scope = ingest.tokens.authenticate(request.headers(), now).await?;
@@ -138,6 +162,7 @@ async fn caller<'a>(ingest: &Ingest, request: &'a Request) -> Result<Caller<'a>,
         idempotency_key: http::idempotency_key(request.headers())?,
         with_content,
         now,
+        deadline,
         trace: traceparent(request),
     })
 }
@@ -161,16 +186,19 @@ fn traceparent(request: &Request) -> Option<TraceParent> {
     header.to_str().ok()?.parse().ok()
 }
 
-/// The application that the caller may send to. A message may bring it along.
+/// The application that the caller may send to. Messages may bring it along.
 async fn target(
     ingest: &Ingest,
     caller: &Caller<'_>,
-    brought: Option<&ApplicationIn>,
+    brought: &[ApplicationIn],
 ) -> Result<Target, Refusal> {
     let Caller {
         scope, reference, ..
     } = caller;
-    let brought = brought.filter(|_| scope.application.is_none());
+    let brought = match scope.application {
+        None => brought,
+        Some(_) => &[],
+    };
     let target = ingest
         .directory
         .target(&scope.organization, reference, brought, caller.now)
@@ -188,16 +216,12 @@ impl Caller<'_> {
         idempotency_key: Option<String>,
         text: &[u8],
     ) -> Submission {
-        // Nothing compares the request when nothing guards it.
-        let is_guarded = idempotency_key.is_some() || message.event_id.is_some();
+        // Only a key compares requests.
+        let request_hash = idempotency_key.as_ref().map(|_| hash(text));
         Submission {
             message,
             idempotency_key,
-            request_hash: if is_guarded {
-                hash(text)
-            } else {
-                String::new()
-            },
+            request_hash: request_hash.unwrap_or_default(),
             id: MessageId::new(self.now, entropy()),
             at: self.now,
             trace: ingest.span(self.trace),
@@ -211,7 +235,7 @@ async fn publish(
     target: &Target,
     submissions: &[Submission],
 ) -> Vec<Published> {
-    let published = ingest.publish(target, submissions).await;
+    let published = ingest.publish(target, submissions, caller.deadline).await;
     for (message, submission) in published.iter().zip(submissions) {
         if let Ok(message) = message {
             note(message, submission.trace, caller.trace);

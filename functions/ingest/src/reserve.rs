@@ -42,17 +42,26 @@ impl Ingest {
         guards: &[(Guard, Timestamp)],
     ) -> Result<Turn, Refusal> {
         let mut reservation = submission.new_reservation();
-        for (guard, expires_at) in guards {
-            let earlier = self
+        for (taken, (guard, expires_at)) in guards.iter().enumerate() {
+            let turn = self
                 .reserve_one(target, guard, &reservation, *expires_at)
-                .await?;
-            match earlier
-                .map(|earlier| judge(guard, earlier, &reservation))
-                .transpose()?
-            {
-                None => {}
-                Some(Turn::Continue(earlier)) => reservation = earlier,
-                Some(Turn::Accepted(earlier)) => return Ok(Turn::Accepted(earlier)),
+                .await
+                .and_then(|earlier| match earlier {
+                    None => Ok(Turn::Continue(reservation.clone())),
+                    Some(earlier) => Ok(judge(guard, earlier, &reservation)?),
+                });
+            match turn {
+                Ok(Turn::Continue(next)) => reservation = next,
+                Ok(Turn::Accepted(earlier)) => return Ok(Turn::Accepted(earlier)),
+                Err(refusal) => {
+                    let guards = guards[..taken].to_vec();
+                    let reserved = Reserved {
+                        guards,
+                        reservation,
+                    };
+                    self.abandon(target, submission, &reserved).await;
+                    return Err(refusal);
+                }
             }
         }
         Ok(Turn::Continue(reservation))

@@ -5,7 +5,9 @@
 //! the reserved message id instead of making a second message.
 
 use aws_sdk_dynamodb::{
-    error::SdkError, operation::put_item::PutItemError, types::ReturnValuesOnConditionCheckFailure,
+    error::SdkError,
+    operation::put_item::PutItemError,
+    types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
 };
 use posthorn_domain::{
     id::{ApplicationId, MessageId},
@@ -74,8 +76,11 @@ impl MessagesTable {
             .table_name(&self.name)
             .set_item(Some(item(application, guard, reservation, expires_at)?))
             // TTL removes late, so an expired guard may still be there. A retry of the SDK finds
-            // its own reservation.
-            .condition_expression("attribute_not_exists(pk) OR #ttl <= :now OR m = :m")
+            // its own reservation, and so does a record that is received again before it was done.
+            .condition_expression(
+                "attribute_not_exists(pk) OR #ttl <= :now OR (m = :m AND o = :open)",
+            )
+            .expression_attribute_values(":open", AttributeValue::Bool(false))
             .expression_attribute_names("#ttl", "ttl")
             .expression_attribute_values(":now", n(reservation.created_at.as_seconds()))
             .expression_attribute_values(":m", crate::item::s(reservation.message.as_str()))

@@ -29,7 +29,7 @@ const USAGE: &str = "usage: bench COMMAND
   latency [RATE] [SECONDS]       POST to receipt (50 and 500 a second, 20 s)
   growth [MILLION]               the cost of a message while tables grow up to this size (1000000)
   memory [MESSAGES]              memory of the functions while so many messages pass (100000)
-  all                            cold, cost, publish, warm, latency, schedule and growth, one after another
+  all                            cold, cost, publish, warm, latency, schedule, growth and memory, one after another
 Numbers are written to target/bench/COMMAND.json.";
 
 #[tokio::main]
@@ -49,7 +49,8 @@ async fn main() {
             let mut all = serde_json::Map::new();
             for command in ALL {
                 println!("\n== {command}");
-                all.insert(command.to_owned(), run(command, &number).await.unwrap());
+                let numbers = run(command, &|_, default| default).await;
+                all.insert(command.to_owned(), numbers.unwrap());
             }
             write("all", &all.into());
         }
@@ -61,8 +62,8 @@ async fn main() {
     }
 }
 
-const ALL: [&str; 7] = [
-    "cold", "cost", "publish", "warm", "latency", "schedule", "growth",
+const ALL: [&str; 8] = [
+    "cold", "cost", "publish", "warm", "latency", "schedule", "growth", "memory",
 ];
 
 /// Runs a command that gives numbers; `None` when there is no such one.
@@ -187,30 +188,35 @@ async fn run_cost() -> Value {
 
 async fn run_publish(messages: u64) -> Value {
     println!(
-        "{:<28} {:>10} {:>6} {:>6} {:>6} {:>8} {:>11}",
-        "", "$/million", "WRU", "RRU", "SQS", "ingests", "dispatches"
+        "a million messages of 2 KB to one endpoint at the first try; slow: the next one is sent when the one before is"
     );
+    println!("delivered, busy: 32 sendings are under way at the same time");
+    println!("                                      $    WRU    RRU    SQS  ingests  dispatches");
     let mut lines = Vec::new();
     for (way, name) in [
         (Way::Post, "posted one by one"),
         (Way::Batch(10), "posted in batches of 10"),
         (Way::Batch(50), "posted in batches of 50"),
         (Way::Queue(1), "messages queue, one by one"),
-        (Way::Queue(10), "messages queue, sent in tens"),
+        (Way::Queue(10), "messages queue, in tens"),
     ] {
-        let cost = way_cost(way, usize::try_from(messages).unwrap()).await;
-        let [ingests, dispatches] = cost.invocations;
-        println!(
-            "{name:<28} {:>10.2} {:>6.2} {:>6.2} {:>6.2} {ingests:>8.2} {dispatches:>11.2}",
-            cost.price * 1e6,
-            cost.write_units,
-            cost.read_units,
-            cost.sqs
-        );
-        lines.push(json!({
-            "way": name, "dollars_per_million": cost.price * 1e6, "write_units": cost.write_units,
-            "read_units": cost.read_units, "sqs_requests": cost.sqs, "ingests": ingests, "dispatches": dispatches,
-        }));
+        for (is_busy, pace) in [(false, "slow"), (true, "busy")] {
+            // Each slow one takes a while, and they are all the same.
+            let messages = if is_busy { messages } else { messages / 10 };
+            let cost = way_cost(way, is_busy, usize::try_from(messages).unwrap()).await;
+            let [ingests, dispatches] = cost.invocations;
+            println!(
+                "{name:<27} {pace} {:>6.2} {:>6.2} {:>6.2} {:>6.2} {ingests:>8.2} {dispatches:>11.2}",
+                cost.price * 1e6,
+                cost.write_units,
+                cost.read_units,
+                cost.sqs
+            );
+            lines.push(json!({
+                "way": name, "pace": pace, "dollars_per_million": cost.price * 1e6, "write_units": cost.write_units,
+                "read_units": cost.read_units, "sqs_requests": cost.sqs, "ingests": ingests, "dispatches": dispatches,
+            }));
+        }
     }
     lines.into()
 }
@@ -424,21 +430,21 @@ async fn run_memory(messages: u64) -> Value {
     })
     .await;
     println!(
-        "{messages} messages in {:.0} s; resident memory of all processes of a function together:",
+        "{messages} messages in {:.0} s; resident memory in MB, all processes of a function together (and how many):",
         run.took.as_secs_f64()
     );
     let step = run.memory.len().div_ceil(10).max(1);
     let mut lines = Vec::new();
-    for (at, ingest, dispatchers) in run.memory.iter().step_by(step).chain(run.memory.last()) {
-        let mb = |kib: u64| kib as f64 / 1024.0;
-        println!(
-            "{at:>6} s   ingest {:>6.1} MB   dispatchers {:>6.1} MB",
-            mb(*ingest),
-            mb(*dispatchers)
-        );
-        lines.push(
-            json!({ "seconds": at, "ingest_mb": mb(*ingest), "dispatchers_mb": mb(*dispatchers) }),
-        );
+    for sample in run.memory.iter().step_by(step).chain(run.memory.last()) {
+        print!("{:>6} s", sample.at.as_secs());
+        let mut line = json!({ "seconds": sample.at.as_secs() });
+        for (name, kib, processes) in &sample.functions {
+            let mb = *kib as f64 / 1024.0;
+            print!("   {name} {mb:>6.1} ({processes})");
+            line[name] = json!({ "mb": mb, "processes": processes });
+        }
+        println!();
+        lines.push(line);
     }
     lines.into()
 }

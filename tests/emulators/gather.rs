@@ -1,0 +1,75 @@
+//! What is read at once for many tasks, when DynamoDB does not come to all of it.
+
+use aws_sdk_dynamodb::config::{Credentials, Region};
+use axum::{Router, body::Bytes, routing::any};
+use posthorn_domain::id::{ApplicationId, EndpointId, MessageId, OrganizationId};
+use posthorn_runtime::{entropy, now};
+use posthorn_store::{ConfigTable, DeliveriesTable, Wanted};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::emulators;
+
+/// DynamoDB that is too busy for deliveries.
+async fn busy(body: Bytes) -> String {
+    let request: Value = serde_json::from_slice(&body).unwrap();
+    let left = &request["RequestItems"]["DeliveriesTable"];
+    let unprocessed = json!({ "DeliveriesTable": left });
+    json!({ "Responses": { "ConfigTable": [] }, "UnprocessedKeys": unprocessed }).to_string()
+}
+
+struct Ids(OrganizationId, ApplicationId, EndpointId, MessageId);
+
+impl Ids {
+    fn new() -> Self {
+        Self(
+            OrganizationId::new(now(), entropy()),
+            ApplicationId::new(now(), entropy()),
+            EndpointId::new(now(), entropy()),
+            MessageId::new(now(), entropy()),
+        )
+    }
+
+    fn wanted(&self) -> Wanted<'_> {
+        Wanted {
+            organization: &self.0,
+            application: &self.1,
+            endpoint: &self.2,
+            message: Some((&self.3, 0)),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_dynamodb_does_not_come_to_is_not_taken_for_missing() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let router = Router::new().fallback(any(busy));
+    let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    let settings = posthorn_runtime::aws::settings()
+        .endpoint_url(url)
+        .region(Region::new("us-east-1"))
+        .credentials_provider(Credentials::new("local", "local", None, None, "local"));
+    let client = aws_sdk_dynamodb::Client::new(&settings.load().await);
+    let config = ConfigTable::new(client.clone(), "ConfigTable");
+    let deliveries = DeliveriesTable::new(client, "DeliveriesTable");
+    let ids = Ids::new();
+    let gathered = deliveries.gather(&config, &[ids.wanted()]).await.unwrap();
+    assert_eq!(gathered.delivery(ids.wanted()), None);
+    assert_eq!(gathered.endpoint(ids.wanted()), Some(None));
+    server.abort();
+}
+
+/// More than one BatchGetItem takes, and keys that repeat, which it refuses.
+#[tokio::test(flavor = "multi_thread")]
+async fn any_number_of_tasks_is_read() {
+    let (_aws, clients) = emulators(&[], None).await;
+    let ids: Vec<_> = (0..130).map(|_| Ids::new()).collect();
+    let wanted: Vec<_> = ids.iter().chain(&ids).map(Ids::wanted).collect();
+    let gathered = clients.deliveries.gather(&clients.config, &wanted).await;
+    let gathered = gathered.unwrap();
+    for wanted in wanted {
+        assert_eq!(gathered.delivery(wanted), Some(None));
+        assert_eq!(gathered.endpoint(wanted), Some(None));
+    }
+}
