@@ -116,9 +116,12 @@ async fn measure(world: &World, receiver: &Receiver, application: &str, amount: 
     send().await;
     let report = deleted(MESSAGES as u64).await;
     let after = [cpu(world, &INGEST), cpu(world, &DISPATCHERS)];
-    meter.reset();
-    let run = world.stack.invoke("SchedulerFunction", &json!({})).await;
-    assert_eq!(run.unwrap()["queued"], 0);
+    // The first run goes through the minutes before it.
+    for _ in 0..2 {
+        meter.reset();
+        let run = world.stack.invoke("SchedulerFunction", &json!({})).await;
+        assert_eq!(run.unwrap()["queued"], 0);
+    }
     let each = |sum: f64| sum / MESSAGES as f64;
     let calls = report.calls.values().map(|count| *count as f64);
     Growth {

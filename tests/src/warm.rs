@@ -161,7 +161,7 @@ async fn sample(world: Arc<World>, memory: Arc<Mutex<Vec<Sample>>>) {
         let mut functions: Vec<_> = names.map(of).collect();
         // This program: emulators, event sources, client and receiver.
         let own = rss_of(std::process::id());
-        functions.push(("local stack and bench".to_owned(), own, 1));
+        functions.push(("this program".to_owned(), own, 1));
         let at = begun.elapsed();
         memory.lock().unwrap().push(Sample { at, functions });
         tokio::time::sleep(BETWEEN_SAMPLES).await;

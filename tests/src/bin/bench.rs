@@ -440,7 +440,12 @@ async fn run_memory(messages: u64) -> Value {
         let mut line = json!({ "seconds": sample.at.as_secs() });
         for (name, kib, processes) in &sample.functions {
             let mb = *kib as f64 / 1024.0;
-            print!("   {name} {mb:>6.1} ({processes})");
+            if *processes > 0 {
+                print!(
+                    "   {} {mb:>6.1} ({processes})",
+                    name.trim_end_matches("Function")
+                );
+            }
             line[name] = json!({ "mb": mb, "processes": processes });
         }
         println!();
