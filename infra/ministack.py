@@ -36,7 +36,7 @@ START_SECONDS = 60
 DEPLOY_SECONDS = 300
 # Two runs of the scheduler, and a minute.
 SCHEDULE_SECONDS = 180
-# What is off by default is tried as well, as far as the emulator knows it.
+# What is off by default is created as well, as far as the emulator knows it. Nothing is sent to the messages queue.
 PARAMETERS = {
     "Architecture": "x86_64",
     "AllowHttpEndpoints": "true",

@@ -1,8 +1,13 @@
 //! What is read at once for many tasks, when DynamoDB does not come to all of it.
 
+use std::time::Duration;
+
 use aws_sdk_dynamodb::config::{Credentials, Region};
 use axum::{Router, body::Bytes, routing::any};
-use posthorn_domain::id::{ApplicationId, EndpointId, MessageId, OrganizationId};
+use posthorn_domain::{
+    delivery::skip,
+    id::{ApplicationId, EndpointId, MessageId, OrganizationId},
+};
 use posthorn_runtime::{entropy, now};
 use posthorn_store::{ConfigTable, DeliveriesTable, Wanted};
 use serde_json::{Value, json};
@@ -66,10 +71,18 @@ async fn any_number_of_tasks_is_read() {
     let (_aws, clients) = emulators(&[], None).await;
     let ids: Vec<_> = (0..130).map(|_| Ids::new()).collect();
     let wanted: Vec<_> = ids.iter().chain(&ids).map(Ids::wanted).collect();
+    let skipped = skip(None, &"a.b".to_owned().try_into().unwrap());
+    for ids in ids.iter().step_by(10) {
+        let until = now().plus(Duration::from_secs(3600));
+        let deliveries = &clients.deliveries;
+        let put = deliveries.put(&ids.2, &ids.3, 0, &skipped, until);
+        put.await.unwrap();
+    }
     let gathered = clients.deliveries.gather(&clients.config, &wanted).await;
     let gathered = gathered.unwrap();
-    for wanted in wanted {
-        assert_eq!(gathered.delivery(wanted), Some(None));
+    for (n, wanted) in wanted.into_iter().enumerate() {
+        let stored = (n % 10 == 0).then(|| skipped.clone());
+        assert_eq!(gathered.delivery(wanted), Some(stored), "{n}");
         assert_eq!(gathered.endpoint(wanted), Some(None));
     }
 }

@@ -5,9 +5,13 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
+use posthorn_domain::id::MessageId;
 use posthorn_local::StackOptions;
+use posthorn_runtime::{entropy, now};
+use posthorn_store::{Guard, Reservation};
 use posthorn_tests::{FaultyAws, Plan, Receiver, World, until};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 fn message(n: usize) -> Value {
     json!({ "eventType": "a.b", "payload": { "n": n } })
@@ -175,7 +179,6 @@ async fn a_batch_that_failed_in_parts_is_completed_by_its_repetition() {
     }
     let partial = partial.into_inner();
     println!("{partial} answers were partial");
-    assert!(partial > 0, "nothing was completed");
     assert_eq!(accepted.len(), 4 * MESSAGES);
     until("every accepted message", || async {
         let all = receiver.received();
@@ -209,21 +212,76 @@ async fn a_batch_to_many_endpoints_is_sent_in_parts() {
     assert_eq!(received.len(), ENDPOINTS * MESSAGES);
 }
 
-/// DynamoDB is out of reach: clients repeat a 503, and nothing that is 2xx.
+/// Tasks cannot be queued: clients repeat a 503, and nothing that is 2xx.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_that_failed_for_us_is_503() {
-    let calm = Plan {
-        per_mille: 0,
-        storm_every: u64::MAX,
-        storm: 0,
+    // Nothing listens there.
+    let nowhere = "http://127.0.0.1:9".to_owned();
+    let options = StackOptions {
+        environment: [("AWS_ENDPOINT_URL_SQS".to_owned(), nowhere)].into(),
+        ..StackOptions::default()
     };
-    let faults = FaultyAws::start(1, calm).await;
-    let world = World::with_options_through(StackOptions::default(), &faults).await;
+    let world = World::with_options(options).await;
+    let receiver = Receiver::accepting().await;
     let application = world.application().await;
-    faults.take_down();
-    let batch = json!({ "messages": [message(1), message(2)] });
-    let answer = world
-        .call("POST", &path(&application.id), Some(batch))
-        .await;
+    world.endpoint(&application, &receiver).await;
+    let send = async |messages: Value| {
+        let batch = json!({ "messages": messages });
+        world
+            .call("POST", &path(&application.id), Some(batch))
+            .await
+    };
+    let answer = send(json!([message(1), message(2)])).await;
     assert_eq!(answer.status, 503, "{answer:?}");
+    let answer = send(json!([message(1), {}])).await;
+    assert_eq!(
+        (answer.status, statuses(&answer.body)),
+        (207, vec![503, 422])
+    );
+}
+
+/// The second message of an event stands for it when the first could not be stored; the first one's repetition is
+/// then refused, and not taken for accepted.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repetition_is_not_accepted_for_what_another_message_stored() {
+    let world = World::start().await;
+    let application = world.application().await.id;
+    let clients = world.aws().await;
+    let event = |n: usize| json!({ "eventType": "a.b", "payload": { "n": n }, "eventId": "e" });
+    let post = async |body: Value, key: &str| {
+        let path = format!("/api/v1/app/{application}/msg");
+        world
+            .post(&path, &body.to_string(), &[("idempotency-key", key)])
+            .await
+    };
+    // A request that ended after it reserved its key and its event.
+    let id = application.parse().unwrap();
+    let begun = Reservation {
+        message: MessageId::new(now(), entropy()),
+        created_at: now(),
+        request_hash: sha256(&event(1).to_string()),
+        finished: false,
+        abandoned: true,
+    };
+    let until = now().plus(std::time::Duration::from_secs(3600));
+    for guard in [
+        Guard::IdempotencyKey(sha256("first")),
+        Guard::EventId("e".to_owned().try_into().unwrap()),
+    ] {
+        let messages = &clients.messages;
+        messages.settle(&id, &guard, &begun, until).await.unwrap();
+    }
+    let second = post(event(2), "second").await;
+    assert_eq!(second.status, 202, "{second:?}");
+    assert_eq!(second.body["id"], begun.message.as_str());
+    for _ in 0..2 {
+        let first = post(event(1), "first").await;
+        assert_eq!(first.status, 409, "{first:?}");
+    }
+    assert_eq!(post(event(2), "second").await.status, 202);
+}
+
+fn sha256(text: &str) -> String {
+    let digest = Sha256::digest(text);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -146,6 +146,10 @@ async fn tasks_that_come_together_share_their_reads() {
     };
     let event = json!({ "Records": (0..10).map(record).collect::<Vec<_>>() });
     let meter = world.stack.meter().unwrap();
+    until("the deleted task of the first message", || async {
+        (meter.report().deleted == 1).then_some(())
+    })
+    .await;
     meter.reset();
     let answer = world.stack.invoke("DispatcherFunction", &event).await;
     assert_eq!(answer.unwrap()["batchItemFailures"], json!([]));

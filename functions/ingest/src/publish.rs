@@ -17,6 +17,7 @@ use posthorn_publish::Stored;
 use posthorn_queue::Unsent;
 use posthorn_runtime::now;
 use posthorn_store::{Guard, Reservation};
+use tokio::time::timeout;
 
 use crate::{Ingest, Refusal, reserve::Turn};
 
@@ -27,7 +28,10 @@ const MAX_CONCURRENT: usize = 8;
 const MAX_TASKS: usize = 1000;
 
 /// Time that some messages take together at most, when AWS does not fail.
-const LONGEST_PART: Duration = Duration::from_secs(4);
+pub(crate) const LONGEST_PART: Duration = Duration::from_secs(4);
+
+/// Time to leave behind the queueing of tasks, to say of their messages how that went.
+const MARGIN: Duration = Duration::from_millis(1500);
 
 /// Where messages go.
 pub(crate) struct Target {
@@ -46,6 +50,8 @@ pub(crate) struct Submission {
     pub(crate) id: MessageId,
     /// When it came.
     pub(crate) at: Timestamp,
+    /// When the function's time is over.
+    pub(crate) deadline: Timestamp,
     /// The span of this request.
     pub(crate) trace: Option<TraceParent>,
 }
@@ -69,17 +75,16 @@ pub(crate) struct Reserved {
 
 impl Ingest {
     /// Publishes messages to one application: each succeeds or fails by itself, and their tasks travel together.
-    /// Those that there is no time for before `deadline` (the function's time-out) are not begun.
+    /// Those that there is no time for are not begun.
     pub(crate) async fn publish(
         &self,
         target: &Target,
         submissions: &[Submission],
-        deadline: Timestamp,
     ) -> Vec<Published> {
         let mut published: Vec<Published> = Vec::new();
         for part in parts(submissions, target.endpoints.len()) {
-            let is_late = !published.is_empty() && now().plus(LONGEST_PART) > deadline;
-            if is_late {
+            let is_late = |it: &Submission| now().plus(LONGEST_PART) > it.deadline;
+            if !published.is_empty() && part.iter().any(is_late) {
                 published.extend(part.iter().map(|_| Err(ApiError::Unavailable.into())));
             } else {
                 published.extend(self.publish_part(target, part).await);
@@ -96,12 +101,22 @@ impl Ingest {
         let begin = |submission| self.store(target, submission).boxed();
         let begun = at_once(submissions.iter().map(begin).collect()).await;
         let tasks = begun.iter().flatten().flat_map(Step::tasks);
-        let sent = self.publisher.queue.send_each(tasks).await;
+        let deadline = submissions.iter().map(|it| it.deadline).min();
+        let left = deadline.map_or(LONGEST_PART, |it| it.since(now()));
+        let sent = timeout(
+            left.saturating_sub(MARGIN),
+            self.publisher.queue.send_each(tasks),
+        )
+        .await;
         let mut first = 0;
         let end = |(step, submission): (Result<Step, Refusal>, &'a Submission)| {
             let next = first + step.as_ref().map_or(0, |step| step.tasks().len());
             let tasks = std::mem::replace(&mut first, next)..next;
-            let fault = sent.as_ref().err().and_then(|unsent| fault(unsent, tasks));
+            let fault = match &sent {
+                Ok(Ok(())) => None,
+                Ok(Err(unsent)) => fault(unsent, tasks),
+                Err(late) => (!tasks.is_empty()).then(|| Refusal::Fault(late.to_string())),
+            };
             self.end(target, submission, step, fault).boxed()
         };
         at_once(begun.into_iter().zip(submissions).map(end).collect()).await
@@ -244,5 +259,50 @@ impl Submission {
             created_at: reservation.created_at,
             expires_at: self.expires_at(reservation.created_at),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+    fn submission(event: &str) -> Submission {
+        let event = if event.is_empty() {
+            String::new()
+        } else {
+            format!(r#","eventId":"{event}""#)
+        };
+        let text = format!(r#"{{"eventType":"a","payload":{{}}{event}}}"#);
+        Submission {
+            message: serde_json::from_str(&text).unwrap(),
+            idempotency_key: None,
+            request_hash: String::new(),
+            id: MessageId::new(NOW, [0; 15]),
+            at: NOW,
+            deadline: NOW,
+            trace: None,
+        }
+    }
+
+    fn sizes(events: &[&str], endpoints: usize) -> Vec<usize> {
+        let submissions: Vec<_> = events.iter().map(|event| submission(event)).collect();
+        let parts = parts(&submissions, endpoints);
+        parts.into_iter().map(<[Submission]>::len).collect()
+    }
+
+    #[test]
+    fn a_part_has_a_thousand_tasks_at_most() {
+        assert_eq!(sizes(&[""; 100], 0), [100]);
+        assert_eq!(sizes(&[""; 100], 10), [100]);
+        assert_eq!(sizes(&[""; 100], 11), [90, 10]);
+        assert_eq!(sizes(&[""; 4], 500), [2, 2]);
+        assert_eq!(sizes(&[""; 3], 2000), [1, 1, 1]);
+    }
+
+    #[test]
+    fn an_event_is_in_a_part_once() {
+        assert_eq!(sizes(&["a", "b", "a", "b", "c", "c"], 1), [2, 3, 1]);
     }
 }

@@ -88,9 +88,9 @@ impl Ingest {
         };
         let submissions = records.iter().zip(bodies);
         let submissions: Vec<_> = submissions
-            .map(|(record, body)| self.submission(record, body.message))
+            .map(|(record, body)| self.submission(record, body.message, deadline))
             .collect();
-        let published = self.publish(&target, &submissions, deadline).await;
+        let published = self.publish(&target, &submissions).await;
         let mut failed = Vec::new();
         for ((published, submission), record) in
             published.into_iter().zip(&submissions).zip(records)
@@ -118,7 +118,12 @@ impl Ingest {
             .await
     }
 
-    fn submission(&self, record: &SqsMessage, message: MessageIn) -> Submission {
+    fn submission(
+        &self,
+        record: &SqsMessage,
+        message: MessageIn,
+        deadline: Timestamp,
+    ) -> Submission {
         let id = record.message_id.as_deref().unwrap_or_default();
         let at = sent_at(record);
         Submission {
@@ -127,6 +132,7 @@ impl Ingest {
             request_hash: String::new(),
             id: MessageId::caused_by(id, at),
             at,
+            deadline,
             trace: self.span(None),
         }
     }
@@ -156,6 +162,12 @@ fn refused(record: &SqsMessage, refusal: Refusal) -> Option<BatchItemFailure> {
                 "an event that was accepted was sent again"
             );
             return None;
+        }
+        Refusal::Caller(ApiError::Unavailable) => {
+            tracing::info!(
+                record = id,
+                "a record is received again: there was no time for it, or its event is at work"
+            );
         }
         Refusal::Caller(error) => {
             let reason = error.body();

@@ -106,16 +106,20 @@ async fn accept_batch(
         .map(|(message, (place, text))| caller.submission(ingest, message, key(*place), text))
         .collect();
     let published = publish(ingest, &caller, &target, &submissions).await;
+    let is_fault = |it: &Published| matches!(it, Err(Refusal::Fault(_)));
+    let has_fault = published.iter().any(is_fault);
     for (published, (place, _)) in published.into_iter().zip(places) {
         let shown = |message: Message| message.to_out(caller.with_content);
         results[place] = Some(published.map(shown).map_err(told));
     }
     let results: Vec<_> = results.into_iter().flatten().collect();
-    let faults = results.iter().flat_map(|result| result.as_ref().err());
-    let faults = faults.inspect(|error| http::note_fault(error));
-    if faults.filter(|error| error.status() >= 500).count() == results.len() {
+    let mut errors = results.iter().map(|result| result.as_ref().err());
+    if errors.all(|error| error.is_some_and(|error| error.status() >= 500)) {
         // Clients repeat a 503.
         return Err(ApiError::Unavailable.into());
+    }
+    if has_fault {
+        http::note_fault(&ApiError::Unavailable);
     }
     let batch = BatchOut::new(results);
     let status = if batch.failed == 0 { 202 } else { 207 };
@@ -224,6 +228,7 @@ impl Caller<'_> {
             request_hash: request_hash.unwrap_or_default(),
             id: MessageId::new(self.now, entropy()),
             at: self.now,
+            deadline: self.deadline,
             trace: ingest.span(self.trace),
         }
     }
@@ -235,7 +240,7 @@ async fn publish(
     target: &Target,
     submissions: &[Submission],
 ) -> Vec<Published> {
-    let published = ingest.publish(target, submissions, caller.deadline).await;
+    let published = ingest.publish(target, submissions).await;
     for (message, submission) in published.iter().zip(submissions) {
         if let Ok(message) = message {
             note(message, submission.trace, caller.trace);

@@ -11,7 +11,7 @@ use posthorn_store::{Guard, Reservation};
 
 use crate::{
     Ingest, Refusal,
-    publish::{Reserved, Submission, Target, exists},
+    publish::{LONGEST_PART, Reserved, Submission, Target, exists},
 };
 
 /// The function's time-out: an unfinished request that is older ended in the middle.
@@ -43,8 +43,9 @@ impl Ingest {
     ) -> Result<Turn, Refusal> {
         let mut reservation = submission.new_reservation();
         for (taken, (guard, expires_at)) in guards.iter().enumerate() {
+            let until = submission.deadline.minus(LONGEST_PART);
             let turn = self
-                .reserve_one(target, guard, &reservation, *expires_at)
+                .reserve_one(target, guard, &reservation, (*expires_at, until))
                 .await
                 .and_then(|earlier| match earlier {
                     None => Ok(Turn::Continue(reservation.clone())),
@@ -67,13 +68,13 @@ impl Ingest {
         Ok(Turn::Continue(reservation))
     }
 
-    /// What an earlier request left, after it had some time to end.
+    /// What an earlier request left, after it had some time to end, at most until then.
     async fn reserve_one(
         &self,
         target: &Target,
         guard: &Guard,
         reservation: &Reservation,
-        expires_at: Timestamp,
+        (expires_at, until): (Timestamp, Timestamp),
     ) -> Result<Option<Reservation>, Refusal> {
         for _ in 0..MAX_POLLS {
             let messages = &self.publisher.messages;
@@ -87,14 +88,17 @@ impl Ingest {
             if !earlier.as_ref().is_some_and(at_work) {
                 return Ok(earlier);
             }
+            if now() > until {
+                break;
+            }
             tokio::time::sleep(POLL).await;
         }
         // Clients repeat a 503, and no other refusal.
         Err(ApiError::Unavailable.into())
     }
 
-    /// Marks the guards of a message that is stored and queued. A key belongs to this request; what
-    /// the event's id stands for may be an earlier one's message.
+    /// Marks the guards of a message that is stored and queued. What the event's id stands for may be an
+    /// earlier request's message: then this one is refused, and its key stands for nothing.
     pub(crate) async fn finish(
         &self,
         target: &Target,
@@ -108,13 +112,19 @@ impl Ingest {
             abandoned: false,
             ..reserved.reservation.clone()
         };
+        let refused = Reservation {
+            abandoned: true,
+            ..submission.new_reservation()
+        };
         for (guard, expires_at) in &reserved.guards {
-            if is_own || matches!(guard, Guard::EventId(_)) {
-                let messages = &self.publisher.messages;
-                messages
-                    .settle(&target.application.id, guard, &done, *expires_at)
-                    .await?;
-            }
+            let end = match guard {
+                Guard::IdempotencyKey(_) if !is_own => &refused,
+                Guard::IdempotencyKey(_) | Guard::EventId(_) => &done,
+            };
+            let messages = &self.publisher.messages;
+            messages
+                .settle(&target.application.id, guard, end, *expires_at)
+                .await?;
         }
         Ok(())
     }
@@ -153,9 +163,13 @@ fn judge(guard: &Guard, earlier: Reservation, this: &Reservation) -> Result<Turn
             Err(FieldError::at("header", IDEMPOTENCY_KEY, msg).into())
         }
         Guard::IdempotencyKey(_) if earlier.finished => Ok(Turn::Accepted(earlier)),
-        // A record that is received again has the same id as before.
+        // A record of the messages queue that is received again has the same id as before. A request that
+        // goes on with an earlier id may have another body than what is stored: `made` tells.
         Guard::EventId(_) if earlier.finished && earlier.message == this.message => {
-            Ok(Turn::Accepted(earlier))
+            match this.request_hash.is_empty() {
+                true => Ok(Turn::Accepted(earlier)),
+                false => Ok(Turn::Continue(earlier)),
+            }
         }
         Guard::EventId(_) if earlier.finished => Err(exists(&earlier.message)),
         // The earlier try ended somewhere before its mark, and its caller may have got no answer:

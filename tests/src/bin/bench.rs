@@ -29,7 +29,7 @@ const USAGE: &str = "usage: bench COMMAND
   latency [RATE] [SECONDS]       POST to receipt (50 and 500 a second, 20 s)
   growth [MILLION]               the cost of a message while tables grow up to this size (1000000)
   memory [MESSAGES]              memory of the functions while so many messages pass (100000)
-  all                            cold, cost, publish, warm, latency, schedule, growth and memory, one after another
+  all                            cold, cost, publish, warm, latency, memory, schedule and growth, one after another
 Numbers are written to target/bench/COMMAND.json.";
 
 #[tokio::main]
@@ -63,7 +63,7 @@ async fn main() {
 }
 
 const ALL: [&str; 8] = [
-    "cold", "cost", "publish", "warm", "latency", "schedule", "growth", "memory",
+    "cold", "cost", "publish", "warm", "latency", "memory", "schedule", "growth",
 ];
 
 /// Runs a command that gives numbers; `None` when there is no such one.
