@@ -57,8 +57,9 @@ pub const MAX_BATCH_BYTES: usize = 2 * 1024 * 1024;
 /// itself, so that one that is wrong fails alone.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct BatchIn {
-    /// 1 to 100 messages.
-    #[schema(value_type = Vec<MessageIn>, min_items = 1, max_items = 100)]
+    /// 1 to 100 messages, each as the body of `POST …/msg` (`MessageIn`). The list takes anything: what is no message
+    /// fails alone.
+    #[schema(value_type = Vec<serde_json::Value>, min_items = 1, max_items = 100)]
     pub messages: BatchTexts,
 }
 
