@@ -208,6 +208,11 @@ mod tests {
     }
 
     #[test]
+    fn the_api_description_names_the_type() {
+        assert_eq!(EndpointSecret::name(), "EndpointSecret");
+    }
+
+    #[test]
     fn debug_shows_nothing() {
         let secret = EndpointSecret::generate([7; 32]);
         assert_eq!(format!("{secret:?}"), "EndpointSecret(redacted)");

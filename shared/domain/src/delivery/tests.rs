@@ -110,6 +110,57 @@ fn a_duplicate_failure_does_not_undo_a_success() {
 }
 
 #[test]
+fn the_second_of_two_copies_that_failed_leaves_the_next_step_to_the_first() {
+    let (first, _) = add_n(None, 0, 500);
+    let later = NOW.plus(Duration::from_secs(60));
+    let (both, step) = add_at(Some(first.clone()), Ask::Scheduled(0), 500, later);
+    assert_eq!((step, both.made), (NOTHING, 1));
+    assert_eq!(both.next_attempt_at, first.next_attempt_at);
+    assert_eq!(both.attempts.len(), 2);
+}
+
+#[test]
+fn every_write_has_the_next_version() {
+    let event_type = "a".to_owned().try_into().unwrap();
+    assert_eq!(skip(None, &event_type).version, 1);
+    let (first, _) = add_n(None, 0, 500);
+    let (second, _) = add_n(Some(first.clone()), 1, 500);
+    let skipped = skip(Some(second.clone()), &event_type);
+    let expunged = skipped.without_response(0);
+    let versions = [&first, &second, &skipped, &expunged].map(|delivery| delivery.version);
+    assert_eq!(versions, [1, 2, 3, 4]);
+}
+
+#[test]
+fn a_record_holds_its_own_attempts_only() {
+    let (delivery, _) = add_n(None, 0, 500);
+    let (other, _) = add_n(None, 0, 500);
+    assert!(delivery.holds(&delivery.attempts[0].id));
+    assert!(!delivery.holds(&other.attempts[0].id));
+}
+
+#[test]
+fn an_attempt_is_lost_when_it_is_overdue_and_still_wanted() {
+    let (sending, step) = add_n(None, 0, 500);
+    let due = step.retry.unwrap().due;
+    let ended = |status| Delivery {
+        status,
+        ..sending.clone()
+    };
+    let lost_at = |delivery: Option<&Delivery>, now| lost(delivery, NOW, now, LOST_AFTER);
+    let limit = LOST_AFTER;
+    let late = limit + Duration::from_millis(1);
+    for (delivery, from, attempt) in [(None, NOW, 0), (Some(&sending), due, 1)] {
+        assert_eq!(lost_at(delivery, from.plus(limit)), None, "just in time");
+        assert_eq!(lost_at(delivery, from.plus(late)), Some(attempt));
+    }
+    for status in [Status::Success, Status::Fail, Status::Skipped] {
+        let found = lost_at(Some(&ended(status)), due.plus(late));
+        assert_eq!(found, None, "{status:?} has nothing to come");
+    }
+}
+
+#[test]
 fn a_duplicate_success_ends_a_failing_delivery() {
     let (failing, _) = add_n(None, 0, 500);
     let (after, step) = add_n(Some(failing), 0, 200);
