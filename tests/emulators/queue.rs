@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use posthorn_domain::{
     health::Lane,
     id::{ApplicationId, EndpointId, MessageId, OrganizationId},
-    message::Payload,
+    payload::Payload,
 };
 use posthorn_queue::Task;
 use posthorn_runtime::{entropy, now};

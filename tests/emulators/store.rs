@@ -7,7 +7,8 @@ use posthorn_domain::{
     delivery::{Ask, record},
     filter::Destination,
     id::{ApplicationId, AttemptId, EndpointId, MessageId},
-    message::{Message, Payload},
+    message::Message,
+    payload::Payload,
     retry::RetrySchedule,
     timestamp::Timestamp,
 };

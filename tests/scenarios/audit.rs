@@ -8,7 +8,8 @@ use posthorn_domain::{
     filter::destinations,
     health::Health,
     id::{AttemptId, MessageId},
-    message::{Message, Payload},
+    message::Message,
+    payload::Payload,
 };
 use posthorn_local::StackOptions;
 use posthorn_runtime::{entropy, now};

@@ -124,13 +124,15 @@ async fn a_batch_has_limits_and_an_application() {
     let bringing = json!({ "eventType": "a.b", "payload": {}, "application": new });
     let batch = json!({ "messages": [message(1), bringing] });
     assert_eq!(send("new", batch).await.status, 202);
-    // One that cannot be made does not keep the others from theirs.
+    // One that is wrong does not keep the others from theirs.
     let bad = json!({ "name": "New", "uid": "other" });
     let bad = json!({ "eventType": "a.b", "payload": {}, "application": bad });
     let good = json!({ "name": "New", "uid": "newer" });
     let good = json!({ "eventType": "a.b", "payload": {}, "application": good });
-    let batch = json!({ "messages": [bad, good] });
-    assert_eq!(send("newer", batch).await.status, 202);
+    let answer = send("newer", json!({ "messages": [bad, good] })).await;
+    assert_eq!(statuses(&answer.body), [422, 202]);
+    let loc = &answer.body["results"][0]["error"]["detail"][0]["loc"];
+    assert_eq!(*loc, json!(["body", "messages", "0", "application", "uid"]));
     assert_eq!(
         world.expect("GET", "/api/v1/app/new/msg", None).await["data"]
             .as_array()

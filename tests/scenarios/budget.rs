@@ -1,6 +1,6 @@
 //! What a first-try delivery costs: the counted AWS calls and units. `cargo test budget -- --nocapture` prints them.
 
-use posthorn_domain::{id::MessageId, message::Payload};
+use posthorn_domain::{id::MessageId, payload::Payload};
 use posthorn_local::{StackOptions, aws::MeterReport};
 use posthorn_queue::Task;
 use posthorn_runtime::{entropy, now};

@@ -175,7 +175,7 @@ async fn what_is_due_behind_its_messages_retention_is_skipped() {
     world.endpoint(&application, &receiver).await;
     let first = world.send(&application.id, MESSAGE).await;
     receiver.wait_for(1).await;
-    let payload = posthorn_domain::message::Payload::from_text("{}".to_owned()).unwrap();
+    let payload = posthorn_domain::payload::Payload::from_text("{}".to_owned()).unwrap();
     let now = posthorn_runtime::now();
     let task = posthorn_queue::Task {
         message: posthorn_domain::id::MessageId::new(now, posthorn_runtime::entropy()),

@@ -318,7 +318,7 @@ async fn a_task_is_not_put_back_for_ever() {
     };
     world.attempts(&application, &id, 1).await;
     set_health(&world, &application, &endpoint, paused).await;
-    let payload = posthorn_domain::message::Payload::from_text("{}".to_owned()).unwrap();
+    let payload = posthorn_domain::payload::Payload::from_text("{}".to_owned()).unwrap();
     let message = posthorn_domain::id::MessageId::new(now(), posthorn_runtime::entropy());
     let tired = posthorn_queue::Task {
         hops: 16,

@@ -30,6 +30,7 @@ mod pages;
 mod patch;
 mod portal;
 mod races;
+mod raw_payload;
 mod receivers;
 mod recover;
 mod redrive;

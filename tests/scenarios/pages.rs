@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use futures_util::{StreamExt, stream};
 use posthorn_domain::{
     id::{ApplicationId, MessageId},
-    message::{Message, Payload},
+    message::Message,
+    payload::Payload,
     shard::DEFAULT_SHARDS,
     timestamp::Timestamp,
 };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use posthorn_domain::{id::MessageId, message::Payload};
+use posthorn_domain::{id::MessageId, payload::Payload};
 use posthorn_local::StackOptions;
 use posthorn_queue::Task;
 use posthorn_runtime::{entropy, now};

@@ -84,7 +84,7 @@ async fn an_endpoint_that_would_make_every_message_expensive_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_way_leads_to_an_application_that_is_too_large() {
     let world = World::start().await;
-    let large = json!({ "name": "A", "metadata": { "a": "x".repeat(70_000) } });
+    let large = json!({ "name": "A", "uid": "new", "metadata": { "a": "x".repeat(70_000) } });
     let along = json!({ "application": large });
     let message = json!({ "eventType": "a.b", "payload": {}, "application": large });
     for (method, path, body) in [

@@ -8,8 +8,9 @@ use posthorn_domain::{
     filter::Destination,
     id::{JobId, MessageId},
     job::{Job, JobKind, JobStatus, MAX_LOOK_BACK},
-    message::{Message, MessageOut, Payload, RetentionDays},
+    message::{Message, MessageOut, RetentionDays},
     name::{EventTypeName, Uid},
+    payload::Payload,
     timestamp::Timestamp,
 };
 use posthorn_publish::task;

@@ -7,7 +7,7 @@ use posthorn_domain::{
     attempt::{FailureClass, MAX_RESPONSE_BYTES, Outcome},
     endpoint::Confidential,
     id::MessageId,
-    message::Payload,
+    payload::Payload,
     retry::retry_after,
     timestamp::Timestamp,
     trace::TraceParent,
@@ -110,7 +110,7 @@ impl Sender {
             self.client.post(url).timeout(longest),
             |request, (name, value)| request.header(name, value),
         );
-        let mut request = request.header(header::CONTENT_TYPE, "application/json");
+        let mut request = request.header(header::CONTENT_TYPE, payload.content_type());
         // A customer may have set a constant one.
         let is_free = |name: &str| {
             !confidential

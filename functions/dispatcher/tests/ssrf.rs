@@ -26,7 +26,7 @@ use posthorn_domain::{
     attempt::{FailureClass, Outcome},
     endpoint::Confidential,
     id::MessageId,
-    message::Payload,
+    payload::Payload,
     signing::EndpointSecret,
     timestamp::Timestamp,
 };

@@ -9,7 +9,8 @@ use posthorn_domain::{
     error::ApiError,
     filter::destinations,
     id::{MessageId, OrganizationId},
-    message::{Message, MessageIn, Payload},
+    message::{Message, NewMessage},
+    payload::Payload,
     timestamp::Timestamp,
     trace::TraceParent,
 };
@@ -42,7 +43,7 @@ pub(crate) struct Target {
 
 /// A message that was read, and whose sender may send it.
 pub(crate) struct Submission {
-    pub(crate) message: MessageIn,
+    pub(crate) message: NewMessage,
     /// The hash of the header's value: a key may be any text.
     pub(crate) idempotency_key: Option<String>,
     pub(crate) request_hash: String,
@@ -227,10 +228,7 @@ impl Step {
 
 impl Submission {
     pub(crate) fn expires_at(&self, created_at: Timestamp) -> Timestamp {
-        self.message
-            .payload_retention_period
-            .unwrap_or_default()
-            .end(created_at)
+        self.message.payload_retention_period.end(created_at)
     }
 
     /// Whether a stored message is this request's, and not that of an earlier try with another body.
@@ -240,7 +238,7 @@ impl Submission {
     }
 
     fn message(&self, target: &Target, reservation: &Reservation) -> Message {
-        let MessageIn {
+        let NewMessage {
             event_type,
             payload,
             event_id,
@@ -264,6 +262,8 @@ impl Submission {
 
 #[cfg(test)]
 mod tests {
+    use posthorn_domain::message::MessageIn;
+
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -276,7 +276,10 @@ mod tests {
         };
         let text = format!(r#"{{"eventType":"a","payload":{{}}{event}}}"#);
         Submission {
-            message: serde_json::from_str(&text).unwrap(),
+            message: serde_json::from_str::<MessageIn>(&text)
+                .unwrap()
+                .check()
+                .unwrap(),
             idempotency_key: None,
             request_hash: String::new(),
             id: MessageId::new(NOW, [0; 15]),

@@ -10,8 +10,8 @@ use futures_util::future::join_all;
 use posthorn_domain::{
     error::{ApiError, FieldError},
     form::parse_body,
-    id::{MessageId, OrganizationId, Reference},
-    message::MessageIn,
+    id::{ApplicationId, MessageId, OrganizationId, Reference},
+    message::{MessageIn, NewMessage},
     timestamp::Timestamp,
 };
 use posthorn_runtime::{
@@ -23,7 +23,7 @@ use serde::Deserialize;
 use crate::{
     Ingest, Refusal,
     publish::{Submission, Target},
-    requests::{check_payload, note},
+    requests::{check, note},
 };
 
 /// The body of a record.
@@ -36,6 +36,13 @@ struct RecordIn {
     app_id: String,
     /// As it is posted to `/api/v1/app/{app_id}/msg`.
     message: MessageIn,
+}
+
+/// A record that was read.
+struct Sent {
+    organization: OrganizationId,
+    application: Reference<ApplicationId>,
+    message: NewMessage,
 }
 
 /// An application, as records name it.
@@ -51,11 +58,11 @@ impl Ingest {
         deadline: Timestamp,
     ) -> SqsBatchResponse {
         let mut failed = Vec::new();
-        let mut groups: BTreeMap<Address, Vec<(&SqsMessage, RecordIn)>> = BTreeMap::new();
+        let mut groups: BTreeMap<Address, Vec<(&SqsMessage, Sent)>> = BTreeMap::new();
         for record in &event.records {
             match read(record) {
                 Ok(body) => {
-                    let address = (body.organization.to_string(), body.app_id.clone());
+                    let address = (body.organization.to_string(), body.application.to_string());
                     groups.entry(address).or_default().push((record, body));
                 }
                 Err(error) => failed.extend(refused(record, error.into())),
@@ -71,14 +78,14 @@ impl Ingest {
 
     async fn handle_group(
         &self,
-        group: Vec<(&SqsMessage, RecordIn)>,
+        group: Vec<(&SqsMessage, Sent)>,
         deadline: Timestamp,
     ) -> Vec<BatchItemFailure> {
         let (records, bodies): (Vec<_>, Vec<_>) = group.into_iter().unzip();
         let target = match self.find(&bodies).await {
             Ok(target) => target,
             Err(refusal) => {
-                let app_id = bodies.first().map(|it| it.app_id.as_str());
+                let app_id = bodies.first().map(|it| it.application.to_string());
                 tracing::warn!(app_id, "records of an application are refused");
                 let each = records.into_iter();
                 return each
@@ -103,25 +110,21 @@ impl Ingest {
         failed
     }
 
-    async fn find(&self, bodies: &[RecordIn]) -> Result<Target, Refusal> {
+    async fn find(&self, bodies: &[Sent]) -> Result<Target, Refusal> {
         let first = bodies.first().ok_or(ApiError::NotFound("application"))?;
-        let reference: Reference<_> = first
-            .app_id
-            .parse()
-            .map_err(|error| ApiError::from(FieldError::body("appId", format!("{error}"))))?;
         let brought = bodies
             .iter()
             .filter_map(|it| it.message.application.clone());
         let brought: Vec<_> = brought.collect();
         self.directory
-            .target(&first.organization, &reference, &brought, now())
+            .target(&first.organization, &first.application, &brought, now())
             .await
     }
 
     fn submission(
         &self,
         record: &SqsMessage,
-        message: MessageIn,
+        message: NewMessage,
         deadline: Timestamp,
     ) -> Submission {
         let id = record.message_id.as_deref().unwrap_or_default();
@@ -138,10 +141,21 @@ impl Ingest {
     }
 }
 
-fn read(record: &SqsMessage) -> Result<RecordIn, ApiError> {
+fn read(record: &SqsMessage) -> Result<Sent, ApiError> {
     let body: RecordIn = parse_body(record.body.as_deref().unwrap_or_default().as_bytes())?;
-    check_payload(&body.message)?;
-    Ok(body)
+    let application = body
+        .app_id
+        .parse()
+        .map_err(|error| FieldError::body("appId", format!("{error}")))?;
+    let message = check(body.message, &application).map_err(|error| match error {
+        ApiError::Invalid(error) => error.within("message").into(),
+        other => other,
+    })?;
+    Ok(Sent {
+        organization: body.organization,
+        application,
+        message,
+    })
 }
 
 /// When its sender sent it: the same however often it is received.

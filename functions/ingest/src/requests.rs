@@ -8,6 +8,7 @@ use posthorn_domain::{
     id::{ApplicationId, MessageId, Reference},
     message::{
         BatchIn, BatchOut, MAX_BATCH_BYTES, MAX_PAYLOAD_BYTES, Message, MessageIn, MessageOut,
+        NewMessage,
     },
     timestamp::Timestamp,
     token::Scope,
@@ -28,6 +29,9 @@ use crate::{
 
 /// Bytes of a body beside its payload: names, channels and tags at their longest, and white space.
 const MAX_ENVELOPE_BYTES: usize = 64 * 1024;
+
+/// The largest body of one message: a payload that is sent as a JSON string may have every character escaped.
+const MAX_BODY_BYTES: usize = 2 * MAX_PAYLOAD_BYTES + MAX_ENVELOPE_BYTES;
 
 /// A request whose caller is known.
 struct Caller<'a> {
@@ -63,8 +67,8 @@ async fn accept(
 ) -> Result<Response<Body>, Refusal> {
     let caller = caller(ingest, request, deadline).await?;
     let body = request.body().as_ref();
-    check_size(body, MAX_PAYLOAD_BYTES + MAX_ENVELOPE_BYTES)?;
-    let message = read_message(body)?;
+    check_size(body, MAX_BODY_BYTES)?;
+    let message = read_message(body, &caller.reference)?;
     let target = target(ingest, &caller, message.application.as_slice()).await?;
     let submission = caller.submission(ingest, message, caller.idempotency_key.map(hash), body);
     let published = publish(ingest, &caller, &target, &[submission]).await.pop();
@@ -86,7 +90,7 @@ async fn accept_batch(
     let (mut places, mut messages) = (Vec::new(), Vec::new());
     for (place, text) in texts.iter().enumerate() {
         let text = text.as_bytes();
-        match read_message(text) {
+        match read_message(text, &caller.reference) {
             Ok(message) => {
                 places.push((place, text));
                 messages.push(message);
@@ -216,7 +220,7 @@ impl Caller<'_> {
     fn submission(
         &self,
         ingest: &Ingest,
-        message: MessageIn,
+        message: NewMessage,
         idempotency_key: Option<String>,
         text: &[u8],
     ) -> Submission {
@@ -285,16 +289,26 @@ fn too_large(what: &str, limit: usize) -> ApiError {
 }
 
 /// Reads one message, whatever it came in.
-pub(crate) fn read_message(text: &[u8]) -> Result<MessageIn, ApiError> {
+fn read_message(
+    text: &[u8],
+    application: &Reference<ApplicationId>,
+) -> Result<NewMessage, ApiError> {
     let message: MessageIn = parse_body(text)?;
-    check_payload(&message)?;
-    Ok(message)
+    check(message, application)
 }
 
-/// Refuses a payload that is too large.
-pub(crate) fn check_payload(message: &MessageIn) -> Result<(), ApiError> {
+/// Refuses a message whose fields do not fit together, or whose payload is too large.
+pub(crate) fn check(
+    message: MessageIn,
+    application: &Reference<ApplicationId>,
+) -> Result<NewMessage, ApiError> {
+    let message = message.check()?;
+    if let Some(brought) = &message.application {
+        let checked = brought.check_brought(&application.to_string());
+        checked.map_err(|error| error.within("application"))?;
+    }
     match message.payload.as_str().len() <= MAX_PAYLOAD_BYTES {
-        true => Ok(()),
+        true => Ok(message),
         false => Err(too_large("payload", MAX_PAYLOAD_BYTES)),
     }
 }

@@ -143,6 +143,18 @@ impl ApplicationIn {
         Ok(new)
     }
 
+    /// Checks that an application which a request brings along is the one that its path names.
+    ///
+    /// # Errors
+    /// When its uid is absent or another one.
+    pub fn check_brought(&self, named: &str) -> Result<(), FieldError> {
+        match &self.uid {
+            Some(uid) if uid.as_str() == named => Ok(()),
+            Some(_) => Err(FieldError::body("uid", "must be the path's")),
+            None => Err(FieldError::missing("uid")),
+        }
+    }
+
     /// Checks what the types cannot.
     ///
     /// # Errors

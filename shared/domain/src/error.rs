@@ -64,6 +64,14 @@ impl FieldError {
         }
     }
 
+    /// A field of the body that is missing.
+    pub fn missing(field: &str) -> Self {
+        Self {
+            kind: "value_error.missing",
+            ..Self::body(field, "field required")
+        }
+    }
+
     /// The same rule, where the field is part of another one, or of an item of a list.
     pub fn within(mut self, field: &str) -> Self {
         self.loc.insert(1, field.to_owned());

@@ -1,8 +1,8 @@
 //! Reads a JSON request body into a type, and says which field is wrong when it cannot.
 
 use serde::{
-    Serialize,
-    de::{DeserializeOwned, IgnoredAny},
+    Deserialize, Deserializer, Serialize,
+    de::{DeserializeOwned, Error as _, IgnoredAny},
 };
 use serde_json::error::Category;
 use serde_path_to_error::{Path, Segment};
@@ -14,6 +14,13 @@ use crate::error::FieldError;
 /// # Errors
 /// A [`FieldError`] whose `loc` names the first wrong or missing field.
 pub fn parse_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, FieldError> {
+    if is_deeper(body, MAX_DEPTH + OUTER_DEPTH) {
+        return Err(FieldError {
+            loc: vec!["body".to_owned()],
+            msg: TOO_DEEP.to_owned(),
+            kind: "value_error",
+        });
+    }
     // serde would take an array for a struct, field by field.
     let is_object = body.trim_ascii_start().starts_with(b"{");
     if !is_object && serde_json::from_slice::<IgnoredAny>(body).is_ok() {
@@ -32,6 +39,48 @@ pub fn parse_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, FieldError> {
     })?;
     json.end().map_err(|error| not_json(&error))?;
     Ok(value)
+}
+
+/// The deepest nesting of JSON that is taken and shown, in levels: parsers of many clients give up soon after.
+pub const MAX_DEPTH: usize = 100;
+
+/// Levels around a payload or a schema in a body.
+const OUTER_DEPTH: usize = 4;
+
+pub(crate) const TOO_DEEP: &str = "must not be nested deeper than 100 levels";
+
+/// Whether JSON has more levels of objects and lists than this. Other text may count as well: its brackets do.
+pub fn is_deeper_than(json: &str, levels: usize) -> bool {
+    is_deeper(json.as_bytes(), levels)
+}
+
+fn is_deeper(json: &[u8], levels: usize) -> bool {
+    let (mut depth, mut is_string, mut is_escaped) = (0_usize, false, false);
+    for byte in json {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_string => is_escaped = true,
+            b'"' => is_string = !is_string,
+            b'{' | b'[' if !is_string => depth += 1,
+            b'}' | b']' if !is_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > levels {
+            return true;
+        }
+    }
+    false
+}
+
+/// A field that the contract has and Posthorn does not: null says nothing, and any value is refused.
+#[derive(Clone, Copy, Debug)]
+pub struct Unsupported;
+
+impl<'de> Deserialize<'de> for Unsupported {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        IgnoredAny::deserialize(from)?;
+        Err(D::Error::custom("is not supported"))
+    }
 }
 
 /// Bytes of what is stored of one application or endpoint: ingest reads an application with all its
@@ -67,17 +116,16 @@ pub fn locate(part: &str, path: &Path, text: &str) -> FieldError {
         Segment::Map { key } => Some(key.clone()),
         Segment::Enum { .. } | Segment::Unknown => None,
     }));
-    // serde reports a missing field at its parent; only the message has the name.
-    let missing = text
-        .strip_prefix("missing field `")
-        .and_then(|rest| rest.split('`').next());
-    let (msg, kind) = match missing {
-        Some(field) => {
-            loc.push(field.to_owned());
-            ("field required", "value_error.missing")
-        }
-        None => (text, "value_error"),
+    // serde reports a field that is missing or unknown at its parent; only the message has the name.
+    let named = |problem: &str| text.strip_prefix(problem)?.split('`').next();
+    let (field, msg, kind) = match (named("missing field `"), named("unknown field `")) {
+        (Some(field), _) => (Some(field), "field required", "value_error.missing"),
+        (None, Some(field)) => (Some(field), "is not supported", "value_error"),
+        (None, None) => (None, text, "value_error"),
     };
+    if loc.last().map(String::as_str) != field {
+        loc.extend(field.map(str::to_owned));
+    }
     FieldError {
         loc,
         msg: msg.to_owned(),
@@ -132,6 +180,26 @@ mod tests {
                 (vec!["body".to_owned()], "must be a JSON object")
             );
         }
+    }
+
+    #[test]
+    fn nesting_is_counted_outside_of_strings() {
+        for (json, depth) in [
+            ("1", 0),
+            ("{}", 1),
+            (r#"{"a":[1,{"b":[]}]}"#, 4),
+            (r#"["[[[[","\"[[","\\"]"#, 1),
+            (r#"[[],[],[[]]]"#, 3),
+        ] {
+            assert!(!is_deeper_than(json, depth), "{json}");
+            assert!(depth == 0 || is_deeper_than(json, depth - 1), "{json}");
+        }
+        let deep = format!(r#"{{"x":{}{}}}"#, "[".repeat(60_000), "]".repeat(60_000));
+        let error = parse_body::<Form>(deep.as_bytes()).unwrap_err();
+        assert_eq!(
+            (error.loc, error.msg.as_str()),
+            (vec!["body".to_owned()], TOO_DEEP)
+        );
     }
 
     #[test]

@@ -193,6 +193,16 @@ impl<I: FromStr> FromStr for Reference<I> {
     }
 }
 
+/// As the caller wrote it.
+impl<I: fmt::Display> fmt::Display for Reference<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(id) => id.fmt(f),
+            Self::Uid(uid) => uid.fmt(f),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

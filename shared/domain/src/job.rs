@@ -154,7 +154,7 @@ impl Job {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::{
         attempt::{Attempt, Outcome},
@@ -162,7 +162,7 @@ mod tests {
         endpoint::tests::{NOW, endpoint},
         filter::destinations,
         id::AttemptId,
-        message::Payload,
+        payload::Payload,
     };
 
     fn job(kind: JobKind) -> Job {
@@ -182,7 +182,7 @@ mod tests {
         }
     }
 
-    fn message(endpoints: &[Endpoint]) -> Message {
+    pub(crate) fn message(endpoints: &[Endpoint]) -> Message {
         let event_type = "a".to_owned().try_into().unwrap();
         Message {
             id: MessageId::new(NOW, [1; 15]),

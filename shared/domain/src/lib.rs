@@ -37,6 +37,7 @@ pub mod list;
 pub mod message;
 pub mod name;
 pub mod operational;
+pub mod payload;
 pub mod rate;
 pub mod retry;
 pub mod shard;

@@ -1,20 +1,24 @@
 //! Messages: what a producer posts, and what is kept of it.
 
-use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json, value::RawValue};
 use utoipa::ToSchema;
 
 use crate::{
     application::ApplicationIn,
-    error::ApiError,
+    error::{ApiError, FieldError},
     filter::Destination,
+    form::{MAX_DEPTH, TOO_DEEP, Unsupported, is_deeper_than},
     id::{EndpointId, MessageId},
     list::UniqueList,
     name::{Channel, EventId, EventTypeName, Tag},
+    payload::{ContentType, Payload},
     timestamp::Timestamp,
 };
 
-/// The largest payload: 256 KiB of JSON, counted as posted.
+/// The largest payload: 256 KiB, counted as it is delivered.
 pub const MAX_PAYLOAD_BYTES: usize = 256 * 1024;
 
 /// The channels of a message: 1 to 5.
@@ -23,28 +27,143 @@ pub type MessageChannels = UniqueList<Channel, 1, 5>;
 /// The tags of a message: 1 to 5.
 pub type MessageTags = UniqueList<Tag, 1, 5>;
 
-/// The body of `POST /api/v1/app/{app_id}/msg`.
+/// The body of `POST /api/v1/app/{app_id}/msg`, as it is posted. A field that is not here is refused.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct MessageIn {
     /// Creates the application that the path names, if there is none; its uid must be the path's.
+    application: Option<ApplicationIn>,
+    /// The kind of event.
+    event_type: EventTypeName,
+    /// What is delivered: a JSON object. Empty beside `transformationsParams.rawPayload`.
+    #[schema(value_type = Object)]
+    payload: Option<Box<RawValue>>,
+    /// The caller's own id: a second message with it is refused.
+    event_id: Option<EventId>,
+    /// Topics that endpoints may filter on.
+    #[schema(value_type = Option<Vec<Channel>>, min_items = 1, max_items = 5)]
+    channels: Option<MessageChannels>,
+    /// Free labels. Not in the contract's version; newer official clients send them.
+    #[schema(value_type = Option<Vec<Tag>>, min_items = 1, max_items = 5)]
+    tags: Option<MessageTags>,
+    /// Days to keep the message: 90 when absent.
+    #[schema(value_type = Option<i64>, minimum = 5, maximum = 90)]
+    payload_retention_period: Option<RetentionDays>,
+    /// Any text to deliver instead of a JSON object, and its content type.
+    transformations_params: Option<TransformationsParams>,
+    /// Not supported: a time to deliver at.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    #[expect(dead_code, reason = "a value is refused when it is read")]
+    deliver_at: Option<Unsupported>,
+    /// Not supported: hours to keep the message.
+    #[serde(default)]
+    #[schema(value_type = Option<i64>)]
+    #[expect(dead_code, reason = "a value is refused when it is read")]
+    payload_retention_hours: Option<Unsupported>,
+}
+
+/// How official clients send text that is not to be touched (`message_in_raw`).
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TransformationsParams {
+    /// What is delivered, byte for byte.
+    raw_payload: Option<String>,
+    /// `content-type` only: `application/json` when absent.
+    headers: Option<BTreeMap<String, String>>,
+}
+
+/// A message to publish.
+#[derive(Clone, Debug)]
+pub struct NewMessage {
+    /// Creates the application that the path names, if there is none.
     pub application: Option<ApplicationIn>,
     /// The kind of event.
     pub event_type: EventTypeName,
-    /// What is delivered: a JSON object.
-    #[schema(value_type = Object)]
+    /// What is delivered.
     pub payload: Payload,
-    /// The caller's own id: a second message with it is refused.
+    /// The caller's own id.
     pub event_id: Option<EventId>,
-    /// Topics that endpoints may filter on.
-    #[schema(value_type = Option<Vec<Channel>>, min_items = 1, max_items = 5)]
+    /// Topics.
     pub channels: Option<MessageChannels>,
-    /// Free labels. Not in the contract's version; newer official clients send them.
-    #[schema(value_type = Option<Vec<Tag>>, min_items = 1, max_items = 5)]
+    /// Free labels.
     pub tags: Option<MessageTags>,
-    /// Days to keep the message: 90 when absent.
-    #[schema(value_type = Option<i64>, minimum = 5, maximum = 90)]
-    pub payload_retention_period: Option<RetentionDays>,
+    /// Days to keep the message.
+    pub payload_retention_period: RetentionDays,
+}
+
+impl MessageIn {
+    /// Checks what fields say of each other.
+    ///
+    /// # Errors
+    /// A [`FieldError`] names the field.
+    pub fn check(self) -> Result<NewMessage, FieldError> {
+        let TransformationsParams {
+            raw_payload,
+            headers,
+        } = self.transformations_params.unwrap_or_default();
+        let payload = Payload {
+            text: match raw_payload {
+                Some(raw) => only_raw(raw, self.payload.as_deref())?,
+                None => json_object(self.payload)?,
+            },
+            content_type: content_type(headers.unwrap_or_default())?,
+        };
+        Ok(NewMessage {
+            application: self.application,
+            event_type: self.event_type,
+            payload,
+            event_id: self.event_id,
+            channels: self.channels,
+            tags: self.tags,
+            payload_retention_period: self.payload_retention_period.unwrap_or_default(),
+        })
+    }
+}
+
+/// Clients for Java and Kotlin send an empty text as the payload, others an empty object.
+fn only_raw(raw: String, payload: Option<&RawValue>) -> Result<String, FieldError> {
+    let is_empty = |payload: &RawValue| {
+        let value = serde_json::from_str(payload.get());
+        value.is_ok_and(|value: Value| value == json!({}) || value == json!(""))
+    };
+    match payload.is_none_or(is_empty) {
+        true => Ok(raw),
+        false => Err(FieldError::body(
+            "payload",
+            "must be empty beside `transformationsParams.rawPayload`",
+        )),
+    }
+}
+
+fn json_object(payload: Option<Box<RawValue>>) -> Result<String, FieldError> {
+    let refused = |msg: &str| Err(FieldError::body("payload", msg));
+    match payload {
+        None => Err(FieldError::missing("payload")),
+        Some(text) if !text.get().starts_with('{') => refused("must be a JSON object"),
+        Some(text) if is_deeper_than(text.get(), MAX_DEPTH) => refused(TOO_DEEP),
+        Some(text) => Ok(text.get().to_owned()),
+    }
+}
+
+/// The headers of a message say what its payload is, and nothing else.
+fn content_type(headers: BTreeMap<String, String>) -> Result<Option<ContentType>, FieldError> {
+    let mut found = None;
+    for (name, value) in headers {
+        let refused = |msg: &str| {
+            let error = FieldError::body(&name, msg);
+            error.within("headers").within("transformationsParams")
+        };
+        if !name.eq_ignore_ascii_case("content-type") {
+            return Err(refused("is not supported: only `content-type` is"));
+        }
+        if found.is_some() {
+            return Err(refused("must be there once"));
+        }
+        let value = ContentType::try_from(value);
+        found = Some(value.map_err(|error| refused(&error.to_string()))?);
+    }
+    Ok(found)
 }
 
 /// The most messages of a batch.
@@ -125,45 +244,6 @@ impl BatchOut {
     }
 }
 
-/// A JSON object, byte for byte as it was posted: key order, spaces and escapes are kept.
-#[derive(Clone, Debug, Serialize)]
-#[serde(transparent)]
-pub struct Payload(Box<RawValue>);
-
-impl Payload {
-    /// The exact text.
-    pub fn as_str(&self) -> &str {
-        self.0.get()
-    }
-
-    /// Takes text that was a payload before, as a store or a task returns it.
-    ///
-    /// # Errors
-    /// When the text is not one JSON object.
-    pub fn from_text(text: String) -> Result<Self, serde_json::Error> {
-        serde_json::from_str(&text)
-    }
-}
-
-impl PartialEq for Payload {
-    fn eq(&self, other: &Self) -> bool {
-        self.as_str() == other.as_str()
-    }
-}
-
-impl Eq for Payload {}
-
-impl<'de> Deserialize<'de> for Payload {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let raw = Box::<RawValue>::deserialize(from)?;
-        if raw.get().starts_with('{') {
-            Ok(Self(raw))
-        } else {
-            Err(serde::de::Error::custom("must be a JSON object"))
-        }
-    }
-}
-
 /// Days that a message is kept: 5 to 90, by default 90.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "i64")]
@@ -225,8 +305,9 @@ pub struct MessageOut {
     event_id: Option<EventId>,
     event_type: EventTypeName,
     id: MessageId,
-    /// Empty when it was not asked for, `{"expired":true}` when it was expunged.
-    #[schema(value_type = Object)]
+    /// Empty when it was not asked for, `{"expired":true}` when it was expunged, a string when it is text that is
+    /// no JSON object.
+    #[schema(value_type = serde_json::Value)]
     payload: Shown,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<Tag>>)]
@@ -239,7 +320,8 @@ pub struct MessageOut {
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 enum Shown {
-    Payload(Payload),
+    Json(Box<RawValue>),
+    Text(String),
     Expunged { expired: bool },
     Hidden {},
 }
@@ -249,7 +331,10 @@ impl Message {
     pub fn to_out(&self, with_content: bool) -> MessageOut {
         let payload = match &self.payload {
             _ if !with_content => Shown::Hidden {},
-            Some(payload) => Shown::Payload(payload.clone()),
+            Some(payload) => match payload.as_json_object() {
+                Some(object) => Shown::Json(object),
+                None => Shown::Text(payload.as_str().to_owned()),
+            },
             None => Shown::Expunged { expired: true },
         };
         MessageOut {
@@ -281,42 +366,147 @@ mod tests {
     use super::*;
     use crate::form::parse_body;
 
+    fn read(body: &str) -> Result<NewMessage, FieldError> {
+        parse_body::<MessageIn>(body.as_bytes())?.check()
+    }
+
+    fn with(fields: &str) -> String {
+        format!(r#"{{"eventType":"a","payload":{{}},{fields}}}"#)
+    }
+
     #[test]
     fn a_payload_keeps_its_bytes() {
-        let body = br#"{"eventType":"a","payload": { "z" : 1, "a":"\u00e9\ud83d\ude80 \u00fc", "n":1.50e2 } }"#;
-        let message: MessageIn = parse_body(body).unwrap();
+        let body = r#"{"eventType":"a","payload": { "z" : 1, "a":"\u00e9\ud83d\ude80 \u00fc", "n":1.50e2 } }"#;
+        let message = read(body).unwrap();
         assert_eq!(
             message.payload.as_str(),
             r#"{ "z" : 1, "a":"\u00e9\ud83d\ude80 \u00fc", "n":1.50e2 }"#
         );
+        assert_eq!(message.payload.content_type(), "application/json");
+    }
+
+    #[test]
+    fn a_raw_payload_is_any_text_with_its_content_type() {
+        let xml = r#""transformationsParams":{"rawPayload":"<a b=\"1\"/>\n","headers":{"Content-Type":"text/xml; charset=utf-8"}}"#;
+        let json = r#""transformationsParams":{"rawPayload":"{ \"n\" : 1 }"}"#;
+        for (body, text, content_type) in [
+            (with(xml), "<a b=\"1\"/>\n", "text/xml; charset=utf-8"),
+            (with(json), "{ \"n\" : 1 }", "application/json"),
+            (
+                format!(r#"{{"eventType":"a","payload":"",{json}}}"#),
+                "{ \"n\" : 1 }",
+                "application/json",
+            ),
+            (
+                format!(r#"{{"eventType":"a",{xml}}}"#),
+                "<a b=\"1\"/>\n",
+                "text/xml; charset=utf-8",
+            ),
+            (
+                with(r#""transformationsParams":{"rawPayload":""}"#),
+                "",
+                "application/json",
+            ),
+            (
+                with(
+                    r#""transformationsParams":{"headers":{"content-type":"application/vnd.a+json"}}"#,
+                ),
+                "{}",
+                "application/vnd.a+json",
+            ),
+            (
+                with(
+                    r#""transformationsParams":null,"deliverAt":null,"payloadRetentionHours":null"#,
+                ),
+                "{}",
+                "application/json",
+            ),
+        ] {
+            let payload = read(&body).unwrap().payload;
+            assert_eq!(
+                (payload.as_str(), payload.content_type()),
+                (text, content_type),
+                "{body}"
+            );
+        }
     }
 
     #[test]
     fn every_field_names_itself_when_it_is_wrong() {
-        for (field, body) in [
-            ("eventType", r#"{"payload":{}}"#),
-            ("eventType", r#"{"eventType":"a b","payload":{}}"#),
-            ("payload", r#"{"eventType":"a"}"#),
-            ("payload", r#"{"eventType":"a","payload":[1]}"#),
-            ("payload", r#"{"eventType":"a","payload":"x"}"#),
-            ("payload", r#"{"eventType":"a","payload":null}"#),
-            ("eventId", r#"{"eventType":"a","payload":{},"eventId":""}"#),
+        let deep = format!("{}1{}", r#"{"a":"#.repeat(101), "}".repeat(101));
+        for (loc, body) in [
+            ("eventType", r#"{"payload":{}}"#.to_owned()),
             (
-                "channels",
-                r#"{"eventType":"a","payload":{},"channels":[]}"#,
+                "eventType",
+                r#"{"eventType":"a b","payload":{}}"#.to_owned(),
+            ),
+            ("payload", r#"{"eventType":"a"}"#.to_owned()),
+            ("payload", r#"{"eventType":"a","payload":[1]}"#.to_owned()),
+            ("payload", r#"{"eventType":"a","payload":"x"}"#.to_owned()),
+            ("payload", r#"{"eventType":"a","payload":null}"#.to_owned()),
+            (
+                "payload",
+                format!(r#"{{"eventType":"a","payload":{deep}}}"#),
             ),
             (
-                "channels",
-                r#"{"eventType":"a","payload":{},"channels":["a","a"]}"#,
+                "payload",
+                r#"{"eventType":"a","payload":{"a":1},"transformationsParams":{"rawPayload":"x"}}"#
+                    .to_owned(),
             ),
-            ("tags", r#"{"eventType":"a","payload":{},"tags":["a b"]}"#),
+            ("eventId", with(r#""eventId":"""#)),
+            ("channels", with(r#""channels":[]"#)),
+            ("channels", with(r#""channels":["a","a"]"#)),
+            ("tags.0", with(r#""tags":["a b"]"#)),
             (
                 "payloadRetentionPeriod",
-                r#"{"eventType":"a","payload":{},"payloadRetentionPeriod":4}"#,
+                with(r#""payloadRetentionPeriod":4"#),
+            ),
+            (
+                "payloadRetentionHours",
+                with(r#""payloadRetentionHours":5"#),
+            ),
+            ("deliverAt", with(r#""deliverAt":"2030-01-01T00:00:00Z""#)),
+            ("eventtype", with(r#""eventtype":"b""#)),
+            (
+                "transformationsParams.rawPayload",
+                with(r#""transformationsParams":{"rawPayload":{}}"#),
+            ),
+            (
+                "transformationsParams.x",
+                with(r#""transformationsParams":{"x":1}"#),
+            ),
+            (
+                "transformationsParams.headers.x-a",
+                with(r#""transformationsParams":{"headers":{"x-a":"b"}}"#),
+            ),
+            (
+                "transformationsParams.headers.content-type",
+                with(
+                    r#""transformationsParams":{"headers":{"Content-Type":"a/b","content-type":"a/b"}}"#,
+                ),
+            ),
+            (
+                "transformationsParams.headers.content-type",
+                with(r#""transformationsParams":{"headers":{"content-type":"a/b\r\nx: y"}}"#),
             ),
         ] {
-            let error = parse_body::<MessageIn>(body.as_bytes()).unwrap_err();
-            assert_eq!(error.loc[..2], ["body", field], "{body}");
+            let error = read(&body).unwrap_err();
+            assert_eq!(error.loc[1..].join("."), loc, "{body}: {error:?}");
         }
+    }
+
+    #[test]
+    fn text_that_is_no_object_is_shown_as_a_string() {
+        let shown = |text: &str| {
+            let mut message = crate::job::tests::message(&[]);
+            message.payload = Some(Payload::raw(text.to_owned(), None));
+            serde_json::to_string(&message.to_out(true).payload).unwrap()
+        };
+        let deep = format!("{}1{}", r#"{"a":"#.repeat(101), "}".repeat(101));
+        assert_eq!(shown(r#"{ "a" : 1 }"#), r#"{ "a" : 1 }"#);
+        assert_eq!(shown("[1]"), r#""[1]""#);
+        assert_eq!(shown("<a/>"), r#""<a/>""#);
+        assert_eq!(shown(""), r#""""#);
+        assert!(shown(&deep).starts_with('"'), "lists of it can be read");
     }
 }

@@ -23,6 +23,9 @@ pub enum NameError {
     /// A character is outside the set.
     #[error("may hold only letters, digits, `-`, `_` and `.`")]
     Character,
+    /// HTTP clients take such a segment of a path away (RFC 3986, section 5.2.4).
+    #[error("must not be `.` or `..`, which no path can name")]
+    Dots,
 }
 
 fn check(text: &str, max: usize) -> Result<(), NameError> {
@@ -31,6 +34,7 @@ fn check(text: &str, max: usize) -> Result<(), NameError> {
         0 => Err(NameError::Empty),
         length if length > max => Err(NameError::TooLong { max }),
         _ if !text.bytes().all(allowed) => Err(NameError::Character),
+        _ if matches!(text, "." | "..") => Err(NameError::Dots),
         _ => Ok(()),
     }
 }
@@ -166,6 +170,14 @@ mod tests {
         assert_eq!(name(""), Err(NameError::Empty));
         assert_eq!(name("a b"), Err(NameError::Character));
         assert_eq!(name("ä"), Err(NameError::Character));
+        for dots in [".", ".."] {
+            assert_eq!(name(dots), Err(NameError::Dots));
+            assert!(Uid::try_from(dots.to_owned()).is_err());
+            assert!(EventId::try_from(dots.to_owned()).is_err());
+        }
+        for good in ["...", ".a", "a."] {
+            assert!(name(good).is_ok(), "{good}");
+        }
         assert!(name(&"x".repeat(256)).is_ok());
         assert_eq!(name(&"x".repeat(257)), Err(NameError::TooLong { max: 256 }));
     }

@@ -11,8 +11,9 @@ use posthorn_domain::{
     endpoint::Endpoint,
     filter::destinations,
     id::{EndpointId, OrganizationId},
-    message::{Message, Payload, RetentionDays},
+    message::{Message, RetentionDays},
     operational::OperationalEvent,
+    payload::Payload,
     timestamp::Timestamp,
     trace::TraceParent,
 };
@@ -131,7 +132,7 @@ impl Publisher {
             event_id: None,
             channels: None,
             tags: None,
-            payload: Some(Payload::from_text(serde_json::to_string(event)?)?),
+            payload: Some(Payload::raw(serde_json::to_string(event)?, None)),
             created_at: at,
             expires_at: RetentionDays::default().end(at),
         };

@@ -7,8 +7,8 @@ use posthorn_domain::{
     delivery::Ask,
     health::Lane,
     id::{ApplicationId, EndpointId, JobId, MessageId, OrganizationId},
-    message::Payload,
     name::EventTypeName,
+    payload::Payload,
     timestamp::Timestamp,
     trace::TraceParent,
 };

@@ -19,8 +19,9 @@ use futures_util::future::try_join_all;
 use posthorn_domain::{
     filter::Destination,
     id::{ApplicationId, EndpointId, MessageId},
-    message::{MAX_PAYLOAD_BYTES, Message, MessageChannels, MessageTags, Payload},
+    message::{MAX_PAYLOAD_BYTES, Message, MessageChannels, MessageTags},
     name::{EventId, EventTypeName},
+    payload::{ContentType, Payload},
     shard::shard_of,
     timestamp::Timestamp,
 };
@@ -81,6 +82,8 @@ struct Attributes {
     channels: Option<MessageChannels>,
     #[serde(rename = "g", default, skip_serializing_if = "Option::is_none")]
     tags: Option<MessageTags>,
+    #[serde(rename = "h", default, skip_serializing_if = "Option::is_none")]
+    content_type: Option<ContentType>,
     #[serde(rename = "d")]
     destinations: Vec<Destination>,
     #[serde(rename = "t")]
@@ -200,7 +203,7 @@ impl MessagesTable {
         let update = self.client.update_item().table_name(&self.name);
         let update = update
             .set_key(Some(key(application, shards, id).item()))
-            .update_expression("REMOVE z, p SET k = :gone")
+            .update_expression("REMOVE z, p, h SET k = :gone")
             .condition_expression("attribute_exists(pk)")
             .expression_attribute_values(":gone", AttributeValue::Bool(true));
         match update.send().await {
@@ -332,6 +335,10 @@ fn to_item(
         event_id: message.event_id.clone(),
         channels: message.channels.clone(),
         tags: message.tags.clone(),
+        content_type: message
+            .payload
+            .as_ref()
+            .and_then(|payload| payload.own_content_type().cloned()),
         destinations: message.destinations.clone(),
         created_at: message.created_at,
         expires_at: message.expires_at,
@@ -362,7 +369,7 @@ fn payload_attribute(payload: &Payload) -> Result<(String, AttributeValue), Stor
 }
 
 /// `None` when it was expunged.
-fn read_payload(item: &Item) -> Result<Option<Payload>, StoreError> {
+fn read_text(item: &Item) -> Result<Option<String>, StoreError> {
     let text = match (item.get("z"), item.get("p")) {
         (Some(AttributeValue::B(packed)), _) => {
             let bytes = zstd::bulk::decompress(packed.as_ref(), MAX_PAYLOAD_BYTES)?;
@@ -372,8 +379,7 @@ fn read_payload(item: &Item) -> Result<Option<Payload>, StoreError> {
         _ if item.contains_key("k") => return Ok(None),
         _ => return Err(StoreError::Attribute("z")),
     };
-    let payload = Payload::from_text(text).map_err(|_| StoreError::Attribute("z"))?;
-    Ok(Some(payload))
+    Ok(Some(text))
 }
 
 fn to_trace(item: Item) -> Result<Trace, StoreError> {
@@ -395,7 +401,7 @@ fn message_id(item: &Item) -> Result<MessageId, StoreError> {
 }
 
 fn to_message(item: Item) -> Result<Message, StoreError> {
-    let payload = read_payload(&item)?;
+    let text = read_text(&item)?;
     let id = message_id(&item)?;
     let attributes: Attributes = entity(item)?;
     Ok(Message {
@@ -404,7 +410,7 @@ fn to_message(item: Item) -> Result<Message, StoreError> {
         event_id: attributes.event_id,
         channels: attributes.channels,
         tags: attributes.tags,
-        payload,
+        payload: text.map(|text| Payload::raw(text, attributes.content_type)),
         destinations: attributes.destinations,
         created_at: attributes.created_at,
         expires_at: attributes.expires_at,

@@ -1,0 +1,174 @@
+//! Payloads that are any text: what official clients send as `transformationsParams.rawPayload`.
+
+use posthorn_tests::{Receiver, Request, World, until};
+use serde_json::{Value, json};
+
+const XML: &str = "<?xml version=\"1.0\"?>\n<a b='ü'>\t\u{1F680}</a>\r\n";
+const SPACED: &str = "{ \"z\" : 1,  \"a\":\"\\u00e9\" }";
+
+struct Sent {
+    text: String,
+    content_type: &'static str,
+    message: Value,
+}
+
+/// As clients build them: Python and JavaScript, Java and Kotlin, and as large as none travels in a task.
+fn messages() -> Vec<Sent> {
+    let sent = |text: &str, content_type, payload: Value, mut parameters: Value| {
+        parameters["rawPayload"] = json!(text);
+        Sent {
+            text: text.to_owned(),
+            content_type,
+            message: json!({ "eventType": "a.b", "payload": payload, "transformationsParams": parameters }),
+        }
+    };
+    let large = format!("{{\"text\": \"{}\"}}", "\\\"".repeat(100 * 1024));
+    let xml = json!({ "headers": { "content-type": "text/xml; charset=utf-8" } });
+    let form = json!({ "headers": { "Content-Type": "application/x-www-form-urlencoded" } });
+    vec![
+        sent(SPACED, "application/json", json!({}), json!({})),
+        sent(SPACED, "application/json", json!(""), json!({})),
+        sent(XML, "text/xml; charset=utf-8", json!({}), xml.clone()),
+        sent(&XML.repeat(200), "text/xml; charset=utf-8", json!({}), xml),
+        sent(
+            "a=1&b=%20",
+            "application/x-www-form-urlencoded",
+            json!({}),
+            form,
+        ),
+        sent(&large, "application/json", json!({}), json!({})),
+        sent("[1,", "application/json", json!({}), json!({})),
+        sent("", "application/json", json!({}), json!({})),
+    ]
+}
+
+fn check(requests: &[Request], sent: &Sent, id: &str, secret: &str) {
+    let found = requests.iter().find(|it| it.header("webhook-id") == id);
+    let request = found.unwrap();
+    let text = sent.text.chars().take(60).collect::<String>();
+    assert_eq!(request.body, sent.text.as_bytes(), "{text}");
+    assert_eq!(request.header("content-type"), sent.content_type, "{text}");
+    request.verify(secret).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_text_is_delivered_and_signed_byte_for_byte() {
+    let world = World::start().await;
+    let receiver = Receiver::accepting().await;
+    let application = world.application().await;
+    let endpoint = world.endpoint(&application, &receiver).await;
+    let secret = world.secret(&application, &endpoint).await;
+    let path = format!("/api/v1/app/{}/msg", application.id);
+    let all = messages();
+    let mut ids = Vec::new();
+    for sent in &all {
+        let posted = world
+            .expect("POST", &path, Some(sent.message.clone()))
+            .await;
+        ids.push(posted["id"].as_str().unwrap().to_owned());
+    }
+    let batch: Vec<_> = all.iter().map(|sent| &sent.message).collect();
+    let batch = json!({ "messages": batch });
+    let batch = world
+        .expect("POST", &format!("{path}/batch"), Some(batch))
+        .await;
+    let batch = batch["results"].as_array().unwrap().iter();
+    ids.extend(batch.map(|it| it["message"]["id"].as_str().unwrap().to_owned()));
+    let received = receiver.wait_for(ids.len()).await;
+    for (id, sent) in ids.iter().zip(all.iter().chain(&all)) {
+        check(&received, sent, id, &secret);
+        let shown = world.expect("GET", &format!("{path}/{id}"), None).await;
+        let expected = serde_json::from_str(&sent.text).ok();
+        let expected: Value = expected
+            .filter(Value::is_object)
+            .unwrap_or(json!(sent.text));
+        assert_eq!(shown["payload"], expected);
+    }
+    let (listed, _) = world.pages(&path, 5).await;
+    assert_eq!(listed.len(), ids.len(), "lists of them can be read");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_raw_payload_stays_as_it_is_over_retries_resends_and_repeated_requests() {
+    let world = World::with_parameters([("RetrySchedule", "1")]).await;
+    let receiver = Receiver::answering([500, 200]).await;
+    let application = world.application().await;
+    let endpoint = world.endpoint(&application, &receiver).await;
+    let secret = world.secret(&application, &endpoint).await;
+    let path = format!("/api/v1/app/{}/msg", application.id);
+    let sent = messages().swap_remove(2);
+    let body = sent.message.to_string();
+    let key = [("idempotency-key", "k")];
+    let posted = world.post(&path, &body, &key).await;
+    let again = world.post(&path, &body, &key).await;
+    assert_eq!((posted.status, again.status), (202, 202));
+    assert_eq!(posted.body, again.body);
+    let other = body.replace("text/xml", "text/html");
+    assert_eq!(world.post(&path, &other, &key).await.status, 422);
+    let id = posted.body["id"].as_str().unwrap();
+    receiver.wait_for(2).await;
+    let resend = format!("{path}/{id}/endpoint/{}/resend", endpoint.id);
+    until("the resend is accepted", || async {
+        let answer = world.call("POST", &resend, None).await;
+        (answer.status / 100 == 2).then_some(())
+    })
+    .await;
+    let received = receiver.wait_for(3).await;
+    for request in &received {
+        check(std::slice::from_ref(request), &sent, id, &secret);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_would_change_a_message_is_refused_or_done() {
+    let world = World::start().await;
+    let application = world.application().await;
+    let path = format!("/api/v1/app/{}/msg", application.id);
+    for (loc, field) in [
+        ("deliverAt", json!({ "deliverAt": "2030-01-01T00:00:00Z" })),
+        (
+            "payloadRetentionHours",
+            json!({ "payloadRetentionHours": 24 }),
+        ),
+        ("colour", json!({ "colour": "red" })),
+        (
+            "transformationsParams.x",
+            json!({ "transformationsParams": { "x": 1 } }),
+        ),
+        (
+            "transformationsParams.headers.x-a",
+            json!({ "transformationsParams": { "headers": { "x-a": "b" } } }),
+        ),
+        (
+            "payload",
+            json!({ "payload": { "a": 1 }, "transformationsParams": { "rawPayload": "x" } }),
+        ),
+        (
+            "application.uid",
+            json!({ "application": { "name": "No uid" } }),
+        ),
+        (
+            "application.uid",
+            json!({ "application": { "name": "Other", "uid": "other" } }),
+        ),
+        ("eventId", json!({ "eventId": ".." })),
+        ("eventType", json!({ "eventType": "." })),
+    ] {
+        let mut message = json!({ "eventType": "a.b", "payload": {} });
+        let fields = field.as_object().unwrap().clone();
+        message.as_object_mut().unwrap().extend(fields);
+        for (path, body) in [
+            (path.clone(), message.clone()),
+            ("/api/v1/app/unknown/msg".to_owned(), message.clone()),
+        ] {
+            let answer = world.call("POST", &path, Some(body)).await;
+            assert_eq!(answer.status, 422, "{field}: {answer:?}");
+            let found = answer.body["detail"][0]["loc"].as_array().unwrap().iter();
+            let found: Vec<_> = found.map(|it| it.as_str().unwrap()).collect();
+            assert_eq!(found[1..].join("."), loc, "{field}");
+        }
+    }
+    let (listed, _) = world.pages(&path, 50).await;
+    assert_eq!(listed, Vec::<Value>::new(), "nothing is stored");
+    assert_eq!(world.get("/api/v1/app/unknown").await.status, 404);
+}
