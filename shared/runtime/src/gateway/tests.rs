@@ -155,7 +155,7 @@ fn an_answer_keeps_headers_cookies_and_bytes() {
 }
 
 #[test]
-fn no_event_ends_the_process() {
+fn fuzz_no_event_ends_the_process() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();
