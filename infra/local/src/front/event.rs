@@ -20,6 +20,7 @@ use percent_encoding::percent_decode_str;
 use posthorn_runtime::{entropy, now};
 use serde_json::{Value, json};
 
+use super::route::Variables;
 use crate::{ACCOUNT, template::Route};
 
 /// A request on its way to a function.
@@ -48,11 +49,11 @@ impl Passed<'_> {
         &self,
         route: &Route,
         decoded: &str,
-        variables: BTreeMap<String, String>,
+        variables: Variables,
     ) -> Option<Value> {
         let path = decode(decoded)?;
         let variables = variables.into_iter();
-        let variables: Option<BTreeMap<_, _>> = variables
+        let variables: Option<Variables> = variables
             .map(|(name, value)| Some((name, decode(&value)?)))
             .collect();
         let (body, is_base64) = self.text_of_body();

@@ -13,12 +13,15 @@ enum Matched {
     Greedily,
 }
 
+/// The variables of a path.
+pub(super) type Variables = BTreeMap<String, String>;
+
 /// The route that takes a request, and the variables of its path. `path` is percent-decoded, once.
 pub(super) fn find<'r, T>(
     routes: &'r [(Route, T)],
     method: &str,
     path: &str,
-) -> Option<(&'r (Route, T), BTreeMap<String, String>)> {
+) -> Option<(&'r (Route, T), Variables)> {
     let candidates = routes.iter().filter_map(|it| {
         let (route, _) = it;
         let is_any = route.method == "ANY";
@@ -37,8 +40,8 @@ fn rank(a: &[Matched], a_is_any: bool, b: &[Matched], b_is_any: bool) -> Orderin
 
 /// How the segments of a route match a path. A greedy variable takes all that is left, also nothing
 /// after a slash.
-fn matches(route: &str, path: &str) -> Option<(Vec<Matched>, BTreeMap<String, String>)> {
-    let (mut matched, mut variables) = (Vec::new(), BTreeMap::new());
+fn matches(route: &str, path: &str) -> Option<(Vec<Matched>, Variables)> {
+    let (mut matched, mut variables) = (Vec::new(), Variables::new());
     let mut left = Some(path);
     for wanted in route.split('/') {
         let rest = left?;
