@@ -4,6 +4,7 @@
 
 mod gather;
 mod queue;
+mod scheduler;
 mod store;
 
 use std::{collections::BTreeMap, path::PathBuf};

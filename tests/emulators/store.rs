@@ -258,7 +258,12 @@ async fn scheduled_tasks_are_found_in_their_minute() {
     let (rows, _) = clients.schedule.due_in(minute + 1, &start).await.unwrap();
     assert!(rows.is_empty());
     assert_eq!(clients.schedule.cursor().await.unwrap(), None);
-    let cursor = Cursor { minute, progress };
+    let cursor = Cursor {
+        minute,
+        progress,
+        version: 1,
+        claimed_until: Some(due),
+    };
     assert_eq!(
         clients.schedule.set_cursor(&cursor).await.unwrap(),
         Written::Yes
@@ -267,14 +272,19 @@ async fn scheduled_tasks_are_found_in_their_minute() {
         clients.schedule.cursor().await.unwrap(),
         Some(cursor.clone())
     );
-    let behind = Cursor {
-        minute: minute - 1,
-        ..cursor
-    };
-    assert_eq!(
-        clients.schedule.set_cursor(&behind).await.unwrap(),
-        Written::Conflict
-    );
+    assert!(cursor.is_claimed(now()) && !cursor.is_claimed(due));
+    for (version, written) in [
+        (1, Written::Conflict),
+        (3, Written::Conflict),
+        (2, Written::Yes),
+        (2, Written::Conflict),
+    ] {
+        let next = Cursor {
+            version,
+            ..cursor.clone()
+        };
+        assert_eq!(clients.schedule.set_cursor(&next).await.unwrap(), written);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@
 
 mod cold;
 mod cost;
+mod exact;
 mod faults;
 mod growth;
 mod load;
@@ -24,6 +25,7 @@ use std::{future::Future, time::Duration};
 
 pub use cold::{ColdStart, cold_starts};
 pub use cost::{COST_HEAD, Cost, CostCase, Course, Way, WayCost, cost, payload, way_cost};
+pub use exact::ExactAnswer;
 pub use faults::{AwsFault, FaultyAws, Injected, Plan};
 pub use growth::{Amount, Growth, growth};
 pub use load::{ENDPOINTS, Latencies, LoadOptions, load};

@@ -53,7 +53,7 @@ pub(crate) fn body(endpoint: &EndpointId, message: &MessageId) -> String {
         "revision": 3, "message": message, "event_type": "invoice.paid", "shards": 4, "attempt": 2,
         "expires_at": 1_795_253_400_000_i64,
     });
-    Task::from_body(&task.to_string())
+    Task::from_body(&json!({ "attempt": task }).to_string())
         .unwrap()
         .to_body()
         .unwrap()
@@ -72,13 +72,14 @@ pub async fn scheduler_run(due: usize, pending: usize) -> RunCost {
     run(&world, due).await
 }
 
-/// The next minute, when no run has been through it: the clock invokes the scheduler as well.
-async fn coming_minute(schedule: &ScheduleTable) -> i64 {
+/// The next minute, when no run has been through it: the clock invokes the scheduler as well. Also the
+/// version of the cursor.
+async fn coming_minute(schedule: &ScheduleTable) -> (i64, u64) {
     loop {
         let done = schedule.cursor().await.unwrap();
         let coming = minute_of(now()) + 1;
-        if done.is_none_or(|done| done.minute < coming) {
-            return coming;
+        if done.as_ref().is_none_or(|done| done.minute < coming) {
+            return (coming, done.map_or(0, |done| done.version));
         }
         // At most a minute.
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -88,11 +89,13 @@ async fn coming_minute(schedule: &ScheduleTable) -> i64 {
 /// One run with so many attempts due in its minute, on a stack that is metered.
 pub(crate) async fn run(world: &World, due: usize) -> RunCost {
     let schedule = &world.aws().await.schedule;
-    let coming = coming_minute(schedule).await;
+    let (coming, version) = coming_minute(schedule).await;
     put(schedule, Timestamp::from_millis(coming * 60_000), due, 1).await;
     let cursor = Cursor {
         minute: coming - 1,
         progress: Progress::default(),
+        version: version + 1,
+        claimed_until: None,
     };
     assert_eq!(schedule.set_cursor(&cursor).await.unwrap(), Written::Yes);
     forgo_audit(schedule).await;

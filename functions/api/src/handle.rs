@@ -3,10 +3,17 @@
 
 use std::sync::Arc;
 
-use axum::Router;
-use lambda_http::{Adapter, request::LambdaRequest};
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+};
 use lambda_runtime::LambdaEvent;
-use posthorn_runtime::{StartError, now};
+use posthorn_domain::error::ApiError;
+use posthorn_runtime::{
+    StartError, gateway,
+    http::{Request, Response, error_response},
+    now,
+};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -24,7 +31,7 @@ pub struct Service {
 /// # Errors
 /// When the event is neither an HTTP API request nor a valid `{"mint": …}` or `{"rotate_data_key": {}}`.
 pub async fn handle(service: Service, event: LambdaEvent<Value>) -> Result<Value, StartError> {
-    let (payload, context) = event.into_parts();
+    let (payload, _) = event.into_parts();
     if let Some(request) = payload.get("mint") {
         let minted = mint(&service.api.tokens, request, now()).await?;
         return Ok(serde_json::to_value(minted)?);
@@ -34,9 +41,19 @@ pub async fn handle(service: Service, event: LambdaEvent<Value>) -> Result<Value
         let key = key.ok_or("the deployment has no KMS key: there is no data key to rotate")?;
         return Ok(json!({ "data_key": key }));
     }
-    let request: LambdaRequest = serde_json::from_value(payload)?;
-    let response = Adapter::from(service.router)
-        .oneshot(LambdaEvent::new(request, context))
-        .await?;
-    Ok(serde_json::to_value(response)?)
+    let event = serde_json::from_value(payload)?;
+    let reply = gateway::answer(event, async |request| route(service.router, request).await);
+    Ok(serde_json::to_value(reply.await)?)
+}
+
+async fn route(router: Router, request: Request) -> Response {
+    let Ok(response) = router.oneshot(request.map(Body::from)).await;
+    let (head, body) = response.into_parts();
+    match to_bytes(body, usize::MAX).await {
+        Ok(body) => Response::from_parts(head, body),
+        Err(error) => {
+            tracing::error!(%error, "an answer could not be read");
+            error_response(&ApiError::Unavailable)
+        }
+    }
 }

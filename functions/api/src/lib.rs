@@ -38,7 +38,7 @@ use std::{
     time::Duration,
 };
 
-use axum::{middleware, routing::get};
+use axum::{Extension, middleware, routing::get};
 use posthorn_domain::{address::Policy, error::ApiError};
 use posthorn_publish::Publisher;
 use posthorn_queue::DeliveriesQueue;
@@ -49,7 +49,7 @@ use utoipa::OpenApi;
 
 pub use handle::{Service, handle};
 
-use crate::{extract::Json, refusal::Refusal, routes::Routes};
+use crate::{refusal::Refusal, routes::Routes};
 
 /// What the function works with; built once per process.
 #[derive(Debug)]
@@ -110,15 +110,16 @@ pub fn router(api: Arc<Api>) -> Service {
         .merge(auth::routes())
         .merge(health::routes())
         .into_parts();
-    let known = Arc::new(OnceLock::new());
+    let written = Arc::new(OnceLock::new());
     let document = move || {
-        let make = || openapi::complete(describe(openapi::Description::openapi()));
-        known.get_or_init(make).clone()
+        let make = || openapi::write(describe(openapi::Description::openapi()));
+        openapi::answer(written.get_or_init(make))
     };
     let remember = middleware::from_fn_with_state(Arc::clone(&api), idempotency::remember);
     let router = router
-        .route("/api/v1/openapi.json", get(async move || Json(document())))
+        .route("/api/v1/openapi.json", get(async move || document()))
         .layer(remember)
+        .layer(Extension(Arc::<health::Known>::default()))
         .fallback(async || Refusal::from(ApiError::NotFound("path")))
         .method_not_allowed_fallback(async || Refusal::from(ApiError::Method))
         .with_state(Arc::clone(&api));

@@ -1,5 +1,10 @@
 //! The API's description, generated from the handlers and served at `/api/v1/openapi.json`.
 
+use axum::{
+    body::Bytes,
+    http::header::{CACHE_CONTROL, CONTENT_TYPE},
+    response::IntoResponse,
+};
 use posthorn_domain::error::FieldError;
 use serde::Serialize;
 use utoipa::{
@@ -59,8 +64,25 @@ const ERRORS: [(&str, &str); 8] = [
     ),
 ];
 
+/// The text of the document. It is written once per process: everybody may ask for it.
+pub(crate) fn write(document: Document) -> Bytes {
+    let text = serde_json::to_vec(&complete(document));
+    text.inspect_err(|error| tracing::error!(%error, "the API's description could not be written"))
+        .unwrap_or_default()
+        .into()
+}
+
+/// The document as an answer, which anybody may keep for an hour.
+pub(crate) fn answer(text: &Bytes) -> impl IntoResponse + use<> {
+    let headers = [
+        (CONTENT_TYPE, "application/json"),
+        (CACHE_CONTROL, "public, max-age=3600"),
+    ];
+    (headers, text.clone())
+}
+
 /// Adds what all operations share: errors, the token, `idempotency-key` of every POST.
-pub(crate) fn complete(mut document: Document) -> Document {
+fn complete(mut document: Document) -> Document {
     for (path, item) in &mut document.paths.paths {
         if path.starts_with("/api/v1/health") {
             continue;

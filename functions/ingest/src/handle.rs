@@ -1,13 +1,9 @@
 //! Lambda events: records of the messages queue, or HTTP requests.
 
-use std::convert::Infallible;
-
-use lambda_http::{Adapter, Request, request::LambdaRequest, service_fn};
 use lambda_runtime::LambdaEvent;
-use posthorn_runtime::{StartError, deadline};
+use posthorn_runtime::{StartError, deadline, gateway};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::{RawValue, to_raw_value};
-use tower::ServiceExt;
 
 use crate::{Ingest, requests::answer};
 
@@ -34,11 +30,9 @@ pub async fn handle(
         let answer = ingest.handle_records(records, deadline).await;
         return Ok(to_raw_value(&answer)?);
     }
-    let request: LambdaRequest = serde_json::from_str(event.get())?;
-    let service = service_fn(async |request: Request| {
-        Ok::<_, Infallible>(answer(ingest, request, deadline).await)
+    let event = serde_json::from_str(event.get())?;
+    let reply = gateway::answer(event, async |request| {
+        answer(ingest, request, deadline).await
     });
-    let service = Adapter::from(service);
-    let response = service.oneshot(LambdaEvent::new(request, context)).await?;
-    Ok(to_raw_value(&response)?)
+    Ok(to_raw_value(&reply.await)?)
 }

@@ -1,6 +1,7 @@
 //! HTTP ↔ domain: one message, or a batch.
 
-use lambda_http::{Body, Request, RequestExt, Response};
+use ::http::Method;
+use percent_encoding::percent_decode_str;
 use posthorn_domain::{
     application::ApplicationIn,
     error::{ApiError, FieldError},
@@ -15,7 +16,8 @@ use posthorn_domain::{
     trace::TraceParent,
 };
 use posthorn_runtime::{
-    entropy, http,
+    entropy,
+    http::{self, Request, Response},
     metrics::{Metric, count},
     now,
 };
@@ -47,15 +49,39 @@ struct Caller<'a> {
     trace: Option<TraceParent>,
 }
 
+/// What a path names, with the application as it stands there, percent-encoded.
+#[derive(Debug, PartialEq, Eq)]
+enum Path<'a> {
+    /// `/api/v1/app/{app_id}/msg`
+    Message(&'a str),
+    /// `/api/v1/app/{app_id}/msg/batch`
+    Batch(&'a str),
+}
+
+impl<'a> Path<'a> {
+    /// The routes of the template bring other paths as well: those beside these two.
+    fn of(method: &Method, path: &'a str) -> Result<Self, ApiError> {
+        let rest = path.strip_prefix("/api/v1/app/");
+        let segments: Vec<_> = rest.into_iter().flat_map(|rest| rest.split('/')).collect();
+        let found = match segments[..] {
+            [app_id, "msg"] => Self::Message(app_id),
+            [app_id, "msg", "batch"] => Self::Batch(app_id),
+            [_, "msg", _] => return Err(ApiError::Method),
+            _ => return Err(ApiError::NotFound("path")),
+        };
+        match *method {
+            Method::POST => Ok(found),
+            _ => Err(ApiError::Method),
+        }
+    }
+}
+
 /// Answers one request.
-pub(crate) async fn answer(
-    ingest: &Ingest,
-    request: Request,
-    deadline: Timestamp,
-) -> Response<Body> {
-    let answer = match request.uri().path().ends_with("/msg/batch") {
-        true => accept_batch(ingest, &request, deadline).await,
-        false => accept(ingest, &request, deadline).await,
+pub(crate) async fn answer(ingest: &Ingest, request: Request, deadline: Timestamp) -> Response {
+    let answer = match Path::of(request.method(), request.uri().path()) {
+        Ok(Path::Message(app_id)) => accept(ingest, &request, app_id, deadline).await,
+        Ok(Path::Batch(app_id)) => accept_batch(ingest, &request, app_id, deadline).await,
+        Err(error) => Err(error.into()),
     };
     answer.unwrap_or_else(|refusal| http::error_response(&told(refusal)))
 }
@@ -63,9 +89,10 @@ pub(crate) async fn answer(
 async fn accept(
     ingest: &Ingest,
     request: &Request,
+    app_id: &str,
     deadline: Timestamp,
-) -> Result<Response<Body>, Refusal> {
-    let caller = caller(ingest, request, deadline).await?;
+) -> Result<Response, Refusal> {
+    let caller = caller(ingest, request, app_id, deadline).await?;
     let body = request.body().as_ref();
     check_size(body, MAX_BODY_BYTES)?;
     let message = read_message(body, &caller.reference)?;
@@ -80,9 +107,10 @@ async fn accept(
 async fn accept_batch(
     ingest: &Ingest,
     request: &Request,
+    app_id: &str,
     deadline: Timestamp,
-) -> Result<Response<Body>, Refusal> {
-    let caller = caller(ingest, request, deadline).await?;
+) -> Result<Response, Refusal> {
+    let caller = caller(ingest, request, app_id, deadline).await?;
     let body = request.body().as_ref();
     check_size(body, MAX_BATCH_BYTES)?;
     let BatchIn { messages: texts } = parse_body(body).map_err(ApiError::from)?;
@@ -152,17 +180,14 @@ fn within(error: ApiError, place: usize) -> ApiError {
 async fn caller<'a>(
     ingest: &Ingest,
     request: &'a Request,
+    app_id: &str,
     deadline: Timestamp,
 ) -> Result<Caller<'a>, Refusal> {
     let with_content = with_content(request).map_err(ApiError::from)?;
     let now = now();
     let scope = ingest.tokens.authenticate(request.headers(), now).await?;
-    let parameters = request.path_parameters_ref();
-    let reference = parameters
-        .and_then(|path| path.first("app_id"))
-        .unwrap_or_default();
+    let reference = percent_decode_str(app_id).decode_utf8_lossy().parse();
     let reference = reference
-        .parse()
         .map_err(|error| ApiError::from(FieldError::at("path", "app_id", format!("{error}"))))?;
     Ok(Caller {
         scope,
@@ -176,8 +201,10 @@ async fn caller<'a>(
 }
 
 fn with_content(request: &Request) -> Result<bool, FieldError> {
-    let query = request.query_string_parameters_ref();
-    match query.and_then(|query| query.first("with_content")) {
+    let query = request.uri().query().unwrap_or_default();
+    let mut pairs = form_urlencoded::parse(query.as_bytes());
+    let value = pairs.find_map(|(name, value)| (name == "with_content").then_some(value));
+    match value.as_deref() {
         None | Some("true") => Ok(true),
         Some("false") => Ok(false),
         Some(_) => Err(FieldError::at(
@@ -267,7 +294,7 @@ pub(crate) fn note(message: &Message, span: Option<TraceParent>, caller: Option<
     );
 }
 
-fn json(status: u16, body: &impl Serialize) -> Response<Body> {
+fn json(status: u16, body: &impl Serialize) -> Response {
     match serde_json::to_string(body) {
         Ok(body) => http::json_response(status, body),
         Err(_) => http::error_response(&ApiError::Unavailable),

@@ -14,6 +14,7 @@ use std::time::Duration;
 use posthorn_domain::{
     delivery::lost,
     endpoint::Endpoint,
+    health::Lane,
     id::{EndpointId, MessageId},
     timestamp::Timestamp,
 };
@@ -295,7 +296,8 @@ impl Auditor {
                 place: None,
                 trace: None,
                 payload: None,
-                lane: endpoint.health.lane(),
+                // The dispatcher moves it when the endpoint is slow.
+                lane: Lane::Fast,
             }));
         }
         for task in &tasks {

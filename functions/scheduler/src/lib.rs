@@ -2,7 +2,9 @@
 //!
 //! A cursor in the table names the last minute whose tasks were all queued, and how far the next one
 //! is. A run works from there to the coming minute, page by page, so what a crashed, missed or
-//! overwhelmed run left behind is queued by the next one.
+//! overwhelmed run left behind is queued by the next one. EventBridge Scheduler may invoke twice, or late:
+//! a run claims the cursor before it queues a page, until its own time is over. Of two runs at the same
+//! time one queues; when one dies, the next run after its time queues that page again.
 //! Tasks wait in the queue to their exact second. Cost follows due rows, not pending ones.
 //!
 //! With the time that is left it goes on with the audit ([`Auditor`]).
@@ -80,11 +82,38 @@ fn lag(last: Option<i64>, now: Timestamp) -> Duration {
     })
 }
 
+/// Where a run stands: what it read of the cursor, or wrote last.
+struct Position {
+    /// The minute that it works on, and how far that is.
+    minute: i64,
+    progress: Progress,
+    version: u64,
+    deadline: Timestamp,
+}
+
+impl Position {
+    /// The cursor to write next.
+    fn cursor(&self, claimed_until: Option<Timestamp>) -> Cursor {
+        // After a minute that is done another one starts.
+        let (minute, progress) = match self.progress.is_done() {
+            true => (self.minute, Progress::default()),
+            false => (self.minute - 1, self.progress.clone()),
+        };
+        Cursor {
+            minute,
+            progress,
+            version: self.version + 1,
+            claimed_until,
+        }
+    }
+}
+
 impl Scheduler {
-    /// Queues what is due up to the end of the coming minute; stops in time before `deadline`.
+    /// Queues what is due up to the end of the coming minute; stops in time before `deadline`, when the
+    /// function is ended.
     ///
     /// # Errors
-    /// [`RunError`]; the cursor then stands before the minute that failed.
+    /// [`RunError`]; the cursor then stands before the page that failed.
     pub async fn run(
         &self,
         started_at: Timestamp,
@@ -92,54 +121,91 @@ impl Scheduler {
     ) -> Result<Report, RunError> {
         let mut report = Report::default();
         let cursor = self.schedule.cursor().await?;
-        let (last, mut begun) = match cursor {
-            Some(Cursor { minute, progress }) => (Some(minute), Some((minute + 1, progress))),
-            None => (None, None),
-        };
+        let last = cursor.as_ref().map(|cursor| cursor.minute);
         measure(Metric::SchedulerLag, lag(last, started_at).as_secs());
+        if cursor.as_ref().is_some_and(|it| it.is_claimed(started_at)) {
+            tracing::warn!("another run is at work");
+            return Ok(report);
+        }
+        let mut version = cursor.as_ref().map_or(0, |cursor| cursor.version);
+        let mut begun = cursor.map(|cursor| (cursor.minute + 1, cursor.progress));
         for minute in minutes(last, started_at) {
             let begun = begun.take().filter(|(of, _)| *of == minute);
-            let mut progress = begun.map(|(_, progress)| progress).unwrap_or_default();
-            while !progress.is_done() {
-                if now().plus(MARGIN) > deadline {
-                    tracing::warn!(minute, "out of time; the next run goes on");
-                    return Ok(report);
-                }
-                let queued = self.queue_some(minute, &mut progress).await?;
-                report.queued += queued;
-                if queued > 0 {
-                    count(Metric::TasksScheduled, queued as u64);
-                }
-                // Behind a minute that is done begins another one.
-                let cursor = match progress.is_done() {
-                    true => Cursor {
-                        minute,
-                        progress: Progress::default(),
-                    },
-                    false => Cursor {
-                        minute: minute - 1,
-                        progress: progress.clone(),
-                    },
-                };
-                if self.schedule.set_cursor(&cursor).await? == Written::Conflict {
-                    tracing::warn!(minute, "another run is ahead");
-                    return Ok(report);
-                }
+            let mut position = Position {
+                minute,
+                progress: begun.map(|(_, progress)| progress).unwrap_or_default(),
+                version,
+                deadline,
+            };
+            if self.queue_minute(&mut position, &mut report).await? == Written::Conflict {
+                return Ok(report);
             }
-            report.minutes += 1;
+            version = position.version;
         }
-        tracing::info!(
-            minutes = report.minutes,
-            queued = report.queued,
-            "scheduled"
-        );
+        let Report { minutes, queued } = report;
+        tracing::info!(minutes, queued, "scheduled");
         Ok(report)
     }
 
-    /// Queues the next tasks of a minute; gives how many.
-    async fn queue_some(&self, minute: i64, progress: &mut Progress) -> Result<usize, RunError> {
-        let (rows, after) = self.schedule.due_in(minute, progress).await?;
-        let (count, now) = (rows.len(), now());
+    /// Queues what is left of a minute; a conflict means that another run has to go on.
+    async fn queue_minute(
+        &self,
+        position: &mut Position,
+        report: &mut Report,
+    ) -> Result<Written, RunError> {
+        let minute = position.minute;
+        while !position.progress.is_done() {
+            if now().plus(MARGIN) > position.deadline {
+                tracing::warn!(minute, "out of time; the next run goes on");
+                return Ok(Written::Conflict);
+            }
+            let Some(queued) = self.queue_page(position).await? else {
+                tracing::warn!(minute, "another run is ahead");
+                return Ok(Written::Conflict);
+            };
+            report.queued += queued;
+            if queued > 0 {
+                count(Metric::TasksScheduled, queued as u64);
+            }
+        }
+        report.minutes += 1;
+        Ok(Written::Yes)
+    }
+
+    /// Queues the next tasks of a minute: claims them, sends them, moves the cursor. Gives how many;
+    /// `None` when another run is ahead.
+    async fn queue_page(&self, position: &mut Position) -> Result<Option<usize>, RunError> {
+        let read = self.schedule.due_in(position.minute, &position.progress);
+        let (rows, after) = read.await?;
+        let count = rows.len();
+        if count > 0 {
+            if !self.write(position, Some(position.deadline)).await? {
+                return Ok(None);
+            }
+            if let Err(error) = self.send(rows).await {
+                // The next run need not wait for this one's time to be over; it would if this failed too.
+                self.write(position, None).await.ok();
+                return Err(error);
+            }
+        }
+        position.progress = after;
+        Ok(self.write(position, None).await?.then_some(count))
+    }
+
+    /// Writes the cursor; `false` when another run did.
+    async fn write(
+        &self,
+        position: &mut Position,
+        claimed_until: Option<Timestamp>,
+    ) -> Result<bool, RunError> {
+        let cursor = position.cursor(claimed_until);
+        let written = self.schedule.set_cursor(&cursor).await?;
+        position.version = cursor.version;
+        Ok(written == Written::Yes)
+    }
+
+    async fn send(&self, rows: Vec<Scheduled>) -> Result<(), RunError> {
+        let now = now();
         let bodies = rows.into_iter().map(|row| {
             let Scheduled {
                 due,
@@ -154,9 +220,7 @@ impl Scheduler {
             };
             (endpoint, body, seconds)
         });
-        self.queue.send_bodies(bodies).await?;
-        *progress = after;
-        Ok(count)
+        Ok(self.queue.send_bodies(bodies).await?)
     }
 }
 

@@ -161,7 +161,7 @@ impl DeliveriesQueue {
     /// # Errors
     /// [`QueueError`].
     pub async fn send_job(&self, task: &JobTask) -> Result<(), QueueError> {
-        let body = serde_json::to_string(task)?;
+        let body = task.to_body()?;
         self.send(Lane::Fast, &task.endpoint, body, 0).await
     }
 

@@ -12,7 +12,7 @@ use posthorn_domain::{
     timestamp::Timestamp,
     trace::TraceParent,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::Error as _};
 
 /// Payloads up to this size travel inside the task of a first attempt, which saves the dispatcher a
 /// read of a message that was written moments ago. Ten such tasks stay within 64 KB, the unit that
@@ -70,7 +70,10 @@ impl Task {
     /// # Errors
     /// When the body is not a task: the record is poison.
     pub fn from_body(body: &str) -> Result<Self, serde_json::Error> {
-        serde_json::from_str(body)
+        match Work::from_body(body)? {
+            Work::Attempt(task) => Ok(*task),
+            Work::Job(_) => Err(serde_json::Error::custom("a job, and not an attempt")),
+        }
     }
 
     /// The body of a queue message.
@@ -78,7 +81,7 @@ impl Task {
     /// # Errors
     /// Never in practice; the serializer's signature has an error.
     pub fn to_body(&self) -> Result<String, serde_json::Error> {
-        serde_json::to_string(self)
+        serde_json::to_string(&Sent::Attempt(self))
     }
 
     /// The task of a later attempt. It reads its payload from the table: a payload must not stay in
@@ -124,8 +127,19 @@ pub struct JobTask {
     pub job: JobId,
 }
 
-/// What a queue message asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+impl JobTask {
+    /// The body of a queue message.
+    ///
+    /// # Errors
+    /// Never in practice; the serializer's signature has an error.
+    pub fn to_body(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string(&Sent::Job(self))
+    }
+}
+
+/// What a queue message asks for: an object with one field, whose name is the kind.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Work {
     /// One attempt.
     Attempt(Box<Task>),
@@ -139,11 +153,16 @@ impl Work {
     /// # Errors
     /// When the body is neither: the record is poison.
     pub fn from_body(body: &str) -> Result<Self, serde_json::Error> {
-        if let Ok(job) = serde_json::from_str(body) {
-            return Ok(Self::Job(job));
-        }
-        Task::from_body(body).map(|task| Self::Attempt(Box::new(task)))
+        serde_json::from_str(body)
     }
+}
+
+/// [`Work`] on its way out.
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Sent<'a> {
+    Attempt(&'a Task),
+    Job(&'a JobTask),
 }
 
 /// The payload as a task may carry it: not when it is large, and not when it holds one of the two
@@ -169,7 +188,7 @@ impl Task {
 mod tests {
     use super::*;
 
-    const FIRST: &str = r#"{"organization":"org_2KWPBgLlAfxdpx2AI54pPJ85f4W","application":"app_2KWPBgLlAfxdpx2AI54pPJ85f4W","endpoint":"ep_2KWPBgLlAfxdpx2AI54pPJ85f4W","revision":3,"message":"msg_2KWPBgLlAfxdpx2AI54pPJ85f4W","event_type":"invoice.paid","shards":4,"attempt":0,"expires_at":1795253400000,"payload":{ "z": "\u00e9", "a" : 1.0 }}"#;
+    const FIRST: &str = r#"{"attempt":{"organization":"org_2KWPBgLlAfxdpx2AI54pPJ85f4W","application":"app_2KWPBgLlAfxdpx2AI54pPJ85f4W","endpoint":"ep_2KWPBgLlAfxdpx2AI54pPJ85f4W","revision":3,"message":"msg_2KWPBgLlAfxdpx2AI54pPJ85f4W","event_type":"invoice.paid","shards":4,"attempt":0,"expires_at":1795253400000,"payload":{ "z": "\u00e9", "a" : 1.0 }}}"#;
 
     #[test]
     fn the_wire_shape_is_fixed() {
@@ -187,7 +206,7 @@ mod tests {
         let expected = FIRST.replace("\"attempt\":0", "\"attempt\":1");
         assert_eq!(
             retry,
-            format!("{}}}", expected.split(",\"payload\"").next().unwrap())
+            format!("{}}}}}", expected.split(",\"payload\"").next().unwrap())
         );
     }
 
@@ -225,19 +244,21 @@ mod tests {
             "its retry is on the schedule"
         );
         let job = format!(
-            r#"{{"organization":"org_2KWPBgLlAfxdpx2AI54pPJ85f4W","endpoint":"ep_2KWPBgLlAfxdpx2AI54pPJ85f4W","job":"{id}"}}"#
+            r#"{{"job":{{"organization":"org_2KWPBgLlAfxdpx2AI54pPJ85f4W","endpoint":"ep_2KWPBgLlAfxdpx2AI54pPJ85f4W","job":"{id}"}}}}"#
         );
         let Ok(Work::Job(task)) = Work::from_body(&job) else {
             panic!("a job is not an attempt");
         };
-        assert_eq!(serde_json::to_string(&task).unwrap(), job);
+        assert_eq!(task.to_body().unwrap(), job);
         assert!(matches!(Work::from_body(FIRST), Ok(Work::Attempt(_))));
-        assert!(Work::from_body("{}").is_err());
+        for untagged in ["{}", &FIRST[11..FIRST.len() - 1], &job[7..job.len() - 1]] {
+            assert!(Work::from_body(untagged).is_err(), "{untagged}");
+        }
     }
 
     #[test]
     fn poison_is_an_error() {
         assert!(Task::from_body("hello").is_err());
-        assert!(Task::from_body(r#"{"organization":"app_1"}"#).is_err());
+        assert!(Task::from_body(r#"{"attempt":{"organization":"app_1"}}"#).is_err());
     }
 }

@@ -10,9 +10,9 @@ use bolero::check;
 use posthorn_queue::{Task, Work};
 
 /// A task as it is on the queue.
-const TASK: &str = r#"{"organization":"org_2KWPBgLlAfxdpx2AI54pPJ85f4W","application":"app_2KWPBgLlAfxdpx2AI54pPJ85f4W","endpoint":"ep_2KWPBgLlAfxdpx2AI54pPJ85f4W","revision":3,"message":"msg_2KWPBgLlAfxdpx2AI54pPJ85f4W","event_type":"invoice.paid","shards":4,"attempt":0,"expires_at":1795253400000,"payload":{ "z": "\u00e9", "a" : 1.0 }}"#;
+const TASK: &str = r#"{"attempt":{"organization":"org_2KWPBgLlAfxdpx2AI54pPJ85f4W","application":"app_2KWPBgLlAfxdpx2AI54pPJ85f4W","endpoint":"ep_2KWPBgLlAfxdpx2AI54pPJ85f4W","revision":3,"message":"msg_2KWPBgLlAfxdpx2AI54pPJ85f4W","event_type":"invoice.paid","shards":4,"attempt":0,"expires_at":1795253400000,"payload":{ "z": "\u00e9", "a" : 1.0 }}}"#;
 
-const JOB: &str = r#"{"organization":"org_2KWPBgLlAfxdpx2AI54pPJ85f4W","endpoint":"ep_2KWPBgLlAfxdpx2AI54pPJ85f4W","job":"qtask_2KWPBgLlAfxdpx2AI54pPJ85f4W"}"#;
+const JOB: &str = r#"{"job":{"organization":"org_2KWPBgLlAfxdpx2AI54pPJ85f4W","endpoint":"ep_2KWPBgLlAfxdpx2AI54pPJ85f4W","job":"qtask_2KWPBgLlAfxdpx2AI54pPJ85f4W"}}"#;
 
 #[test]
 fn fuzz_a_record_is_a_task_or_refused_and_a_task_survives_its_body() {

@@ -1,12 +1,18 @@
-//! Between `lambda_http` and the domain: headers in, JSON and errors out.
+//! Between HTTP and the domain: headers in, JSON and errors out.
 
-use lambda_http::{
-    Body, Response,
-    http::{HeaderMap, StatusCode, header},
-};
+use http::{HeaderMap, StatusCode, header};
 use posthorn_domain::error::{ApiError, FieldError};
 
 use crate::metrics::{Metric, count};
+
+/// The body of a request or an answer.
+pub type Body = bytes::Bytes;
+
+/// A request, whole.
+pub type Request = http::Request<Body>;
+
+/// An answer, whole.
+pub type Response = http::Response<Body>;
 
 /// A header that lets a caller repeat a request safely.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -31,7 +37,7 @@ pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
 }
 
 /// A response with a JSON body.
-pub fn json_response(status: u16, body: String) -> Response<Body> {
+pub fn json_response(status: u16, body: String) -> Response {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() =
         StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -41,7 +47,7 @@ pub fn json_response(status: u16, body: String) -> Response<Body> {
 }
 
 /// The response for a refused request; a fault of ours counts.
-pub fn error_response(error: &ApiError) -> Response<Body> {
+pub fn error_response(error: &ApiError) -> Response {
     note_fault(error);
     json_response(error.status(), error.body())
 }

@@ -3,6 +3,7 @@
 
 pub mod aws;
 pub mod env;
+pub mod gateway;
 pub mod http;
 mod logs;
 pub mod metrics;

@@ -11,7 +11,7 @@ use aws_sdk_secretsmanager::{
     error::{ProvideErrorMetadata, SdkError},
     operation::get_secret_value::GetSecretValueError,
 };
-use lambda_http::http::{HeaderMap, header};
+use http::{HeaderMap, header};
 use posthorn_domain::{
     error::ApiError,
     timestamp::Timestamp,

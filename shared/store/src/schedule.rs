@@ -3,21 +3,18 @@
 //! | pk | sk | item |
 //! |---|---|---|
 //! | `{minute}#{shard}` | `{due}#{endpoint}#{message}#{tag}` | a task to queue in that minute |
-//! | `cursor` | `cursor` | the last minute whose tasks were all queued, and how far the next one is |
+//! | `cursor` | `cursor` | the last minute whose tasks were all queued, how far the next one is, and until when a run has claimed what follows |
 //! | `pace#{endpoint}` | `pace#{rate}` | the next free place in time at an endpoint with that rate ([`posthorn_domain::rate`]); TTL |
 //! | `audit` | `audit` | how far the auditor is ([`crate::Audit`]) |
 //!
 //! Rows are never deleted by us: the cursor tells what was queued, and the TTL (two days behind the
-//! due time) removes rows for nothing. A run that crashes leaves the cursor where it was, so the
-//! next one repeats at most one round of pages; the dispatcher ignores tasks whose attempt is
+//! due time) removes rows for nothing. A run claims the cursor before it queues what follows, and moves
+//! it afterwards; each write replaces exactly the version that the run saw. So of two runs at the same
+//! time one queues. A run that crashes leaves the cursor where it was; when its claim is over, the
+//! next run repeats at most one round of pages, and the dispatcher ignores tasks whose attempt is
 //! recorded.
 
-use std::{
-    collections::BTreeMap,
-    hash::{DefaultHasher, Hash, Hasher},
-    ops::Range,
-    time::Duration,
-};
+use std::{collections::BTreeMap, ops::Range, time::Duration};
 
 use aws_sdk_dynamodb::{
     Client,
@@ -35,6 +32,7 @@ use posthorn_domain::{
     timestamp::Timestamp,
 };
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::{
     Consistency, StoreError, Written,
@@ -86,6 +84,18 @@ pub struct Cursor {
     /// How far the minute after it is.
     #[serde(default)]
     pub progress: Progress,
+    /// Counts writes, from 1.
+    pub version: u64,
+    /// Until when a run may still queue what follows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claimed_until: Option<Timestamp>,
+}
+
+impl Cursor {
+    /// Whether a run may be queueing what follows.
+    pub fn is_claimed(&self, now: Timestamp) -> bool {
+        self.claimed_until.is_some_and(|until| now < until)
+    }
 }
 
 /// How far a minute is: the last row that was queued of each shard. A shard that is not there was
@@ -117,9 +127,11 @@ fn pk(minute: i64, shard: u16) -> String {
 
 /// Tells tasks of one delivery apart that are due in the same millisecond.
 fn tag(body: &str) -> String {
-    let mut hasher = DefaultHasher::new();
-    body.hash(&mut hasher);
-    format!("{:08x}", hasher.finish() & 0xffff_ffff)
+    let digest = Sha256::digest(body);
+    digest[..4]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// With the rate: who changes it does not wait for places that were reserved with the one before.
@@ -249,7 +261,7 @@ impl ScheduleTable {
         item.map(entity).transpose()
     }
 
-    /// Moves the cursor; a conflict means that another run is ahead.
+    /// Writes the cursor over the version before it; a conflict means that another run is at work.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -259,9 +271,8 @@ impl ScheduleTable {
             .put_item()
             .table_name(&self.name)
             .set_item(Some(cursor_key().with(cursor)?))
-            .condition_expression("attribute_not_exists(pk) OR #minute <= :minute")
-            .expression_attribute_names("#minute", "minute")
-            .expression_attribute_values(":minute", n(cursor.minute));
+            .condition_expression("attribute_not_exists(pk) OR version = :seen")
+            .expression_attribute_values(":seen", n(cursor.version.saturating_sub(1)));
         match put.send().await {
             Ok(_) => Ok(Written::Yes),
             Err(error) => match error.as_service_error() {
@@ -396,5 +407,19 @@ impl ScheduleTable {
             .await
             .map_err(StoreError::aws("PutItem"))?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rows_key_stays_the_same() {
+        assert_eq!(
+            tag("{}"),
+            "44136fa3",
+            "a changed hash would queue tasks twice"
+        );
     }
 }

@@ -5,19 +5,22 @@ use std::time::Duration;
 use axum::http::HeaderValue;
 
 use super::*;
-use crate::lambda::tests::pool;
+use crate::{lambda::tests::pool, template::Template};
 
 /// An HTTP API with the route `POST /things/{id}`, answered by a script's processes.
 async fn serve_things(script: &str, timeout: Duration) -> String {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let route = Route {
+    tokio::spawn(serve(listener, vec![(things(), pool(script, 1, timeout))]));
+    url
+}
+
+fn things() -> Route {
+    Route {
         method: "POST".to_owned(),
         path: "/things/{id}".to_owned(),
-    };
-    tokio::spawn(serve(listener, vec![(route, pool(script, 1, timeout))]));
-    url
+    }
 }
 
 async fn post(url: String, body: Vec<u8>) -> (u16, String) {
@@ -71,26 +74,38 @@ async fn nobody_waits_longer_than_the_limit() {
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
 }
 
+/// The event of `POST /things/{id}` with this target and body.
+fn event(
+    target: &'static str,
+    headers: &[(&'static str, &'static str)],
+    body: &'static [u8],
+) -> Value {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        map.append(*name, HeaderValue::from_static(value));
+    }
+    let uri = Uri::from_static(target);
+    let passed = Passed {
+        method: &Method::POST,
+        uri: &uri,
+        headers: &map,
+        body: &Bytes::from_static(body),
+    };
+    let routes = [(things(), ())];
+    let path = event::decode(uri.path()).unwrap();
+    let ((route, ()), variables) = route::find(&routes, "POST", &path).unwrap();
+    passed.event(route, &path, variables).unwrap()
+}
+
 #[test]
 fn an_event_has_payload_format_2() {
-    let mut headers = HeaderMap::new();
-    headers.append("x-a", HeaderValue::from_static("1"));
-    headers.append("x-a", HeaderValue::from_static("2"));
-    headers.append("cookie", HeaderValue::from_static("a=1; b=2"));
-    let uri = Uri::from_static("/things/t?q=1&q=2&r=%20");
-    let parameters = [("id".to_owned(), "t".to_owned())].into();
-    let event = |body: &'static [u8]| {
-        let body = Bytes::from_static(body);
-        super::event(
-            "POST /things/{id}",
-            &Method::POST,
-            &uri,
-            BTreeMap::clone(&parameters),
-            &headers,
-            &body,
-        )
-    };
-    let text = event(b"hi");
+    let headers = [
+        ("x-a", "1"),
+        ("x-a", "2"),
+        ("cookie", "a=1; b=2"),
+        ("content-type", "application/json"),
+    ];
+    let text = event("/things/t?q=1&q=2&r=%20", &headers, b"hi");
     assert_eq!(text["version"], "2.0");
     assert_eq!(text["routeKey"], "POST /things/{id}");
     assert_eq!(
@@ -102,17 +117,141 @@ fn an_event_has_payload_format_2() {
         json!({ "q": "1,2", "r": " " })
     );
     assert_eq!(text["pathParameters"], json!({ "id": "t" }));
-    assert_eq!(text["headers"], json!({ "x-a": "1,2" }));
+    let joined = json!({ "x-a": "1,2", "content-type": "application/json" });
+    assert_eq!(text["headers"], joined);
     assert_eq!(text["cookies"], json!(["a=1", "b=2"]));
     assert_eq!(
         (&text["body"], &text["isBase64Encoded"]),
         (&json!("hi"), &json!(false))
     );
-    let bytes = event(b"\xff");
+}
+
+#[test]
+fn a_body_that_is_no_text_is_base64() {
+    let of = |kind, body| event("/things/t", &[("content-type", kind)], body);
+    for (kind, body) in [
+        ("application/octet-stream", b"hi"),
+        ("application/x-www-form-urlencoded", b"hi"),
+        ("application/json", b"\xff\xff"),
+    ] {
+        let event = of(kind, body);
+        let sent = (json!(STANDARD.encode(body)), json!(true));
+        assert_eq!(
+            (event["body"].clone(), event["isBase64Encoded"].clone()),
+            sent,
+            "{kind}"
+        );
+    }
+    assert_eq!(of("text/plain", b"hi")["isBase64Encoded"], false);
     assert_eq!(
-        (&bytes["body"], &bytes["isBase64Encoded"]),
-        (&json!("/w=="), &json!(true))
+        of("application/octet-stream", b"")["isBase64Encoded"],
+        false
     );
+}
+
+/// What real HTTP APIs were seen to pass (but the question mark: see [`event`]).
+#[test]
+fn a_path_arrives_decoded_twice() {
+    let passed = |path: &str| event::decode(&event::decode(path)?);
+    for (sent, arrives) in [
+        ("/plain", Some("/plain")),
+        ("/space%20value", Some("/space value")),
+        ("/plus+value", Some("/plus+value")),
+        ("/hash%23value", Some("/hash#value")),
+        ("/question%3Fvalue", Some("/question?value")),
+        ("/slash%2Fvalue", Some("/slash/value")),
+        ("/%CE%BB", Some("/λ")),
+        ("/%FF", Some("/\u{fffd}")),
+        ("/percent%25done", None),
+        ("/literal%252Fvalue", Some("/literal/value")),
+        ("/literal%2525value", Some("/literal%value")),
+        ("/half%2", None),
+    ] {
+        assert_eq!(passed(sent).as_deref(), arrives, "{sent}");
+    }
+}
+
+#[test]
+fn the_more_specific_route_takes_a_request() {
+    let routes = [
+        "ANY /v1/{proxy+}",
+        "POST /v1/app/{id}/msg",
+        "POST /v1/app/{id}/msg/batch",
+        "POST /v1/app/{id}/msg/{proxy+}",
+        "POST /v1/app/{id}/msg/{msg}/{proxy+}",
+        "GET /v1/app/{id}",
+    ];
+    let routes = routes.map(|key| {
+        let (method, path) = key.split_once(' ').unwrap();
+        let (method, path) = (method.to_owned(), path.to_owned());
+        (Route { method, path }, key)
+    });
+    for (request, expected) in [
+        ("POST /v1/app/a/msg", Some("POST /v1/app/{id}/msg")),
+        (
+            "POST /v1/app/a/msg/",
+            Some("POST /v1/app/{id}/msg/{proxy+}"),
+        ),
+        (
+            "POST /v1/app/a/msg/batch",
+            Some("POST /v1/app/{id}/msg/batch"),
+        ),
+        (
+            "POST /v1/app/a/msg/b/c",
+            Some("POST /v1/app/{id}/msg/{msg}/{proxy+}"),
+        ),
+        ("GET /v1/app/a/msg", Some("ANY /v1/{proxy+}")),
+        ("GET /v1/app/a", Some("GET /v1/app/{id}")),
+        ("HEAD /v1/app/a", Some("ANY /v1/{proxy+}")),
+        ("GET /v1/app/", Some("ANY /v1/{proxy+}")),
+        ("POST /v1/app//msg", Some("ANY /v1/{proxy+}")),
+        ("GET /v1", None),
+        ("GET /v2/app", None),
+    ] {
+        let (method, path) = request.split_once(' ').unwrap();
+        let found = route::find(&routes, method, path);
+        assert_eq!(found.map(|((_, key), _)| *key), expected, "{request}");
+    }
+}
+
+/// Whether or not the HTTP API tells `/msg` from `/msg/`: its manual does not say.
+#[test]
+fn a_slash_at_the_end_leads_to_the_same_function() {
+    let template = Template::load(&BTreeMap::new(), "http://localhost/000000000000").unwrap();
+    let routes = template.functions.iter().flat_map(|function| {
+        let routes = function.routes.iter().cloned();
+        routes.map(|route| (route, function.logical_id.as_str()))
+    });
+    let routes: Vec<_> = routes.collect();
+    for (method, path, function) in [
+        ("POST", "/api/v1/app/a/msg", "IngestFunction"),
+        ("POST", "/api/v1/app/a/msg/batch", "IngestFunction"),
+        ("GET", "/api/v1/app/a/msg", "ApiFunction"),
+        ("GET", "/api/v1/app/a/msg/m", "ApiFunction"),
+        ("DELETE", "/api/v1/app/a/msg/m/content", "ApiFunction"),
+        (
+            "POST",
+            "/api/v1/app/a/msg/m/endpoint/e/resend",
+            "ApiFunction",
+        ),
+        ("POST", "/api/v1/app", "ApiFunction"),
+        ("PUT", "/api/v1/app/a/endpoint/e", "ApiFunction"),
+    ] {
+        for path in [path.to_owned(), format!("{path}/")] {
+            let found = route::find(&routes, method, &path);
+            let found = found.map(|((_, found), _)| *found);
+            assert_eq!(found, Some(function), "{method} {path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_escape_that_is_none_is_refused() {
+    let url = serve_things("broken.sh", Duration::from_secs(60)).await;
+    for path in ["%25zz", "a%25"] {
+        let (status, _) = post(format!("{url}/things/{path}"), vec![]).await;
+        assert_eq!(status, 400, "{path}");
+    }
 }
 
 #[tokio::test]
