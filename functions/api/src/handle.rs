@@ -1,16 +1,15 @@
-//! Lambda events: HTTP requests go to the router, `{"mint": …}` makes a token, `{"rotate_data_key": {}}`
-//! a data key.
+//! Lambda events: HTTP requests go to the router, operators' events to [`operator`].
 
 use std::sync::Arc;
 
 use axum::Router;
 use lambda_http::{Adapter, request::LambdaRequest};
 use lambda_runtime::LambdaEvent;
-use posthorn_runtime::{StartError, now};
-use serde_json::{Value, json};
+use posthorn_runtime::StartError;
+use serde_json::Value;
 use tower::ServiceExt;
 
-use crate::{Api, mint::mint};
+use crate::{Api, operator};
 
 /// The router and what it works with.
 #[derive(Clone)]
@@ -22,17 +21,11 @@ pub struct Service {
 /// Answers one invocation.
 ///
 /// # Errors
-/// When the event is neither an HTTP API request nor a valid `{"mint": …}` or `{"rotate_data_key": {}}`.
+/// When the event is neither an HTTP API request nor a valid event of an operator.
 pub async fn handle(service: Service, event: LambdaEvent<Value>) -> Result<Value, StartError> {
     let (payload, context) = event.into_parts();
-    if let Some(request) = payload.get("mint") {
-        let minted = mint(&service.api.tokens, request, now()).await?;
-        return Ok(serde_json::to_value(minted)?);
-    }
-    if payload.get("rotate_data_key").is_some() {
-        let key = service.api.vault.rotate().await?;
-        let key = key.ok_or("the deployment has no KMS key: there is no data key to rotate")?;
-        return Ok(json!({ "data_key": key }));
+    if let Some(answer) = Box::pin(operator::answer(&service.api, &payload)).await {
+        return answer;
     }
     let request: LambdaRequest = serde_json::from_value(payload)?;
     let response = Adapter::from(service.router)

@@ -152,7 +152,7 @@ async fn caller<'a>(
 ) -> Result<Caller<'a>, Refusal> {
     let with_content = with_content(request).map_err(ApiError::from)?;
     let now = now();
-    let scope = ingest.tokens.authenticate(request.headers(), now).await?;
+    let scope = ingest.tokens.authenticate(request.headers()).await?;
     let parameters = request.path_parameters_ref();
     let reference = parameters
         .and_then(|path| path.first("app_id"))
