@@ -455,20 +455,21 @@ async function portal(svix, receiver) {
 }
 
 async function capabilities(svix, app, ep) {
-  const access = async (body) => client((await svix.authentication.appPortalAccess(app, body)).token);
-  const viewer = await access({ capabilities: ["ViewBase", "ViewEndpointSecret"] });
+  // Tokens, not clients: a noting client in a promise would be asked for its `then`.
+  const access = async (body) => (await svix.authentication.appPortalAccess(app, body)).token;
+  const viewer = client(await access({ capabilities: ["ViewBase", "ViewEndpointSecret"] }));
   const { key } = await viewer.endpoint.getSecret(app, ep);
   check(key.startsWith("whsec_"), "a capability shows a secret");
   equal(await statusOf(viewer.endpoint.rotateSecret(app, ep, {})), 403, "it does not rotate it");
-  const reader = await access({ readOnly: true });
+  const reader = client(await access({ readOnly: true }));
   equal(ids((await reader.endpoint.list(app)).data), [ep], "a read-only token reads");
   equal(await statusOf(reader.endpoint.delete(app, ep)), 403, "it deletes nothing");
 }
 
 async function expireAll(svix, app) {
   const access = async (sessionId) =>
-    client((await svix.authentication.appPortalAccess(app, { sessionId })).token);
-  const [anna, ben] = [await access("anna"), await access("ben")];
+    (await svix.authentication.appPortalAccess(app, { sessionId })).token;
+  const [anna, ben] = [client(await access("anna")), client(await access("ben"))];
   await svix.authentication.expireAll(app, { sessionIds: ["anna"] });
   equal(await statusOf(anna.endpoint.list(app)), 401, "a named session has ended");
   equal((await ben.endpoint.list(app)).data.length, 1, "another one has not");

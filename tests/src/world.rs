@@ -54,11 +54,28 @@ impl World {
     /// A stack with other options.
     pub async fn with_options(options: StackOptions) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
+        Self::of(Stack::start(options).await.unwrap()).await
+    }
+
+    /// A stack whose functions reach AWS through faults.
+    pub async fn with_options_through(options: StackOptions, faults: &FaultyAws) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let options = StackOptions {
+            environment: faults.environment(),
+            ..options
+        };
         let stack = Stack::start(options).await.unwrap();
-        let minted = stack
-            .invoke("ApiFunction", &json!({ "mint": {} }))
-            .await
-            .unwrap();
+        // Making the first token calls AWS.
+        faults.connect(stack.aws());
+        Self::of(stack).await
+    }
+
+    async fn of(stack: Stack) -> Self {
+        let minted = until("a token", || async {
+            let event = json!({ "mint": {} });
+            stack.invoke("ApiFunction", &event).await.ok()
+        })
+        .await;
         let text = |field: &str| minted[field].as_str().unwrap().to_owned();
         let (organization, token) = (text("organization"), text("token"));
         let svix = client(&stack, &token);
@@ -69,17 +86,6 @@ impl World {
             svix,
             http: reqwest::Client::new(),
         }
-    }
-
-    /// A stack whose functions reach AWS through faults.
-    pub async fn with_options_through(options: StackOptions, faults: &FaultyAws) -> Self {
-        let options = StackOptions {
-            environment: faults.environment(),
-            ..options
-        };
-        let world = Self::with_options(options).await;
-        faults.connect(world.stack.aws());
-        world
     }
 
     /// The official client with another token.
