@@ -450,6 +450,31 @@ async function portal(svix, receiver) {
   equal(await statusOf(user.endpoint.list(other)), 404, "no other application's endpoints");
   await user.authentication.logout();
   equal(await statusOf(user.endpoint.list(app)), 401, "after logout it is refused");
+  await capabilities(svix, app, ep);
+  await expireAll(svix, app);
+}
+
+async function capabilities(svix, app, ep) {
+  // Tokens, not clients: a noting client in a promise would be asked for its `then`.
+  const access = async (body) => (await svix.authentication.appPortalAccess(app, body)).token;
+  const viewer = client(await access({ capabilities: ["ViewBase", "ViewEndpointSecret"] }));
+  const { key } = await viewer.endpoint.getSecret(app, ep);
+  check(key.startsWith("whsec_"), "a capability shows a secret");
+  equal(await statusOf(viewer.endpoint.rotateSecret(app, ep, {})), 403, "it does not rotate it");
+  const reader = client(await access({ readOnly: true }));
+  equal(ids((await reader.endpoint.list(app)).data), [ep], "a read-only token reads");
+  equal(await statusOf(reader.endpoint.delete(app, ep)), 403, "it deletes nothing");
+}
+
+async function expireAll(svix, app) {
+  const access = async (sessionId) =>
+    (await svix.authentication.appPortalAccess(app, { sessionId })).token;
+  const [anna, ben] = [client(await access("anna")), client(await access("ben"))];
+  await svix.authentication.expireAll(app, { sessionIds: ["anna"] });
+  equal(await statusOf(anna.endpoint.list(app)), 401, "a named session has ended");
+  equal((await ben.endpoint.list(app)).data.length, 1, "another one has not");
+  await svix.authentication.expireAll(app, {});
+  equal(await statusOf(ben.endpoint.list(app)), 401, "all sessions have ended");
 }
 
 const svix = client(process.env.POSTHORN_TOKEN);

@@ -480,6 +480,32 @@ def portal(svix, receiver) -> None:
     check(status_of(lambda: user.endpoint.list(other)) == 404, "no other application's endpoints")
     user.authentication.logout()
     check(status_of(lambda: user.endpoint.list(app)) == 401, "after logout it is refused")
+    capabilities(svix, app, ep)
+    expire_all(svix, app)
+
+
+def capabilities(svix, app: str, ep: str) -> None:
+    kinds = api.AppPortalCapability
+    granted = api.AppPortalAccessIn(capabilities=[kinds.VIEW_BASE, kinds.VIEW_ENDPOINT_SECRET])
+    user = client(svix.authentication.app_portal_access(app, granted).token)
+    check(user.endpoint.get_secret(app, ep).key.startswith("whsec_"), "a capability shows a secret")
+    rotate = api.EndpointSecretRotateIn()
+    refused = status_of(lambda: user.endpoint.rotate_secret(app, ep, rotate))
+    check(refused == 403, "it does not rotate it")
+    reader = api.AppPortalAccessIn(read_only=True)
+    user = client(svix.authentication.app_portal_access(app, reader).token)
+    check(ids(user.endpoint.list(app).data) == [ep], "a read-only token reads")
+    check(status_of(lambda: user.endpoint.delete(app, ep)) == 403, "it deletes nothing")
+
+
+def expire_all(svix, app: str) -> None:
+    grants = [api.AppPortalAccessIn(session_id=name) for name in ("anna", "ben")]
+    anna, ben = (client(svix.authentication.app_portal_access(app, it).token) for it in grants)
+    svix.authentication.expire_all(app, api.ApplicationTokenExpireIn(session_ids=["anna"]))
+    check(status_of(lambda: anna.endpoint.list(app)) == 401, "a named session has ended")
+    check(len(ben.endpoint.list(app).data) == 1, "another one has not")
+    svix.authentication.expire_all(app, api.ApplicationTokenExpireIn())
+    check(status_of(lambda: ben.endpoint.list(app)) == 401, "all sessions have ended")
 
 
 def client(token: str):

@@ -241,7 +241,9 @@ async fn nothing_but_health_and_the_description_is_open() {
     for (method, path, _) in ours.operations() {
         let path = path.replace(['{', '}'], "");
         let method = method.to_uppercase();
-        let answer = world.request(&method, &path, Some("{}"), &[], None).await;
+        // Where the body holds the token, that is no good one either.
+        let body = Some(r#"{"oneTimeToken":"x"}"#);
+        let answer = world.request(&method, &path, body, &[], None).await;
         let expected = if path.starts_with("/api/v1/health") {
             204
         } else {

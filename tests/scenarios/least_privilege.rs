@@ -181,6 +181,7 @@ async fn no_permission_is_missing_and_none_is_unused() {
         operate(&world, application, [&messages[0], &messages[1]]).await;
     }
     create_in_passing(&world).await;
+    world.operate(json!({ "rotate_token_key": {} })).await;
     let _receiver = lose(&world).await;
     restart_api(&world).await;
     let matrix = Matrix::of(world).await;

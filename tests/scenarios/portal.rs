@@ -99,16 +99,35 @@ async fn access_creates_the_application_and_grants_no_more_than_was_asked_for() 
     let created = world.expect("GET", "/api/v1/app/fresh", None).await;
     assert_eq!([&created["name"], &created["uid"]], ["Fresh", "fresh"]);
     for (field, body) in [
-        ("readOnly", json!({ "readOnly": true })),
-        ("capabilities", json!({ "capabilities": ["ViewBase"] })),
+        ("capabilities", json!({ "capabilities": [] })),
+        (
+            "capabilities",
+            json!({ "capabilities": ["ManageEndpoint"] }),
+        ),
+        (
+            "capabilities",
+            json!({ "capabilities": ["ViewBase", "ViewBase"] }),
+        ),
+        (
+            "capabilities",
+            json!({ "capabilities": ["ViewBase", "viewBase"] }),
+        ),
+        ("capabilities", json!({ "capabilities": "ViewBase" })),
+        (
+            "readOnly",
+            json!({ "readOnly": true, "capabilities": ["ViewBase", "CreateAttempts"] }),
+        ),
+        ("sessionId", json!({ "sessionId": "" })),
+        ("sessionId", json!({ "sessionId": "a b" })),
+        ("sessionId", json!({ "sessionId": "x".repeat(65) })),
         ("expiry", json!({ "expiry": 3599 })),
         ("expiry", json!({ "expiry": 604801 })),
         ("featureFlags", json!({ "featureFlags": ["a", "a"] })),
     ] {
         let refused = world.call("POST", path, Some(body)).await;
         assert_eq!(
-            (refused.status, &refused.body["detail"][0]["loc"]),
-            (422, &json!(["body", field]))
+            (refused.status, &refused.body["detail"][0]["loc"][1]),
+            (422, &json!(field))
         );
     }
     let other = json!({ "application": { "name": "x", "uid": "other" } });
@@ -157,4 +176,70 @@ async fn a_message_may_bring_its_application_along() {
         (elsewhere.status, &elsewhere.body["detail"][0]["loc"]),
         (422, &json!(["body", "application", "uid"]))
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_links_token_is_exchanged_once_for_one_of_the_same_reach() {
+    let world = World::start().await;
+    let body = json!({ "name": "Acme", "uid": "acme" });
+    world.expect("POST", "/api/v1/app", Some(body)).await;
+    let capabilities = json!(["ViewBase", "CreateAttempts"]);
+    let (link, _) = access(&world, "acme", json!({ "capabilities": capabilities })).await;
+    let exchange = async |token: &str| {
+        let body = json!({ "oneTimeToken": token }).to_string();
+        let path = "/api/v1/auth/one-time-token";
+        world.request("POST", path, Some(&body), &[], None).await
+    };
+    let endpoints = "/api/v1/app/acme/endpoint";
+    let list = async |token: &str| {
+        let answer = world.request("GET", endpoints, None, &[], Some(token));
+        answer.await.status
+    };
+    assert_eq!(list(&link).await, 200);
+    let (one, two) = tokio::join!(exchange(&link), exchange(&link));
+    let (done, refused) = if one.status == 200 {
+        (one, two)
+    } else {
+        (two, one)
+    };
+    assert_eq!((done.status, refused.status), (200, 401), "once");
+    assert_eq!(done.body["capabilities"], capabilities);
+    let token = done.body["token"].as_str().unwrap();
+    assert_eq!((list(token).await, list(&link).await), (200, 401));
+    let body = json!({ "url": "https://example.com/" }).to_string();
+    let create = world.request("POST", endpoints, Some(&body), &[], Some(token));
+    assert_eq!(create.await.status, 403, "no more than the link's");
+    assert_eq!(exchange(&world.token).await.status, 403, "no link's token");
+    assert_eq!(exchange("nonsense").await.status, 401);
+}
+
+/// The portal's customer sends what an operator sent: the same path, body and key.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_customer_never_gets_an_answer_that_was_somebody_elses() {
+    let world = World::start().await;
+    let body = json!({ "name": "Acme", "uid": "acme" });
+    let application = world.expect("POST", "/api/v1/app", Some(body)).await;
+    let reach = json!({ "organization": world.organization, "application": application["id"] });
+    let tokens = [
+        world.token.clone(),
+        world.mint(reach).await,
+        access(&world, "acme", json!({})).await.0,
+        access(&world, "acme", json!({})).await.0,
+    ];
+    let body = json!({ "url": "https://example.com/" }).to_string();
+    let key = [("idempotency-key", "the-same")];
+    let path = "/api/v1/app/acme/endpoint";
+    let mut made = std::collections::BTreeSet::new();
+    for token in &tokens {
+        for _ in 0..2 {
+            let answer = world.request("POST", path, Some(&body), &key, Some(token));
+            let answer = answer.await;
+            assert_eq!(answer.status, 201, "{answer:?}");
+            made.insert(answer.body["id"].to_string());
+        }
+    }
+    assert_eq!(made.len(), tokens.len(), "one each, and each once");
+    let (reader, _) = access(&world, "acme", json!({ "readOnly": true })).await;
+    let refused = world.request("POST", path, Some(&body), &key, Some(&reader));
+    assert_eq!(refused.await.status, 403);
 }

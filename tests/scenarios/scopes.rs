@@ -1,14 +1,20 @@
 //! Which token may do what: every operation of the API with every kind of token.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use posthorn_domain::token::{Scope, TokenKey};
-use posthorn_runtime::now;
+use posthorn_domain::{
+    id::TokenId,
+    token::{
+        Capability::{self, *},
+        Scope, TokenKey,
+    },
+};
+use posthorn_runtime::{entropy, now};
 use posthorn_tests::World;
 use serde_json::{Value, json};
 
 /// What a token of an application may not do at all.
-const OPERATORS_ONLY: [&str; 12] = [
+const OPERATORS_ONLY: [&str; 13] = [
     "v1.application.list",
     "v1.application.create",
     "v1.application.update",
@@ -19,6 +25,7 @@ const OPERATORS_ONLY: [&str; 12] = [
     "v1.event-type.patch",
     "v1.event-type.delete",
     "v1.authentication.app-portal-access",
+    "v1.authentication.expire-all",
     "v1.background-task.list",
     "v1.authentication.logout",
 ];
@@ -31,6 +38,41 @@ const PRODUCERS_ONLY: [&str; 4] = [
     "v1.message-attempt.expunge-content",
 ];
 
+/// What a customer may do, and with which capability. A new operation belongs into one of these lists.
+const CUSTOMERS: &[(&str, Capability)] = &[
+    ("v1.application.get", ViewBase),
+    ("v1.authentication.logout", ViewBase),
+    ("v1.background-task.get", ViewBase),
+    ("v1.endpoint.create", ManageEndpoint),
+    ("v1.endpoint.delete", ManageEndpoint),
+    ("v1.endpoint.get", ViewBase),
+    ("v1.endpoint.get-headers", ViewBase),
+    ("v1.endpoint.get-secret", ViewEndpointSecret),
+    ("v1.endpoint.get-stats", ViewBase),
+    ("v1.endpoint.list", ViewBase),
+    ("v1.endpoint.patch", ManageEndpoint),
+    ("v1.endpoint.patch-headers", ManageEndpoint),
+    ("v1.endpoint.recover", CreateAttempts),
+    ("v1.endpoint.replay-missing", CreateAttempts),
+    ("v1.endpoint.rotate-secret", ManageEndpointSecret),
+    ("v1.endpoint.send-example", CreateAttempts),
+    ("v1.endpoint.update", ManageEndpoint),
+    ("v1.endpoint.update-headers", ManageEndpoint),
+    ("v1.event-type.get", ViewBase),
+    ("v1.event-type.list", ViewBase),
+    ("v1.message-attempt.get", ViewBase),
+    ("v1.message-attempt.list-attempted-destinations", ViewBase),
+    ("v1.message-attempt.list-attempted-messages", ViewBase),
+    ("v1.message-attempt.list-by-endpoint", ViewBase),
+    ("v1.message-attempt.list-by-msg", ViewBase),
+    ("v1.message-attempt.resend", CreateAttempts),
+    ("v1.message.get", ViewBase),
+    ("v1.message.list", ViewBase),
+];
+
+/// Takes its token in the body: an `Authorization` header changes nothing.
+const EXCHANGE: &str = "v1.authentication.exchange-one-time-token";
+
 const HOUR: Duration = Duration::from_secs(3600);
 
 const OPEN: [&str; 2] = ["v1.health.get", "v1.health.ping"];
@@ -40,7 +82,7 @@ fn body() -> Value {
     json!({
         "name": "x", "description": "x", "url": "https://example.com/", "headers": {}, "eventType": "a.b",
         "payload": {}, "since": posthorn_runtime::now().to_rfc3339(),
-        "messages": [{ "eventType": "a.b", "payload": {} }],
+        "messages": [{ "eventType": "a.b", "payload": {} }], "oneTimeToken": "x",
     })
 }
 
@@ -148,10 +190,10 @@ impl Matrix {
         for operation in &self.operations {
             let status = self.status(operation, Some(token)).await;
             let Operation { id, method, path } = operation;
-            let allowed = if OPEN.contains(&id.as_str()) {
-                &[204]
-            } else {
-                expected(operation)
+            let allowed = match id.as_str() {
+                id if OPEN.contains(&id) => &[204],
+                EXCHANGE => &[401],
+                _ => expected(operation),
             };
             assert!(
                 allowed.contains(&status),
@@ -172,9 +214,13 @@ async fn no_operation_answers_a_token_that_is_not_good() {
     let matrix = Matrix::start().await;
     let world = &matrix.world;
     let scope = Scope::organization(world.organization.parse().unwrap());
-    let mint = |key: &[u8], at| TokenKey::new(key).unwrap().mint(&scope, at, HOUR).unwrap();
+    let mint = |key: &[u8], at| {
+        let key = TokenKey::new(key).unwrap();
+        let id = TokenId::new(at, entropy());
+        key.mint(&scope, id, at, HOUR).unwrap()
+    };
     let foreign = mint(&[7; 64], now());
-    let secret = world.token_key().await;
+    let secret = world.token_secret().await;
     let early = mint(secret.as_bytes(), now().plus(HOUR));
     let changed = world.token.replace('.', ".e");
     for (kind, token) in [
@@ -208,6 +254,7 @@ async fn a_session_that_was_ended_reaches_nothing() {
         // Ingest does not look sessions up: no token of the portal may post.
         let expected: &[u16] = match operation.id.as_str() {
             id if OPEN.contains(&id) => &[204],
+            EXCHANGE => &[401],
             "v1.message.create" | "v1.message.create-batch" => FORBIDDEN,
             _ => &[401],
         };
@@ -270,27 +317,69 @@ async fn every_operation_answers_every_kind_of_token_as_it_should() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_customer_may_do_what_operators_and_producers_do_not_keep() {
+async fn every_operation_is_decided_for_customers() {
+    let world = World::start().await;
+    for Operation { id, .. } in operations(&world).await {
+        let id = id.as_str();
+        let lists = [
+            OPEN.contains(&id),
+            id == EXCHANGE,
+            id == "v1.authentication.logout" || OPERATORS_ONLY.contains(&id),
+            PRODUCERS_ONLY.contains(&id),
+            CUSTOMERS.iter().any(|(it, _)| *it == id) && id != "v1.authentication.logout",
+        ];
+        let count = lists.into_iter().filter(|is_in| *is_in).count();
+        assert_eq!(count, 1, "{id} belongs into exactly one list");
+    }
+}
+
+/// What a token of the portal asks for, and the capabilities that it then has.
+fn grants() -> Vec<(Value, BTreeSet<Capability>)> {
+    let all = BTreeSet::from(Capability::ALL);
+    let mut grants = vec![
+        (json!({}), all),
+        (json!({ "readOnly": true }), BTreeSet::from([ViewBase])),
+    ];
+    for one in Capability::ALL {
+        let held = BTreeSet::from([ViewBase, one]);
+        grants.push((json!({ "capabilities": held }), held));
+    }
+    grants
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_customer_may_do_what_the_capabilities_allow_and_nothing_else() {
     let matrix = Matrix::start().await;
     let world = &matrix.world;
-    let own = &matrix.names[0].1;
-    // A session for each operation, because logout ends one.
-    let access = format!("/api/v1/auth/app-portal-access/{own}");
-    for operation in &matrix.operations {
-        let access = world.expect("POST", &access, Some(json!({}))).await;
-        let status = matrix.status(operation, access["token"].as_str()).await;
-        let expected = match operation.id.as_str() {
-            id if OPEN.contains(&id) || id == "v1.authentication.logout" => &[204],
-            id if OPERATORS_ONLY.contains(&id) || PRODUCERS_ONLY.contains(&id) => FORBIDDEN,
-            _ => REACHED,
-        };
-        assert!(
-            expected.contains(&status),
-            "a customer: {} {} is {status}",
-            operation.method,
-            operation.path
-        );
+    let access = format!("/api/v1/auth/app-portal-access/{}", matrix.names[0].1);
+    // All of them come last: they delete things.
+    let mut grants = grants();
+    grants.rotate_left(1);
+    for (asked, held) in &grants {
+        for operation in &matrix.operations {
+            // A session for each operation, because logout ends one.
+            let access = world.expect("POST", &access, Some(asked.clone())).await;
+            let status = matrix.status(operation, access["token"].as_str()).await;
+            let needed = CUSTOMERS.iter().find(|(id, _)| *id == operation.id);
+            let may = |needed: Capability| needed.held_by().iter().any(|it| held.contains(it));
+            let expected: &[u16] = match operation.id.as_str() {
+                id if OPEN.contains(&id) => &[204],
+                EXCHANGE => &[401],
+                _ => match needed {
+                    // Another grant may have deleted it, or changed what a body meets.
+                    Some((_, needed)) if may(*needed) => &[200, 201, 202, 204, 404, 409, 422],
+                    _ => FORBIDDEN,
+                },
+            };
+            assert!(
+                expected.contains(&status),
+                "{asked}: {} {} is {status}, not {expected:?}",
+                operation.method,
+                operation.path
+            );
+        }
     }
+    println!("{} grants", grants.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -304,6 +393,7 @@ async fn an_application_token_and_an_organization_token_reach_what_is_theirs() {
         let status = matrix.status(operation, Some(&application)).await;
         let expected = match operation.id.as_str() {
             id if OPEN.contains(&id) => &[204],
+            EXCHANGE => &[401],
             id if OPERATORS_ONLY.contains(&id) => FORBIDDEN,
             _ => REACHED,
         };
@@ -321,6 +411,7 @@ async fn an_application_token_and_an_organization_token_reach_what_is_theirs() {
         let status = matrix.status(operation, Some(&world.token)).await;
         let expected = match operation.id.as_str() {
             "v1.authentication.logout" => FORBIDDEN,
+            EXCHANGE => &[401],
             // Deleted by the ones before it.
             _ if operation.method == "DELETE" => &[204, 404],
             _ => REACHED,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use posthorn_domain::endpoint::Endpoint;
+use posthorn_domain::{endpoint::Endpoint, envelope::Sealed};
 use posthorn_local::StackOptions;
 use posthorn_store::Consistency;
 use posthorn_tests::{Receiver, World, until};
@@ -110,6 +110,42 @@ async fn an_envelope_opens_for_its_own_endpoint_only() {
     })
     .await;
     assert_eq!(receiver.received().len(), 1);
+}
+
+/// Who may write the table, but not use the KMS key, puts a secret of their own there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_that_is_not_encrypted_is_refused_where_kms_seals() {
+    let world = World::start().await;
+    let application = world.application().await;
+    let receiver = Receiver::accepting().await;
+    let id = endpoint(&world, &application, receiver.url()).await;
+    let before = stored(&world, &application.id, &id).await;
+    let plain = json!({ "secret": SECRET, "headers": { "set": {}, "sensitive": [] } }).to_string();
+    let after = Endpoint {
+        sealed: Sealed::Plain(plain),
+        revision: before.revision + 1,
+        ..before
+    };
+    let (organization, owner) = (
+        world.organization.parse().unwrap(),
+        application.id.parse().unwrap(),
+    );
+    let config = world.aws().await.config;
+    let put = config.put_endpoint(&organization, &owner, &after);
+    put.await.unwrap();
+    let path = format!("/api/v1/app/{}/endpoint/{id}", application.id);
+    for path in [format!("{path}/secret"), format!("{path}/headers")] {
+        assert_eq!(world.get(&path).await.status, 503, "{path}");
+    }
+    let message = world.send(&application.id, MESSAGE).await;
+    until("the delivery that is skipped", || async {
+        let found = world.expect("GET", &format!("{path}/msg"), None).await;
+        let found = found["data"].as_array().unwrap().clone();
+        let it = found.into_iter().find(|it| it["id"] == *message)?;
+        (it["skipped"] == true).then_some(())
+    })
+    .await;
+    assert_eq!(receiver.received().len(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -257,7 +293,7 @@ async fn nothing_secret_is_logged() {
     let matrix = Matrix::of(world).await;
     matrix.call_all().await;
     let world = &matrix.world;
-    let key = world.token_key().await;
+    let key = world.token_secret().await;
     let decoded = STANDARD
         .decode(new.strip_prefix("whsec_").unwrap())
         .unwrap();

@@ -54,11 +54,28 @@ impl World {
     /// A stack with other options.
     pub async fn with_options(options: StackOptions) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
+        Self::of(Stack::start(options).await.unwrap()).await
+    }
+
+    /// A stack whose functions reach AWS through faults.
+    pub async fn with_options_through(options: StackOptions, faults: &FaultyAws) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let options = StackOptions {
+            environment: faults.environment(),
+            ..options
+        };
         let stack = Stack::start(options).await.unwrap();
-        let minted = stack
-            .invoke("ApiFunction", &json!({ "mint": {} }))
-            .await
-            .unwrap();
+        // Making the first token calls AWS.
+        faults.connect(stack.aws());
+        Self::of(stack).await
+    }
+
+    async fn of(stack: Stack) -> Self {
+        let minted = until("a token", || async {
+            let event = json!({ "mint": {} });
+            stack.invoke("ApiFunction", &event).await.ok()
+        })
+        .await;
         let text = |field: &str| minted[field].as_str().unwrap().to_owned();
         let (organization, token) = (text("organization"), text("token"));
         let svix = client(&stack, &token);
@@ -69,17 +86,6 @@ impl World {
             svix,
             http: reqwest::Client::new(),
         }
-    }
-
-    /// A stack whose functions reach AWS through faults.
-    pub async fn with_options_through(options: StackOptions, faults: &FaultyAws) -> Self {
-        let options = StackOptions {
-            environment: faults.environment(),
-            ..options
-        };
-        let world = Self::with_options(options).await;
-        faults.connect(world.stack.aws());
-        world
     }
 
     /// The official client with another token.
@@ -246,8 +252,16 @@ impl World {
         killed
     }
 
-    /// The value of the secret that signs tokens.
-    pub async fn token_key(&self) -> String {
+    /// Invokes the api function as an operator does.
+    ///
+    /// # Panics
+    /// When it refuses.
+    pub async fn operate(&self, event: Value) -> Value {
+        self.stack.invoke("ApiFunction", &event).await.unwrap()
+    }
+
+    /// The secret that the key is made of which signs tokens.
+    pub async fn token_secret(&self) -> String {
         let secrets = self.aws().await.secrets;
         let read = secrets.get_secret_value().secret_id("TokenKey").send();
         read.await.unwrap().secret_string.unwrap()
@@ -265,9 +279,12 @@ impl Drop for World {
         if std::thread::panicking() {
             return;
         }
-        let roles = self.stack.aws().roles();
-        let denied: Vec<_> = roles.used().difference(roles.granted()).cloned().collect();
-        assert_eq!(denied, [], "the template's policies do not allow it");
+        let denied = self.stack.aws().roles().take_denied();
+        assert_eq!(
+            denied,
+            Default::default(),
+            "the template's policies do not allow it"
+        );
     }
 }
 
@@ -302,10 +319,17 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Clients for running emulators, with the functions' own settings.
+    /// The administrator's clients for running emulators, with the functions' own settings.
     pub async fn of(aws: &Aws) -> Self {
-        let dynamodb = aws_sdk_dynamodb::Client::new(&settings(aws.dynamodb_url()).await);
-        let others = settings(aws.sqs_url()).await;
+        Self::with_role(aws, None).await
+    }
+
+    /// The same with a function's role, by its logical id.
+    pub async fn with_role(aws: &Aws, function: Option<&str>) -> Self {
+        let key = aws.roles().access_key(function);
+        let dynamodb = settings(aws.dynamodb_url(), key).await;
+        let dynamodb = aws_sdk_dynamodb::Client::new(&dynamodb);
+        let others = settings(aws.sqs_url(), key).await;
         let sqs = aws_sdk_sqs::Client::new(&others);
         let queue_url = aws.queues().url("DeliveriesQueue");
         Self {
@@ -323,11 +347,11 @@ impl Clients {
     }
 }
 
-async fn settings(url: &str) -> aws_config::SdkConfig {
+async fn settings(url: &str, key: &str) -> aws_config::SdkConfig {
     posthorn_runtime::aws::settings()
         .endpoint_url(url)
         .region(Region::new("us-east-1"))
-        .credentials_provider(Credentials::new("local", "local", None, None, "local"))
+        .credentials_provider(Credentials::new(key, "local", None, None, "local"))
         .load()
         .await
 }

@@ -267,7 +267,6 @@ pub(crate) async fn expunge(
     message: TheMessage,
     AttemptPath(id): AttemptPath,
 ) -> Result<StatusCode, Refusal> {
-    message.owner.scope.require_producer()?;
     let expires_at = message.message.expires_at;
     let mut found = find(&api, &message, &id).await?;
     let message_id = &message.message.id;

@@ -18,12 +18,13 @@ use posthorn_domain::{
     id::{ApplicationId, EndpointId, OrganizationId, Reference},
     token::Scope,
 };
-use posthorn_runtime::{now, refuse};
+use posthorn_runtime::now;
 use posthorn_store::Consistency;
+use posthorn_tokens::refuse;
 use posthorn_vault::Owner;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Api, refusal::Refusal};
+use crate::{Api, access, refusal::Refusal};
 
 /// The largest request body: what it holds becomes one item, and DynamoDB's limit for one is 400 KB.
 pub(crate) const MAX_BODY_BYTES: usize = 256 * 1024;
@@ -37,19 +38,26 @@ pub(crate) struct Operator(pub(crate) OrganizationId);
 impl FromRequestParts<Arc<Api>> for Caller {
     type Rejection = Refusal;
 
-    /// Tokens of the portal can be revoked, so they cost a read; others do not.
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Refusal> {
-        let scope = api.tokens.authenticate(&parts.headers, now()).await?;
-        if let Some(session) = &scope.session
-            && api
-                .config()
-                .is_session_ended(&scope.organization, &session.id)
-                .await?
-        {
-            return Err(refuse("the session was ended").into());
-        }
+        let scope = api.tokens.authenticate(&parts.headers).await?;
+        require_open(api, &scope).await?;
+        access::check(&scope, parts)?;
         Ok(Self(scope))
     }
+}
+
+/// Refuses a session of the portal that was ended. Those cost a read; other tokens do not.
+pub(crate) async fn require_open(api: &Api, scope: &Scope) -> Result<(), Refusal> {
+    let (Some(session), Some(application)) = (&scope.session, &scope.application) else {
+        return Ok(());
+    };
+    let ended = api
+        .config()
+        .is_session_ended(&scope.organization, application, session, now());
+    if ended.await? {
+        return Err(refuse("the session was ended").into());
+    }
+    Ok(())
 }
 
 impl FromRequestParts<Arc<Api>> for Operator {

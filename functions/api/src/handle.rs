@@ -1,5 +1,4 @@
-//! Lambda events: HTTP requests go to the router, `{"mint": …}` makes a token, `{"rotate_data_key": {}}`
-//! a data key.
+//! Lambda events: HTTP requests go to the router, operators' events to [`operator`].
 
 use std::sync::Arc;
 
@@ -12,12 +11,11 @@ use posthorn_domain::error::ApiError;
 use posthorn_runtime::{
     StartError, gateway,
     http::{Request, Response, error_response},
-    now,
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 use tower::ServiceExt;
 
-use crate::{Api, mint::mint};
+use crate::{Api, operator};
 
 /// The router and what it works with.
 #[derive(Clone)]
@@ -29,17 +27,11 @@ pub struct Service {
 /// Answers one invocation.
 ///
 /// # Errors
-/// When the event is neither an HTTP API request nor a valid `{"mint": …}` or `{"rotate_data_key": {}}`.
+/// When the event is neither an HTTP API request nor a valid event of an operator.
 pub async fn handle(service: Service, event: LambdaEvent<Value>) -> Result<Value, StartError> {
     let (payload, _) = event.into_parts();
-    if let Some(request) = payload.get("mint") {
-        let minted = mint(&service.api.tokens, request, now()).await?;
-        return Ok(serde_json::to_value(minted)?);
-    }
-    if payload.get("rotate_data_key").is_some() {
-        let key = service.api.vault.rotate().await?;
-        let key = key.ok_or("the deployment has no KMS key: there is no data key to rotate")?;
-        return Ok(json!({ "data_key": key }));
+    if let Some(answer) = Box::pin(operator::answer(&service.api, &payload)).await {
+        return answer;
     }
     let event = serde_json::from_value(payload)?;
     let reply = gateway::answer(event, async |request| route(service.router, request).await);

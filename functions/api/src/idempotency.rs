@@ -2,7 +2,10 @@
 //!
 //! Only effects are remembered: a refusal gives the key back. A request that ended in the middle, or
 //! in a fault of ours, is carried out again with the same new ids ([`Fresh`]), so that it finds what
-//! it made before. Tokens are not kept, so requests for one are carried out again.
+//! it made before. Tokens are not kept, so requests for one are carried out again. Tokens of different reach
+//! ([`Scope::remembers_as`]) share no answers.
+//!
+//! [`Scope::remembers_as`]: posthorn_domain::token::Scope::remembers_as
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -54,7 +57,6 @@ pub(crate) async fn remember(
     };
     let Caller(scope) = Caller::from_request_parts(&mut parts, &api).await?;
     let body = read_body(body).await?;
-    let subject = scope.application.as_ref().map_or("", |id| id.as_str());
     let target = parts
         .uri
         .path_and_query()
@@ -62,8 +64,12 @@ pub(crate) async fn remember(
     let (now, nonce) = (now(), hash([&entropy::<16>()]));
     let mut reserved = Reserved {
         api: &api,
+        key: hash([
+            scope.remembers_as().as_bytes(),
+            target.as_bytes(),
+            key.as_bytes(),
+        ]),
         organization: scope.organization,
-        key: hash([subject.as_bytes(), target.as_bytes(), key.as_bytes()]),
         answer: Answer {
             request_hash: hash([&body]),
             status: 0,

@@ -1,9 +1,10 @@
 //! The REST API (Svix v1), all but posting messages: one axum router.
 //!
-//! [`handle`] takes what Lambda passes: an HTTP request from API Gateway, or `{"mint": …}` and
-//! `{"rotate_data_key": {}}` from an operator with IAM permission to invoke the function. Each resource has a file with its routes,
+//! [`handle`] takes what Lambda passes: an HTTP request from API Gateway, or an event of an operator with
+//! IAM permission to invoke the function (`operator`). `access` says what tokens of the portal may do. Each resource has a file with its routes,
 //! its request and response bodies, and its handlers; `openapi` describes them all.
 
+mod access;
 mod applications;
 mod attempt_out;
 mod attempt_query;
@@ -23,12 +24,13 @@ mod health;
 mod idempotency;
 mod list;
 mod messages;
-mod mint;
 mod openapi;
+mod operator;
 mod query;
 mod refusal;
 mod routes;
 mod send_again;
+mod signer;
 mod stats;
 mod status;
 mod tell;
@@ -42,20 +44,23 @@ use axum::{Extension, middleware, routing::get};
 use posthorn_domain::{address::Policy, error::ApiError};
 use posthorn_publish::Publisher;
 use posthorn_queue::DeliveriesQueue;
-use posthorn_runtime::Tokens;
 use posthorn_store::{ConfigTable, DeliveriesTable, MessagesTable};
+use posthorn_tokens::Tokens;
 use posthorn_vault::Vault;
 use utoipa::OpenApi;
 
 pub use handle::{Service, handle};
+pub use signer::{Signer, SignerError};
 
 use crate::{refusal::Refusal, routes::Routes};
 
 /// What the function works with; built once per process.
 #[derive(Debug)]
 pub struct Api {
-    /// Signs and verifies bearer tokens.
+    /// Verifies bearer tokens.
     pub tokens: Tokens,
+    /// Signs them.
+    pub signer: Signer,
     /// Seals endpoints' secrets.
     pub vault: Vault,
     /// Applications, endpoints, event types, messages and tasks.

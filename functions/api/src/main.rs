@@ -1,11 +1,12 @@
 //! The api Lambda: wires [`posthorn_api`] to AWS.
 
 use lambda_runtime::{LambdaEvent, run, service_fn};
-use posthorn_api::{Api, handle};
+use posthorn_api::{Api, Signer, handle};
 use posthorn_publish::Publisher;
 use posthorn_queue::DeliveriesQueue;
-use posthorn_runtime::{StartError, Tokens, aws, env, init_logs, metrics};
+use posthorn_runtime::{StartError, aws, env, init_logs, metrics};
 use posthorn_store::{ConfigTable, DeliveriesTable, MessagesTable};
+use posthorn_tokens::Tokens;
 use posthorn_vault::Vault;
 use serde_json::Value;
 
@@ -17,7 +18,8 @@ async fn main() -> Result<(), StartError> {
     let sqs = aws_sdk_sqs::Client::new(&config);
     let table = ConfigTable::new(dynamodb.clone(), env::required("CONFIG_TABLE")?);
     let api = Api {
-        tokens: Tokens::load(&config).await?,
+        tokens: Tokens::new(table.clone()),
+        signer: Signer::from_env(&config)?,
         vault: Vault::from_env(&config, table.clone())?,
         publisher: Publisher {
             config: table,

@@ -168,7 +168,6 @@ async fn slice(
     params(("app_id" = Uid, Path), ("msg_id" = Uid, Path)), responses((status = 204)))]
 pub(crate) async fn expunge(api: State, found: TheMessage) -> Result<StatusCode, Refusal> {
     let TheMessage { owner, message } = found;
-    owner.scope.require_producer()?;
     let (id, shards) = (&owner.application.id, owner.application.shards);
     if api.messages().expunge(id, shards, &message.id).await? != Written::Yes {
         return Err(NOT_FOUND.into());

@@ -14,8 +14,9 @@ mod reserve;
 
 use posthorn_domain::{error::ApiError, trace::TraceParent};
 use posthorn_publish::{PublishError, Publisher};
-use posthorn_runtime::{Tokens, entropy};
+use posthorn_runtime::entropy;
 use posthorn_store::StoreError;
+use posthorn_tokens::Tokens;
 
 pub use handle::handle;
 
@@ -31,7 +32,7 @@ pub struct Ingest {
 }
 
 impl Ingest {
-    /// Takes the token keys, the tables and the queue as a publisher, and whether messages are traced.
+    /// Takes what verifies tokens, the tables and the queue as a publisher, and whether messages are traced.
     pub fn new(tokens: Tokens, publisher: Publisher, traces: bool) -> Self {
         let directory = Directory::new(publisher.config.clone());
         Self {

@@ -4,8 +4,9 @@ use lambda_runtime::{LambdaEvent, run, service_fn};
 use posthorn_ingest::{Ingest, handle};
 use posthorn_publish::Publisher;
 use posthorn_queue::DeliveriesQueue;
-use posthorn_runtime::{StartError, Tokens, aws, env, init_logs, metrics};
+use posthorn_runtime::{StartError, aws, env, init_logs, metrics};
 use posthorn_store::{ConfigTable, MessagesTable};
+use posthorn_tokens::Tokens;
 use serde_json::value::RawValue;
 
 #[tokio::main(flavor = "current_thread")]
@@ -21,7 +22,7 @@ async fn main() -> Result<(), StartError> {
             .with_slow_lane(env::required("SLOW_DELIVERIES_QUEUE_URL")?),
     };
     let ingest = &Ingest::new(
-        Tokens::load(&config).await?,
+        Tokens::new(publisher.config.clone()),
         publisher,
         env::parsed("TRACE_CONTEXT")?,
     );

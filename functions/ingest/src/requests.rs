@@ -185,7 +185,7 @@ async fn caller<'a>(
 ) -> Result<Caller<'a>, Refusal> {
     let with_content = with_content(request).map_err(ApiError::from)?;
     let now = now();
-    let scope = ingest.tokens.authenticate(request.headers(), now).await?;
+    let scope = ingest.tokens.authenticate(request.headers()).await?;
     let reference = percent_decode_str(app_id).decode_utf8_lossy().parse();
     let reference = reference
         .map_err(|error| ApiError::from(FieldError::at("path", "app_id", format!("{error}"))))?;

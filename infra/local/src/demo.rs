@@ -62,7 +62,8 @@ impl Demo {
         let mut text = String::new();
         let mut environment = stack.environment(None);
         // For whichever function cargo lambda runs: no single role.
-        environment.insert("AWS_ACCESS_KEY_ID".to_owned(), "local".to_owned());
+        let administrator = stack.aws().roles().access_key(None).to_owned();
+        environment.insert("AWS_ACCESS_KEY_ID".to_owned(), administrator);
         for (name, value) in environment {
             // cargo lambda watch names the function itself.
             if !name.starts_with("AWS_LAMBDA_") {

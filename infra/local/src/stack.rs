@@ -154,7 +154,10 @@ impl Stack {
             ("AWS_REGION", REGION),
             ("AWS_DEFAULT_REGION", REGION),
             // Who it is: the role's policies hold here, too.
-            ("AWS_ACCESS_KEY_ID", &function.logical_id),
+            (
+                "AWS_ACCESS_KEY_ID",
+                self.aws.roles().access_key(Some(&function.logical_id)),
+            ),
             ("AWS_SECRET_ACCESS_KEY", "local"),
             ("AWS_ENDPOINT_URL_DYNAMODB", self.aws.dynamodb_url()),
             ("AWS_ENDPOINT_URL_SQS", self.aws.sqs_url()),

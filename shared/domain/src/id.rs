@@ -140,9 +140,9 @@ prefixed_id!(
     "qtask_"
 );
 prefixed_id!(
-    /// A stay in the application portal: its token can be revoked by this id.
-    SessionId,
-    "sess_"
+    /// A bearer token (its claim `jti`): it can be revoked by this id.
+    TokenId,
+    "tok_"
 );
 
 impl ApplicationId {

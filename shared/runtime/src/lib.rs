@@ -1,4 +1,4 @@
-//! How a function starts and touches the world: settings, AWS clients, the token key, logs, metrics,
+//! How a function starts and touches the world: settings, AWS clients, logs, metrics,
 //! the clock and random bytes. Rules live in `posthorn-domain`; this crate has none.
 
 pub mod aws;
@@ -7,11 +7,9 @@ pub mod gateway;
 pub mod http;
 mod logs;
 pub mod metrics;
-mod tokens;
 mod world;
 
 pub use logs::init_logs;
-pub use tokens::{TokenKeyError, Tokens, refuse};
 pub use world::{deadline, entropy, jitter, now};
 
 /// What a function's `main` may fail with; the Lambda runtime prints it.

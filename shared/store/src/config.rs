@@ -9,7 +9,9 @@
 //! | `{org}#appuid` | `{uid}` | which application has that uid |
 //! | `{org}#types` | `type#{name}` | an event type |
 //! | `{org}#jobs` | `{job}` | a job over many messages; TTL |
-//! | `{org}#sessions` | `{session}` | a session of the portal that was ended; TTL |
+//! | `{org}#sessions` | `{token}` | a session of the portal that was ended; TTL |
+//! | `{org}#sessions#{app}` | `all`, `tag#{tag}` | until when all sessions of an application, or of a tag, were ended; TTL |
+//! | `tokens` | `trust` | the public keys that verify tokens, and the tokens that are revoked |
 //! | `keys` | `{key}` | a data key, encrypted by KMS |
 //! | `{org}#key#{hash}` | `key` | what a request with this `idempotency-key` was answered; TTL |
 

@@ -22,6 +22,8 @@
 //! | a job's step (dispatcher) | [`ConfigTable::job`], a page of messages and their deliveries, [`ConfigTable::step_job`] | 1 RRU, lists as above, 2 WRU |
 //! | `idempotency-key` of other requests (api) | [`ConfigTable::reserve_answer`], [`ConfigTable::keep_answer`] | 1 WRU per KB each |
 //! | a data key (api, dispatcher; once per process and key) | [`ConfigTable::data_key`], [`ConfigTable::newest_data_key`] (api, every 5 minutes in use) | 1 RRU, and a call of KMS |
+//! | which keys verify tokens, which tokens are revoked (api, ingest; every 10 seconds in use) | [`ConfigTable::trust`]: strongly consistent GetItem | 1 RRU per 4 KB |
+//! | a request with a token of the portal (api) | [`ConfigTable::is_session_ended`]: one BatchGetItem | 2 to 3 RRU |
 //! | statistics of an endpoint (api) | [`DeliveriesTable::statuses`], [`MessagesTable::meant_for`]: all of the range | 1 RRU per 4 KB |
 //!
 //! A first-try delivery of a small message to one endpoint costs 2 WRU and 2 RRU.
@@ -49,6 +51,7 @@ mod read;
 mod schedule;
 mod sessions;
 mod transact;
+mod trust;
 
 pub use answers::{Answer, FAILED, Seed};
 pub use audit::{Audit, Found, Place, Within};

@@ -1,21 +1,54 @@
-//! Sessions of the application portal that were ended before their tokens expired.
+//! Sessions of the application portal that were ended before their tokens expired: one by one, or all
+//! of an application, or of one of its tags.
+
+use std::time::Duration;
 
 use posthorn_domain::{
-    id::{OrganizationId, SessionId},
-    token::Session,
+    id::{ApplicationId, OrganizationId},
+    timestamp::Timestamp,
+    token::{Ending, Session, SessionTag},
 };
+use serde::{Deserialize, Serialize};
 
 use crate::{
-    ConfigTable, Consistency, StoreError,
-    item::{Key, ttl},
+    ConfigTable, Consistency, StoreError, Written,
+    item::{Key, entity, ttl},
+    read::get_many,
 };
 
-fn key(organization: &OrganizationId, id: &SessionId) -> Key {
-    Key::new(format!("{organization}#sessions"), id.as_str())
+/// The longest life of a session's token: an order to end all may be forgotten afterwards.
+const LONGEST: Duration = Duration::from_secs(7 * 86_400);
+
+/// How often an order that meets another one is tried, and how many rows one transaction writes.
+const MAX_TRIES: u32 = 5;
+const ROWS_AT_ONCE: usize = 100;
+
+/// An order, as it is stored.
+#[derive(Default, Serialize, Deserialize)]
+struct Order {
+    version: u64,
+    ending: Ending,
+}
+
+fn session_key(organization: &OrganizationId, session: &Session) -> Key {
+    Key::new(format!("{organization}#sessions"), session.id.as_str())
+}
+
+/// The row of orders: for all sessions of an application, or those of a tag.
+fn order_key(
+    organization: &OrganizationId,
+    application: &ApplicationId,
+    tag: Option<&SessionTag>,
+) -> Key {
+    let sk = match tag {
+        None => "all".to_owned(),
+        Some(tag) => format!("tag#{}", tag.as_str()),
+    };
+    Key::new(format!("{organization}#sessions#{application}"), sk)
 }
 
 impl ConfigTable {
-    /// Ends a session: its token is refused from now on.
+    /// Ends a session: its token is refused from now on. [`Written::Conflict`]: it was ended before.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -23,24 +56,94 @@ impl ConfigTable {
         &self,
         organization: &OrganizationId,
         session: &Session,
-    ) -> Result<(), StoreError> {
-        let mut item = key(organization, &session.id).item();
+    ) -> Result<Written, StoreError> {
+        let mut item = session_key(organization, session).item();
         item.extend([ttl(session.expires_at)]);
-        self.put(item).await
+        self.transact(vec![self.put_new(item)?]).await
     }
 
-    /// Whether a session was ended.
+    /// Ends the sessions of an application that were granted so far: all, or those of some tags (a
+    /// transaction for every 100); at once, or after a grace.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn end_sessions(
+        &self,
+        organization: &OrganizationId,
+        application: &ApplicationId,
+        tags: &[SessionTag],
+        now: Timestamp,
+        grace: Duration,
+    ) -> Result<Written, StoreError> {
+        let of_tags = tags
+            .iter()
+            .map(|tag| order_key(organization, application, Some(tag)));
+        let keys: Vec<_> = match tags.is_empty() {
+            true => vec![order_key(organization, application, None)],
+            false => of_tags.collect(),
+        };
+        for some in keys.chunks(ROWS_AT_ONCE) {
+            if self.order(some, now, grace).await? != Written::Yes {
+                return Ok(Written::Conflict);
+            }
+        }
+        Ok(Written::Yes)
+    }
+
+    async fn order(
+        &self,
+        keys: &[Key],
+        now: Timestamp,
+        grace: Duration,
+    ) -> Result<Written, StoreError> {
+        for _ in 0..MAX_TRIES {
+            let (client, table) = (&self.client, &self.name);
+            let rows = get_many(client, table, keys.to_vec(), Consistency::Strong).await?;
+            let mut writes = Vec::new();
+            for key in keys {
+                let row = rows.iter().find(|row| key.is_of(row)).cloned();
+                let Order { version, ending } =
+                    row.map(entity::<Order>).transpose()?.unwrap_or_default();
+                let after = Order {
+                    version: version + 1,
+                    ending: ending.end_all(now, grace),
+                };
+                let mut item = key.clone().with(&after)?;
+                item.extend([ttl(now.plus(grace + LONGEST))]);
+                writes.push(match version {
+                    0 => self.put_new(item)?,
+                    seen => self.put_over(item, "version", seen)?,
+                });
+            }
+            if self.transact(writes).await? == Written::Yes {
+                return Ok(Written::Yes);
+            }
+        }
+        Ok(Written::Conflict)
+    }
+
+    /// Whether a session was ended: one BatchGetItem of two or three rows.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn is_session_ended(
         &self,
         organization: &OrganizationId,
-        session: &SessionId,
+        application: &ApplicationId,
+        session: &Session,
+        now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let item = self
-            .get(key(organization, session), Consistency::Strong)
-            .await?;
-        Ok(item.is_some())
+        let own = session_key(organization, session);
+        let mut keys = vec![own.clone(), order_key(organization, application, None)];
+        if let Some(tag) = &session.tag {
+            keys.push(order_key(organization, application, Some(tag)));
+        }
+        let rows = get_many(&self.client, &self.name, keys, Consistency::Strong).await?;
+        for row in rows {
+            if own.is_of(&row) || entity::<Order>(row)?.ending.ends(session.granted_at, now) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }

@@ -56,6 +56,9 @@ pub enum VaultError {
     /// There are envelopes, but `SECRETS_KEY` names no KMS key.
     #[error("an envelope cannot be opened: the deployment has no KMS key (SECRETS_KEY is empty)")]
     NoKms,
+    /// Something is stored as it is, where KMS seals everything: this deployment did not write it.
+    #[error("a text that is not encrypted is refused: the deployment has a KMS key")]
+    Plain,
     /// What was opened is not what was sealed.
     #[error("an envelope holds something else")]
     Content,
@@ -65,7 +68,7 @@ impl VaultError {
     /// Whether the same will come of it whenever it is tried: what is stored is wrong.
     pub fn is_lasting(&self) -> bool {
         match self {
-            Self::Envelope(_) | Self::NoKey(_) | Self::Content => true,
+            Self::Envelope(_) | Self::NoKey(_) | Self::Plain | Self::Content => true,
             Self::Store(_) | Self::Kms { .. } | Self::NoKms => false,
         }
     }
@@ -151,6 +154,8 @@ impl Vault {
     ) -> Result<Confidential, VaultError> {
         let opened;
         let text = match sealed {
+            // Whoever may write the table could put a secret of their own there.
+            Sealed::Plain(_) if self.kms.is_some() => return Err(VaultError::Plain),
             Sealed::Plain(text) => text,
             Sealed::Envelope { key, text } => {
                 let kms = self.kms.as_ref().ok_or(VaultError::NoKms)?;

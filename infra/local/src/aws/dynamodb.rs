@@ -1,10 +1,10 @@
-//! DynamoDB: the crate `dynoxide-rs`, in memory or in a file.
+//! DynamoDB: the crate `dynoxide-rs`, in memory or in a file. It is called in this process, so nothing listens that
+//! does not ask for credentials.
 
 use std::{path::Path, time::Duration};
 
-use dynoxide::Database;
-use serde_json::json;
-use tokio::net::TcpListener;
+use dynoxide::{Database, DynoxideError};
+use serde_json::{Value, json};
 
 use super::AwsError;
 use crate::template::{TableSpec, Template};
@@ -44,7 +44,7 @@ fn create(database: &Database, table: &TableSpec) -> Result<(), AwsError> {
     Ok(())
 }
 
-fn request<T: serde::de::DeserializeOwned>(json: serde_json::Value) -> Result<T, AwsError> {
+fn request<T: serde::de::DeserializeOwned>(json: Value) -> Result<T, AwsError> {
     serde_json::from_value(json).map_err(fault)
 }
 
@@ -52,8 +52,49 @@ fn fault(error: impl std::fmt::Display) -> AwsError {
     AwsError::DynamoDb(error.to_string())
 }
 
-pub(super) async fn serve(listener: TcpListener, database: Database) {
-    dynoxide::server::serve_on(listener, database).await;
+/// Carries out an operation: the status and the body of the answer.
+pub(super) fn serve(database: &Database, operation: &str, body: &[u8]) -> (u16, String) {
+    macro_rules! operations {
+        ($($name:literal => $method:ident,)*) => {
+            match operation {
+                $($name => call(body, |request| database.$method(request)),)*
+                _ => return (400, unknown()),
+            }
+        };
+    }
+    let result = operations! {
+        "BatchGetItem" => batch_get_item,
+        "BatchWriteItem" => batch_write_item,
+        "CreateTable" => create_table,
+        "DeleteItem" => delete_item,
+        "DescribeTable" => describe_table,
+        "DescribeTimeToLive" => describe_time_to_live,
+        "GetItem" => get_item,
+        "ListTables" => list_tables,
+        "PutItem" => put_item,
+        "Query" => query,
+        "Scan" => scan,
+        "TransactGetItems" => transact_get_items,
+        "TransactWriteItems" => transact_write_items,
+        "UpdateItem" => update_item,
+    };
+    match result {
+        Ok(answer) => (200, answer),
+        Err(error) => (error.status_code(), error.to_json()),
+    }
+}
+
+fn call<I: serde::de::DeserializeOwned, O: serde::Serialize>(
+    body: &[u8],
+    operation: impl FnOnce(I) -> dynoxide::Result<O>,
+) -> dynoxide::Result<String> {
+    let wrong = |error: serde_json::Error| DynoxideError::ValidationException(error.to_string());
+    let answer = operation(serde_json::from_slice(body).map_err(wrong)?)?;
+    serde_json::to_string(&answer).map_err(wrong)
+}
+
+fn unknown() -> String {
+    json!({ "__type": "com.amazon.coral.service#UnknownOperationException" }).to_string()
 }
 
 /// Removes expired items every minute; AWS takes up to days.

@@ -1,12 +1,16 @@
-//! IAM: what each function's role allows, as the template says. A function signs with its logical id
-//! as access key; any other access key is the account's administrator.
+//! IAM: what each function's role allows, as the template says. Every caller signs with credentials of
+//! this run: a function with its own, the account's administrator with another. Whoever has none is
+//! refused, as an endpoint that somebody pointed at these ports.
+//!
+//! The access key's id is random, and is the secret here: signatures are not computed again.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use axum::http::{HeaderMap, header};
+use posthorn_runtime::entropy;
 use serde_json::Value;
 
 use crate::template::{FunctionSpec, Permission};
@@ -17,21 +21,54 @@ pub struct Roles(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    functions: BTreeSet<String>,
+    /// The functions by their access keys; the administrator's has none.
+    callers: BTreeMap<String, Option<String>>,
     granted: BTreeSet<Permission>,
     used: Mutex<BTreeSet<Permission>>,
+    denied: Mutex<BTreeSet<String>>,
+}
+
+/// Why a call is refused.
+#[derive(Debug)]
+pub(super) enum Denied {
+    /// The caller has no credentials of this run.
+    Unknown,
+    /// The caller lacks a permission.
+    Forbidden(String),
+}
+
+impl Denied {
+    /// AWS's name for it, and the message.
+    pub(super) fn parts(&self) -> (&'static str, &str) {
+        match self {
+            Self::Unknown => (
+                "UnrecognizedClientException",
+                "the access key is not one of this run: .posthorn/env has them",
+            ),
+            Self::Forbidden(message) => ("AccessDeniedException", message),
+        }
+    }
 }
 
 impl Roles {
     pub(super) fn new(functions: &[FunctionSpec]) -> Self {
+        let names = functions.iter().map(|it| Some(it.logical_id.clone()));
+        let callers = names.chain([None]);
         Self(Arc::new(Inner {
-            functions: functions.iter().map(|it| it.logical_id.clone()).collect(),
+            callers: callers.map(|caller| (access_key(), caller)).collect(),
             granted: functions
                 .iter()
                 .flat_map(|it| it.permissions.clone())
                 .collect(),
-            used: Mutex::default(),
+            ..Inner::default()
         }))
+    }
+
+    /// The access key of a function (its logical id), or of the administrator.
+    pub fn access_key(&self, function: Option<&str>) -> &str {
+        let mut callers = self.0.callers.iter();
+        let found = callers.find(|(_, caller)| caller.as_deref() == function);
+        found.map_or("", |(key, _)| key)
     }
 
     /// What the template allows.
@@ -39,10 +76,16 @@ impl Roles {
         &self.0.granted
     }
 
-    /// What functions did since the start, denied calls included.
+    /// What functions did since the start, whether it was allowed or not.
     pub fn used(&self) -> BTreeSet<Permission> {
         let used = self.0.used.lock();
         used.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What functions were denied since the start, or since this was asked last.
+    pub fn take_denied(&self) -> BTreeSet<String> {
+        let denied = self.0.denied.lock();
+        std::mem::take(&mut *denied.unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Lets a call pass, or says what the caller lacks.
@@ -51,44 +94,76 @@ impl Roles {
         headers: &HeaderMap,
         target: &str,
         request: &Value,
-    ) -> Result<(), String> {
-        let caller = headers.get(header::AUTHORIZATION);
-        let caller = caller.and_then(|value| access_key(value.to_str().ok()?));
-        let Some(function) = caller.filter(|key| self.0.functions.contains(*key)) else {
+    ) -> Result<(), Denied> {
+        let key = headers.get(header::AUTHORIZATION);
+        let key = key.and_then(|value| credential(value.to_str().ok()?));
+        let caller = key.and_then(|key| self.0.callers.get(key));
+        let Some(function) = caller.ok_or(Denied::Unknown)? else {
             return Ok(());
         };
-        for (action, resource) in actions(target, request) {
-            let needed = Permission {
-                function: function.to_owned(),
-                action,
-                resource,
-            };
-            let is_granted = self.0.granted.contains(&needed);
-            let message = format!(
-                "{function} is not authorized to perform: {} on resource: {}",
-                needed.action, needed.resource
-            );
-            let mut used = self.0.used.lock().unwrap_or_else(PoisonError::into_inner);
-            used.insert(needed);
-            if !is_granted {
-                return Err(message);
+        for call in calls(target, request) {
+            if !self.allows(function, &call) {
+                let message = format!(
+                    "{function} is not authorized to perform: {} on resource: {}",
+                    call.action, call.resource
+                );
+                let denied = self.0.denied.lock();
+                let mut denied = denied.unwrap_or_else(PoisonError::into_inner);
+                denied.insert(message.clone());
+                return Err(Denied::Forbidden(message));
             }
         }
         Ok(())
     }
+
+    /// Whether a permission of the function has the call's action and resource, and conditions that hold.
+    fn allows(&self, function: &str, call: &Call<'_>) -> bool {
+        let is_meant = |it: &&Permission| {
+            it.function == function && it.action == call.action && it.resource == call.resource
+        };
+        let holds = |it: &&Permission| {
+            let mut conditions = it.conditions.iter();
+            conditions.all(|condition| condition.holds(call.parameters))
+        };
+        let granted = self.0.granted.iter().filter(is_meant).find(holds);
+        if let Some(granted) = granted {
+            let mut used = self.0.used.lock().unwrap_or_else(PoisonError::into_inner);
+            used.insert(granted.clone());
+        }
+        granted.is_some()
+    }
+}
+
+/// Random: 20 characters, as those of AWS.
+fn access_key() -> String {
+    let bytes = entropy::<16>();
+    let random: String = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
+    format!("AKIA{random}")
 }
 
 /// `AWS4-HMAC-SHA256 Credential=KEY/date/region/service/aws4_request, …`
-fn access_key(authorization: &str) -> Option<&str> {
+fn credential(authorization: &str) -> Option<&str> {
     let (_, credential) = authorization.split_once("Credential=")?;
     credential.split(['/', ',']).next()
 }
 
+/// An action on a resource, and the request that conditions look at.
+struct Call<'a> {
+    action: String,
+    resource: String,
+    parameters: &'a Value,
+}
+
 /// The actions and resources that a call needs (AWS: "Service Authorization Reference").
-fn actions(target: &str, request: &Value) -> Vec<(String, String)> {
+fn calls<'a>(target: &str, request: &'a Value) -> Vec<Call<'a>> {
     let (service, operation) = target.split_once('.').unwrap_or(("", target));
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let one = |action: String, resource: &Value| vec![(action, last_part(&text(resource)))];
+    let one = |action: String, resource: &Value| {
+        vec![Call {
+            action,
+            resource: last_part(resource.as_str().unwrap_or_default()),
+            parameters: request,
+        }]
+    };
     match (service, operation) {
         ("AmazonSQS", operation) => {
             let action = operation.strip_suffix("Batch").unwrap_or(operation);
@@ -104,8 +179,12 @@ fn actions(target: &str, request: &Value) -> Vec<(String, String)> {
         }
         (_, "BatchGetItem" | "BatchWriteItem") => {
             let tables = request["RequestItems"].as_object().into_iter().flatten();
-            let needed = |table: &String| (format!("dynamodb:{operation}"), table.clone());
-            tables.map(|(table, _)| needed(table)).collect()
+            let call = |(table, parameters): (&String, &'a Value)| Call {
+                action: format!("dynamodb:{operation}"),
+                resource: last_part(table),
+                parameters,
+            };
+            tables.map(call).collect()
         }
         (_, operation) => one(format!("dynamodb:{operation}"), &request["TableName"]),
     }
@@ -113,16 +192,17 @@ fn actions(target: &str, request: &Value) -> Vec<(String, String)> {
 
 /// Each part of a transaction needs the permission of its own kind (Amazon DynamoDB: "IAM and
 /// transactions").
-fn in_transaction(item: &Value) -> Option<(String, String)> {
+fn in_transaction(item: &Value) -> Option<Call<'_>> {
     let (kind, part) = item.as_object()?.iter().next()?;
     let action = match kind.as_str() {
         "ConditionCheck" => "ConditionCheckItem".to_owned(),
         kind => format!("{kind}Item"),
     };
-    Some((
-        format!("dynamodb:{action}"),
-        part["TableName"].as_str()?.to_owned(),
-    ))
+    Some(Call {
+        action: format!("dynamodb:{action}"),
+        resource: last_part(part["TableName"].as_str()?),
+        parameters: part,
+    })
 }
 
 /// The resource's name in an ARN, a URL or by itself.

@@ -1,6 +1,7 @@
 //! The AWS services that the functions call, in this process: DynamoDB, SQS, Secrets Manager, KMS, and
 //! the template's policies before them.
 
+mod condition;
 mod dynamodb;
 mod iam;
 mod journal;
@@ -17,6 +18,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+pub use condition::{Condition, ConditionKey};
 pub use iam::Roles;
 pub(crate) use iam::last_part;
 pub use meter::{Meter, MeterReport};
@@ -88,14 +90,12 @@ impl Aws {
         let database = dynamodb::open(template, options.data.as_deref())?;
         let kms = kms::Kms::open(&template.kms_keys, options.data.as_deref())?;
         let roles = Roles::new(&template.functions);
-        let inner = TcpListener::bind(("127.0.0.1", 0)).await?;
-        tasks.spawn(proxy::serve(
-            options.dynamodb,
-            url(&inner)?,
-            roles.clone(),
-            meter.clone(),
-        ));
-        tasks.spawn(dynamodb::serve(inner, database.clone()));
+        let proxy = proxy::Proxy {
+            database: database.clone(),
+            roles: roles.clone(),
+            meter: meter.clone(),
+        };
+        tasks.spawn(proxy::serve(options.dynamodb, proxy));
         tasks.spawn(dynamodb::expire(database));
         let sqs_url = url(&options.sqs)?;
         let services = server::Services {

@@ -38,12 +38,15 @@ pub(super) async fn serve_router(listener: TcpListener, router: Router, name: &s
 
 async fn handle(State(services): State<Services>, headers: HeaderMap, body: Bytes) -> Response {
     let target = target(&headers);
-    let Some(request) = object(&body) else {
+    let request = object(&body);
+    let asked = request.as_ref().unwrap_or(&Value::Null);
+    if let Err(denied) = services.roles.check(&headers, target, asked) {
+        let (kind, message) = denied.parts();
+        return refuse(kind, message);
+    }
+    let Some(request) = request else {
         return refuse("SerializationException", "the body is not a JSON object");
     };
-    if let Err(denied) = services.roles.check(&headers, target, &request) {
-        return refuse("AccessDeniedException", &denied);
-    }
     if let Some(operation) = target
         .strip_prefix("AmazonSQS.")
         .and_then(SqsOperation::from_name)

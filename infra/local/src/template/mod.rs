@@ -8,6 +8,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::Value;
 
+use crate::aws::Condition;
+
 pub use parameters::ParameterError;
 
 /// The resources that the local stack stands in for.
@@ -34,6 +36,8 @@ pub struct Permission {
     pub action: String,
     /// The resource, by logical id.
     pub resource: String,
+    /// What must hold of the request.
+    pub conditions: Vec<Condition>,
 }
 
 /// A Lambda function.

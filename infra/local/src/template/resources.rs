@@ -6,7 +6,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use serde_yaml_ng::Value as Yaml;
 
-use crate::aws::last_part;
+use crate::aws::{Condition, last_part};
 
 use super::{
     FunctionSpec, Permission, QueueSpec, Route, SourceSpec, TableSpec, Template, TemplateError,
@@ -57,6 +57,9 @@ struct Statement {
     effect: String,
     action: OneOrMore,
     resource: OneOrMore,
+    /// Operator → key → values.
+    #[serde(default)]
+    condition: BTreeMap<String, BTreeMap<String, OneOrMore>>,
 }
 
 #[derive(Deserialize)]
@@ -271,7 +274,7 @@ impl FunctionSpec {
     }
 }
 
-/// What statements without conditions and wildcards allow.
+/// What statements allow that have no wildcards in actions and resources.
 fn permissions(id: &str, policies: Vec<Policy>) -> Result<Vec<Permission>, TemplateError> {
     let mut permissions = Vec::new();
     let statements = policies.into_iter();
@@ -280,6 +283,7 @@ fn permissions(id: &str, policies: Vec<Policy>) -> Result<Vec<Permission>, Templ
             return Err(unsupported(id, "a statement that does not allow"));
         }
         let resources = statement.resource.into_vec();
+        let conditions = conditions(id, statement.condition)?;
         for action in statement.action.into_vec() {
             if action.contains('*') || resources.iter().any(|resource| resource.contains('*')) {
                 return Err(unsupported(id, "a policy with a wildcard is not supported"));
@@ -288,10 +292,26 @@ fn permissions(id: &str, policies: Vec<Policy>) -> Result<Vec<Permission>, Templ
                 function: id.to_owned(),
                 action: action.clone(),
                 resource: last_part(resource),
+                conditions: conditions.clone(),
             }));
         }
     }
     Ok(permissions)
+}
+
+fn conditions(
+    id: &str,
+    operators: BTreeMap<String, BTreeMap<String, OneOrMore>>,
+) -> Result<Vec<Condition>, TemplateError> {
+    let mut conditions = Vec::new();
+    for (operator, keys) in operators {
+        for (key, values) in keys {
+            let condition = Condition::read(&operator, &key, values.into_vec());
+            let reason = format!("the condition {operator} of {key} is not supported");
+            conditions.push(condition.ok_or_else(|| unsupported(id, &reason))?);
+        }
+    }
+    Ok(conditions)
 }
 
 /// A path may end in a greedy parameter, `{proxy+}`; the HTTP API's other wildcards are not understood here.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
+mod credentials;
 mod dynamodb;
 mod journal;
 mod meter;
@@ -74,12 +75,18 @@ impl Services {
 
     /// One call: the status and the JSON answer.
     async fn call(&self, url: &str, target: &str, body: String) -> (u16, Value) {
-        // dynoxide answers 404 without a content type, and 400 without signs of a signature.
-        let signature = "AWS4-HMAC-SHA256 Credential=local, SignedHeaders=host, Signature=local";
+        let key = self.aws.roles().access_key(None);
+        self.call_as(key, url, target, body).await
+    }
+
+    /// The same as another caller.
+    async fn call_as(&self, key: &str, url: &str, target: &str, body: String) -> (u16, Value) {
+        let signature =
+            format!("AWS4-HMAC-SHA256 Credential={key}/20261121/us-east-1/x/aws4_request");
         let headers = [
             ("x-amz-target", target),
             ("content-type", "application/x-amz-json-1.0"),
-            ("authorization", signature),
+            ("authorization", &signature),
             ("x-amz-date", "20261121T000000Z"),
         ];
         let request = headers
