@@ -166,7 +166,13 @@ class Cloud:
         command += [f"{name}={value}" for name, value in parameters.items()]
         begun = time.monotonic()
         done = subprocess.run(
-            command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=DEPLOY_SECONDS
+            command,
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=DEPLOY_SECONDS,
+            check=False,
         )
         if done.returncode:
             raise Failure(f"sam deploy ended with {done.returncode}:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
@@ -192,9 +198,7 @@ class Cloud:
             function = resources[name]
             configuration = functions.get_function_configuration(FunctionName=function)
             variables = {**configuration["Environment"]["Variables"], "ALLOW_SUBNETS": "127.0.0.0/8"}
-            functions.update_function_configuration(
-                FunctionName=function, Environment={"Variables": variables}
-            )
+            functions.update_function_configuration(FunctionName=function, Environment={"Variables": variables})
             version = functions.publish_version(FunctionName=function)["Version"]
             functions.update_alias(FunctionName=function, Name="live", FunctionVersion=version)
             # It takes numbers from parameters for text.
@@ -272,9 +276,7 @@ class Cloud:
         copied = 0
         for application in old.application.list().data:
             uid = application.uid or f"svix.{application.id}"
-            (before,), (after,) = (
-                side.endpoint.list(name).data for side, name in [(old, application.id), (new, uid)]
-            )
+            (before,), (after,) = (side.endpoint.list(name).data for side, name in [(old, application.id), (new, uid)])
             same = [before.url, before.uid, before.event_types] == [after.url, after.uid, after.event_types]
             secrets = {
                 side.endpoint.get_secret(name, "hooks").key for side, name in [(old, application.id), (new, uid)]
