@@ -294,13 +294,13 @@ fn permissions(id: &str, policies: Vec<Policy>) -> Result<Vec<Permission>, Templ
     Ok(permissions)
 }
 
-/// A path may end in a greedy parameter, `{proxy+}`, and then take any method; the HTTP API's other
-/// wildcards are not understood here.
+/// A path may end in a greedy parameter, `{proxy+}`; the HTTP API's other wildcards are not understood here.
+/// A slash at the end is refused, as the HTTP API refuses it.
 fn route(id: &str, Http { method, path }: Http) -> Result<Route, TemplateError> {
     let method = method.to_uppercase();
     let is_greedy = path.ends_with("/{proxy+}");
     let wildcards = path.matches("+}").count() - usize::from(is_greedy);
-    if (method == "ANY") != is_greedy || path.starts_with('$') || wildcards > 0 {
+    if path.starts_with('$') || path.ends_with('/') || wildcards > 0 {
         let reason = format!("the route {method} {path} is not supported");
         return Err(unsupported(id, &reason));
     }
@@ -357,7 +357,7 @@ fn queue(id: &str, properties: Value) -> Result<QueueSpec, TemplateError> {
 }
 
 /// A value as environments and queue attributes hold it.
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     value
         .as_str()
         .map_or_else(|| value.to_string(), str::to_owned)
