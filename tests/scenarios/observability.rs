@@ -340,7 +340,7 @@ fn alarms_say_what_to_do_and_operators_find_it_under_their_names() {
             count += 1;
         }
     }
-    assert_eq!(count, 14, "and ApiErrors in template.yaml");
+    assert_eq!(count, 15, "and ApiErrors in template.yaml");
     assert!(guide.contains("| **ApiErrors** |"));
 }
 
