@@ -32,6 +32,13 @@ import boto3
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILT = ROOT / ".aws-sam/build/template.yaml"
 STACK = "posthorn"
+# What lets a deployment fail when its tables are there.
+BROKEN = """
+  Broken:
+    Type: AWS::CloudFormation::WaitCondition
+    DependsOn: [ConfigTable, MessagesTable, DeliveriesTable, ScheduleTable]
+    Properties: { Handle: nowhere, Timeout: "1" }
+"""
 START_SECONDS = 60
 DEPLOY_SECONDS = 300
 # Two runs of the scheduler, and a minute.
@@ -40,6 +47,7 @@ SCHEDULE_SECONDS = 180
 PARAMETERS = {
     "Architecture": "x86_64",
     "AllowHttpEndpoints": "true",
+    "ApiConcurrency": "100",
     "Dashboard": "true",
     "DeletionProtection": "false",
     "GradualDeployment": "true",
@@ -158,20 +166,49 @@ class Cloud:
         return boto3.client(service, endpoint_url=self.url, region_name="us-east-1", **keys)
 
     def deploy(self, **changed: str) -> None:
-        parameters = {**PARAMETERS, **changed}
-        command = ["sam", "deploy", "--template-file", str(BUILT), "--stack-name", STACK]
-        command += ["--resolve-s3", "--no-confirm-changeset", "--no-progressbar"]
-        command += ["--capabilities", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]
-        command += ["--config-env", "none", "--parameter-overrides"]
-        command += [f"{name}={value}" for name, value in parameters.items()]
         begun = time.monotonic()
-        done = subprocess.run(
-            command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=DEPLOY_SECONDS
-        )
+        done = self.sam_deploy(BUILT, STACK, PARAMETERS | changed)
         if done.returncode:
             raise Failure(f"sam deploy ended with {done.returncode}:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
         resources = self.resources()
         say(f"sam deploy: {len(resources)} resources in {time.monotonic() - begun:.0f} s")
+
+    def sam_deploy(self, template: pathlib.Path, stack: str, parameters: dict[str, str]) -> subprocess.CompletedProcess:
+        command = ["sam", "deploy", "--template-file", str(template), "--stack-name", stack]
+        command += ["--resolve-s3", "--no-confirm-changeset", "--no-progressbar"]
+        command += ["--capabilities", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]
+        command += ["--config-env", "none", "--parameter-overrides"]
+        command += [f"{name}={value}" for name, value in parameters.items()]
+        return subprocess.run(
+            command,
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=DEPLOY_SECONDS,
+            check=False,
+        )
+
+    def fail_at_first(self) -> None:
+        """A first deployment that fails is rolled back although its tables refuse deletion, and can be cleaned up
+        as docs/operate.md says."""
+        template, stack = BUILT.with_name("broken.yaml"), f"{STACK}-broken"
+        template.write_text(BUILT.read_text().replace("\nOutputs:\n", f"{BROKEN}\nOutputs:\n"))
+        done = self.sam_deploy(template, stack, PARAMETERS | {"DeletionProtection": "true"})
+        template.unlink()
+        formation, database = self.client("cloudformation"), self.client("dynamodb")
+        events = formation.describe_stack_events(StackName=stack)["StackEvents"]
+        ends = {event["LogicalResourceId"]: event["ResourceStatus"] for event in reversed(events)}
+        if done.returncode == 0 or ends.get("Broken") != "CREATE_FAILED" or ends[stack] != "ROLLBACK_COMPLETE":
+            raise Failure(f"a first deployment that fails: {ends}")
+        formation.delete_stack(StackName=stack)
+        tables = [name for name in database.list_tables()["TableNames"] if name.startswith(f"{stack}-")]
+        for table in tables:
+            database.update_table(TableName=table, DeletionProtectionEnabled=False)
+            database.delete_table(TableName=table)
+        if len(tables) != 4 or database.list_tables()["TableNames"]:
+            raise Failure(f"tables of a first deployment that failed: {tables}")
+        say("a first deployment that fails ends in ROLLBACK_COMPLETE; its four empty tables can be deleted")
 
     def resources(self) -> dict[str, str]:
         pages = self.client("cloudformation").get_paginator("list_stack_resources")
@@ -192,9 +229,7 @@ class Cloud:
             function = resources[name]
             configuration = functions.get_function_configuration(FunctionName=function)
             variables = {**configuration["Environment"]["Variables"], "ALLOW_SUBNETS": "127.0.0.0/8"}
-            functions.update_function_configuration(
-                FunctionName=function, Environment={"Variables": variables}
-            )
+            functions.update_function_configuration(FunctionName=function, Environment={"Variables": variables})
             version = functions.publish_version(FunctionName=function)["Version"]
             functions.update_alias(FunctionName=function, Name="live", FunctionVersion=version)
             # It takes numbers from parameters for text.
@@ -272,9 +307,7 @@ class Cloud:
         copied = 0
         for application in old.application.list().data:
             uid = application.uid or f"svix.{application.id}"
-            (before,), (after,) = (
-                side.endpoint.list(name).data for side, name in [(old, application.id), (new, uid)]
-            )
+            (before,), (after,) = (side.endpoint.list(name).data for side, name in [(old, application.id), (new, uid)])
             same = [before.url, before.uid, before.event_types] == [after.url, after.uid, after.event_types]
             secrets = {
                 side.endpoint.get_secret(name, "hooks").key for side, name in [(old, application.id), (new, uid)]
@@ -343,6 +376,7 @@ def main() -> int:
     try:
         with ministack() as url:
             cloud = Cloud(url)
+            cloud.fail_at_first()
             cloud.deploy()
             cloud.finish()
             cloud.smoke()

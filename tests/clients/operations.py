@@ -13,6 +13,7 @@ import json
 import os
 import secrets
 import threading
+import typing
 
 from smoke import check, poll
 from standardwebhooks import Webhook, WebhookVerificationError
@@ -22,7 +23,7 @@ from svix.exceptions import HttpError, HTTPValidationError
 # Names that no other run of the script uses.
 RUN = secrets.token_hex(4)
 PAID, REFUNDED = f"invoice.paid.{RUN}", f"invoice.refunded.{RUN}"
-STARTED = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(minutes=1)
+STARTED = datetime.datetime.now(datetime.UTC) - datetime.timedelta(minutes=1)
 
 SUCCESS, FAIL, CODE = api.MessageStatus.SUCCESS, api.MessageStatus.FAIL, api.StatusCodeClass
 
@@ -67,7 +68,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 class Recorder:
     """A client, or one of its resources, that remembers which operations were called."""
 
-    called: set[str] = set()
+    called: typing.ClassVar[set[str]] = set()
 
     def __init__(self, target: object, path: str = "") -> None:
         self._target, self._path = target, path
@@ -160,9 +161,7 @@ def verifies(secret: str, delivery: tuple) -> bool:
 
 def applications(svix) -> None:
     uid = f"acme-{RUN}"
-    made = svix.application.create(
-        api.ApplicationIn(name="Acme", uid=uid, throttle_rate=5, metadata={"plan": "free"})
-    )
+    made = svix.application.create(api.ApplicationIn(name="Acme", uid=uid, throttle_rate=5, metadata={"plan": "free"}))
     check(svix.application.get(uid) == made, "an application is read by its uid")
     same = svix.application.get_or_create(api.ApplicationIn(name="Other", uid=uid))
     check(same == made, "get_or_create returns the application that exists")
@@ -187,7 +186,7 @@ def applications(svix) -> None:
     check(ids(svix.application.list(descending).data) == whole[::-1], "descending is reversed")
     for app in (made.id, new.id):
         svix.application.delete(app)
-        check(status_of(lambda: svix.application.get(app)) == 404, f"{app} is deleted")
+        check(status_of(lambda app=app: svix.application.get(app)) == 404, f"{app} is deleted")
 
 
 def event_types(svix) -> None:

@@ -12,6 +12,7 @@ import argparse
 import http.server
 import json
 import os
+import pathlib
 import queue
 import sys
 import threading
@@ -84,6 +85,7 @@ def poll(read, what: str):
             return found
         time.sleep(0.1)
     check(False, f"{what} within {SECONDS} s")
+    return None
 
 
 def main() -> None:
@@ -113,9 +115,7 @@ def to_an_endpoint(svix: Svix, url: str) -> None:
     try:
         endpoint = svix.endpoint.create(application.id, EndpointIn(url=url))
         check(endpoint.id.startswith("ep_"), f"endpoint {endpoint.id} at {url}")
-        message = svix.message.create(
-            application.id, MessageIn(event_type="smoke.run", payload={"hello": "world"})
-        )
+        message = svix.message.create(application.id, MessageIn(event_type="smoke.run", payload={"hello": "world"}))
         check(message.id.startswith("msg_"), f"message {message.id} accepted")
         listed = svix.message.list(application.id).data
         check([one.id for one in listed] == [message.id], "the message is listed")
@@ -161,8 +161,7 @@ def to_this_machine(svix: Svix, save: str | None) -> None:
 
     if save:
         delivery = {"secret": receiver.secret, "headers": headers, "body": body.decode()}
-        with open(save, "w") as file:
-            json.dump(delivery, file)
+        pathlib.Path(save).write_text(json.dumps(delivery))
 
     listed = svix.message.list(application.id, MessageListOptions(with_content=True)).data
     check([one.id for one in listed] == [message.id], "the message is listed")
@@ -172,9 +171,7 @@ def to_this_machine(svix: Svix, save: str | None) -> None:
 
     # Recorded after the receiver answered.
     by_message = poll(
-        lambda: svix.message_attempt.list_by_msg(
-            application.id, message.id, MessageAttemptListByMsgOptions()
-        ).data,
+        lambda: svix.message_attempt.list_by_msg(application.id, message.id, MessageAttemptListByMsgOptions()).data,
         "an attempt is recorded",
     )
     check(len(by_message) == 1, "one attempt is listed by message")

@@ -93,10 +93,10 @@ async fn an_idempotency_key_costs_two_writes_more() {
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_of_other_sizes_and_to_more_endpoints_keep_to_the_budget() {
     for (endpoints, payload, write_units, read_units) in [
-        (1, 512, 2.0, 2.0),
-        (1, 20 * 1024, 4.0, 3.0),
-        (1, 200 * 1024, 29.0, 9.0),
-        (10, 2048, 11.0, 22.0),
+        (1, 512, 4.0, 2.0),
+        (1, 20 * 1024, 6.0, 3.0),
+        (1, 200 * 1024, 31.0, 9.0),
+        (10, 2048, 13.0, 22.0),
     ] {
         let case = CostCase {
             endpoints,

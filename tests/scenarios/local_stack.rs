@@ -21,9 +21,9 @@ async fn a_taken_port_is_named() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_setting_fails_at_start_and_names_the_variable() {
-    let parameters = [("RetrySchedule".to_owned(), "5,soon".to_owned())].into();
+    let environment = [("RETRY_SCHEDULE".to_owned(), "5,soon".to_owned())].into();
     let stack = Stack::start(StackOptions {
-        parameters,
+        environment,
         ..StackOptions::default()
     })
     .await

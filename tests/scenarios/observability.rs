@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use posthorn_runtime::metrics::{DIMENSION, Metric, NAMESPACE};
+use posthorn_runtime::metrics::{BY_VERSION, DIMENSION, Metric, NAMESPACE, VERSION};
 use posthorn_tests::{Receiver, World, until};
 use serde_json::{Value, json};
 use serde_yaml_ng::Value as Yaml;
@@ -23,7 +23,9 @@ fn totals(lines: &[Value]) -> BTreeMap<(String, String), Vec<u64>> {
     for line in lines {
         let function = line[DIMENSION].as_str().unwrap();
         let directives = line["_aws"]["CloudWatchMetrics"].as_array().unwrap();
-        assert_eq!(directives.len(), 1);
+        // A second one is of the function's version (unit test in shared/runtime).
+        let is_by_version = line.get(VERSION).is_some();
+        assert_eq!(directives.len(), 1 + usize::from(is_by_version));
         assert_eq!(directives[0]["Namespace"], NAMESPACE);
         assert_eq!(directives[0]["Dimensions"], json!([[DIMENSION]]));
         for metric in directives[0]["Metrics"].as_array().unwrap() {
@@ -38,9 +40,10 @@ fn totals(lines: &[Value]) -> BTreeMap<(String, String), Vec<u64>> {
             let key = (function.to_owned(), name.to_owned());
             totals.entry(key).or_default().extend(values);
         }
-        // Beside the metrics, only the dimension: an id would be a metric of its own, or a leak.
+        // Beside the metrics, only the dimensions: an id would be a metric of its own, or a leak.
         let metrics = directives[0]["Metrics"].as_array().unwrap().len();
-        assert_eq!(line.as_object().unwrap().len(), metrics + 2, "{line}");
+        let others = 2 + usize::from(is_by_version);
+        assert_eq!(line.as_object().unwrap().len(), metrics + others, "{line}");
     }
     totals
 }
@@ -276,6 +279,45 @@ fn alarms_watch_metrics_that_there_are() {
     assert_eq!(of("AWS/SQS"), BTreeSet::from(sqs));
 }
 
+/// A guard that is on because of the version before would stop the deployment of its fix.
+#[test]
+fn the_guards_of_a_gradual_deployment_see_the_new_version_alone() {
+    let alarms = yaml("alarms.yaml");
+    let template = include_str!("../../template.yaml");
+    let guards: BTreeSet<_> = template
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("Alarms: !If [HasAlarms, ["))
+        .unwrap()
+        .split("AlarmsStack.Outputs.")
+        .skip(1)
+        .map(|rest| rest.split([',', ']']).next().unwrap())
+        .collect();
+    assert_eq!(guards, ["NewVersionAlarm", "NewVersionFaultsAlarm"].into());
+    for guard in guards {
+        let output = untagged(&alarms["Outputs"][guard]["Value"]);
+        let properties = &alarms["Resources"][output.as_str().unwrap()]["Properties"];
+        let name = untagged(&properties["AlarmName"]).as_str().unwrap();
+        let mut found = Vec::new();
+        metrics(properties, &mut found);
+        assert_eq!(found.len(), 4, "{guard}");
+        for metric in found {
+            let dimensions = metric["Dimensions"].as_sequence().unwrap();
+            let version = dimensions.iter().find(|it| {
+                let name = it["Name"].as_str().unwrap();
+                name == VERSION || name == "ExecutedVersion"
+            });
+            let version = untagged(&version.unwrap()["Value"]).as_str().unwrap();
+            assert!(version.ends_with("Version"), "{guard}: {version}");
+            // Of another version, another alarm.
+            assert!(name.contains(&format!("${{{version}}}")), "{guard}: {name}");
+            let ours = metric["Namespace"] == NAMESPACE;
+            let by_version = BY_VERSION.map(Metric::name);
+            let metric = metric["MetricName"].as_str().unwrap();
+            assert!(!ours || by_version.contains(&metric), "{metric}");
+        }
+    }
+}
+
 #[test]
 fn alarms_say_what_to_do_and_operators_find_it_under_their_names() {
     let alarms = yaml("alarms.yaml");
@@ -298,7 +340,7 @@ fn alarms_say_what_to_do_and_operators_find_it_under_their_names() {
             count += 1;
         }
     }
-    assert_eq!(count, 14, "and ApiErrors in template.yaml");
+    assert_eq!(count, 15, "and ApiErrors in template.yaml");
     assert!(guide.contains("| **ApiErrors** |"));
 }
 

@@ -11,8 +11,17 @@ async fn access(world: &World, app: &str, body: Value) -> (String, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_customers_token_sees_its_features_and_ends_with_logout() {
+async fn without_a_portal_the_link_is_its_fragment_alone() {
     let world = World::start().await;
+    let application = world.application().await;
+    let (_, url) = access(&world, &application.id, json!({})).await;
+    assert!(url.starts_with("#key="), "{url}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_customers_token_sees_its_features_and_ends_with_logout() {
+    let portal = ("PortalUrl", "https://example.com/webhooks");
+    let world = World::with_parameters([portal]).await;
     world
         .expect(
             "POST",

@@ -1,13 +1,25 @@
 //! What a message costs: AWS calls and units, counted below the SDK, and their price.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use futures_util::{StreamExt, stream};
 use posthorn_local::{StackOptions, aws::MeterReport};
 use serde_json::{Value, json};
 
-use crate::{Receiver, World, until};
+use crate::{
+    Receiver, World,
+    bill::{
+        Counted, DISPATCH_SECONDS, INGEST_SECONDS, KEY_WRITE_UNITS, MEMORY_GB, invocation, prices,
+        storage,
+    },
+    until,
+};
 
 /// How the deliveries of a message go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +92,7 @@ pub enum Way {
 pub struct WayCost {
     /// The way.
     pub way: Way,
-    /// Dollars, without logs.
+    /// Dollars, all positions; posts come with a key.
     pub price: f64,
     /// Write units of a message.
     pub write_units: f64,
@@ -121,7 +133,7 @@ pub fn payload(bytes: usize) -> String {
 /// Messages that start the processes and let them read their keys.
 const WARM_UP: usize = 4;
 
-/// Posts one message to a warm stack, and counts what happens until its last task is deleted.
+/// Posts one message as official clients do, with a key, to a warm stack, and counts what happens until its last task is deleted.
 pub async fn cost(case: CostCase) -> Cost {
     let world = World::with_options(StackOptions {
         meter: true,
@@ -144,10 +156,13 @@ pub async fn cost(case: CostCase) -> Cost {
     );
     let path = format!("/api/v1/app/{}/msg", application.id);
     let meter = world.stack.meter().unwrap();
+    let keys = AtomicUsize::new(0);
     let deliver = async |attempts: usize| {
         meter.reset();
         let (before, busy) = (invocations(&world), gb_seconds(&world));
-        assert_eq!(world.post(&path, &body, &[]).await.status, 202);
+        let key = format!("auto_{}", keys.fetch_add(1, Ordering::Relaxed));
+        let answer = world.post(&path, &body, &[("idempotency-key", &key)]).await;
+        assert_eq!(answer.status, 202);
         let tasks = (case.endpoints * attempts) as u64;
         let report = until("the last deleted task", || async {
             let report = meter.report();
@@ -175,6 +190,7 @@ struct Intake {
     way: Way,
     application: String,
     organization: String,
+    keys: AtomicUsize,
     sqs: aws_sdk_sqs::Client,
     _receiver: Receiver,
 }
@@ -194,6 +210,7 @@ impl Intake {
             sqs: world.aws().await.sqs,
             organization: world.organization.clone(),
             application: application.id,
+            keys: AtomicUsize::new(0),
             way,
             world,
             _receiver: receiver,
@@ -214,12 +231,14 @@ impl Intake {
         let text = payload(2048);
         let text = format!(r#"{{"eventType":"invoice.paid","payload":{text}}}"#);
         let path = format!("/api/v1/app/{}/msg", self.application);
+        let key = format!("auto_{}", self.keys.fetch_add(1, Ordering::Relaxed));
+        let key = [("idempotency-key", key.as_str())];
         let answer = match self.way {
-            Way::Post => self.world.post(&path, &text, &[]).await,
+            Way::Post => self.world.post(&path, &text, &key).await,
             Way::Batch(_) => {
                 let texts = vec![text.as_str(); size].join(",");
                 let body = format!(r#"{{"messages":[{texts}]}}"#);
-                self.world.post(&format!("{path}/batch"), &body, &[]).await
+                self.world.post(&format!("{path}/batch"), &body, &key).await
             }
             Way::Queue(_) => return self.send_to_queue(&text).await,
         };
@@ -281,21 +300,28 @@ pub async fn way_cost(way: Way, is_busy: bool, messages: usize) -> WayCost {
     let [ingests, dispatches] = [0, 1].map(|n| each((after[n] - before[n]) as f64));
     // With the producer's own.
     let sqs = each((report.sqs_units + report.event_source_units) as f64);
-    let posts = match way {
-        Way::Queue(_) => 0.0,
-        Way::Post | Way::Batch(_) => 1.0 / size as f64,
+    let (posts, keys) = match way {
+        Way::Queue(_) => (0.0, 0.0),
+        Way::Post | Way::Batch(_) => (1.0 / size as f64, 1.0),
     };
-    let (write_units, read_units) = (each(report.write_units), each(report.read_units));
+    let counted = Counted {
+        posts,
+        keys,
+        payload: 2048.0,
+        deliveries: 1.0,
+        attempts: 1.0,
+        ingests,
+        dispatches,
+        write_units: each(report.write_units),
+        message_units: 1.0,
+        read_units: each(report.read_units),
+        sqs_requests: sqs,
+    };
     WayCost {
         way,
-        price: posts * prices::HTTP_REQUEST
-            + ingests * invocation(ingest_seconds(1.0 / ingests))
-            + dispatches * invocation(DISPATCH_SECONDS)
-            + write_units * prices::WRITE_UNIT
-            + read_units * prices::READ_UNIT
-            + sqs * prices::SQS_REQUEST,
-        write_units,
-        read_units,
+        price: counted.price(),
+        write_units: counted.write_units,
+        read_units: counted.read_units,
         sqs,
         invocations: [ingests, dispatches],
     }
@@ -320,54 +346,39 @@ fn invocations(world: &World) -> [u64; 2] {
     [counts["IngestFunction"], dispatchers]
 }
 
-/// List prices in dollars of us-east-1, seen in November 2026, without free tiers.
-mod prices {
-    pub(super) const DATE: &str = "November 2026";
-    const MILLION: f64 = 1_000_000.0;
-    pub(super) const HTTP_REQUEST: f64 = 1.00 / MILLION;
-    pub(super) const INVOCATION: f64 = 0.20 / MILLION;
-    /// On arm64.
-    pub(super) const GB_SECOND: f64 = 0.000_013_333_4;
-    pub(super) const WRITE_UNIT: f64 = 0.625 / MILLION;
-    pub(super) const READ_UNIT: f64 = 0.125 / MILLION;
-    pub(super) const SQS_REQUEST: f64 = 0.40 / MILLION;
-    /// EventBridge: a custom event, each 64 KB; a delivery to an API destination.
-    pub(super) const EVENT: f64 = 1.00 / MILLION;
-    pub(super) const API_DESTINATION: f64 = 0.20 / MILLION;
-    /// SNS: a publish, each 64 KB; an HTTP notification.
-    pub(super) const PUBLISH: f64 = 0.50 / MILLION;
-    pub(super) const NOTIFICATION: f64 = 0.60 / MILLION;
-}
-
-/// Assumed, as nothing ran on AWS: ingest waits for its calls, a dispatcher for the endpoint as well.
-const INGEST_SECONDS: f64 = 0.02;
-const DISPATCH_SECONDS: f64 = 0.1;
-const MEMORY_GB: f64 = 0.25;
-
-/// Assumed for an invocation of ingest that takes so many messages: eight are written at the same time.
-fn ingest_seconds(messages: f64) -> f64 {
-    INGEST_SECONDS + (messages - 1.0) / 8.0 * 0.005
-}
-
-/// Dollars for an invocation.
-fn invocation(seconds: f64) -> f64 {
-    prices::INVOCATION + seconds * MEMORY_GB * prices::GB_SECOND
-}
-
 impl Cost {
-    /// Dollars for a message, without logs and metrics.
+    /// What is billed.
+    pub fn counted(&self) -> Counted {
+        let CostCase {
+            endpoints,
+            payload,
+            course,
+        } = self.case;
+        // With the row of its key, which ends after a day.
+        let put = self.report.by_operation.get("PutItem MessagesTable");
+        Counted {
+            posts: 1.0,
+            keys: 1.0,
+            payload: payload as f64,
+            deliveries: endpoints as f64,
+            attempts: (endpoints * course.answers().len()) as f64,
+            ingests: self.ingests as f64,
+            dispatches: self.dispatches as f64,
+            write_units: self.report.write_units,
+            message_units: put.copied().unwrap_or_default() - KEY_WRITE_UNITS,
+            read_units: self.report.read_units,
+            sqs_requests: (self.report.sqs_units + self.report.event_source_units) as f64,
+        }
+    }
+
+    /// Dollars for a message: all of it.
     pub fn price(&self) -> f64 {
-        let sqs = (self.report.sqs_units + self.report.event_source_units) as f64;
-        prices::HTTP_REQUEST
-            + self.ingests as f64 * invocation(INGEST_SECONDS)
-            + self.dispatches as f64 * invocation(DISPATCH_SECONDS)
-            + self.report.write_units * prices::WRITE_UNIT
-            + self.report.read_units * prices::READ_UNIT
-            + sqs * prices::SQS_REQUEST
+        self.counted().price()
     }
 
     /// The same by a design without our economies: a row each for message, delivery and attempt, each with
-    /// an index, a strongly read endpoint, and a queue request and an invocation for every task.
+    /// an index, a strongly read endpoint, and a queue request and an invocation for every task. Logs, traffic and
+    /// keys are the same.
     pub fn naive_price(&self) -> f64 {
         let CostCase {
             endpoints,
@@ -386,6 +397,8 @@ impl Cost {
             + invocation(INGEST_SECONDS)
             + 2.0 * message_units * prices::WRITE_UNIT
             + attempts * task
+            + storage(2.0 * 1024.0 * (message_units + endpoints as f64 + attempts))
+            + self.counted().unavoidable()
     }
 
     /// EventBridge with API destinations: no record, no signature, no resend. Retries are free.
@@ -417,6 +430,7 @@ impl Cost {
             "sqs_requests_event_source": self.report.event_source_units,
             "invocations": self.ingests + self.dispatches,
             "gb_seconds_here": self.gb_seconds,
+            "bill": self.counted().bill().iter().map(|it| json!({ "name": it.name, "quantity": it.quantity, "unit": it.unit, "dollars_per_million": it.dollars * million })).collect::<Vec<_>>(),
             "dollars_per_million": self.price() * million,
             "naive": self.naive_price() * million,
             "eventbridge": self.event_bridge_price() * million,

@@ -7,6 +7,7 @@
     reason = "a harness for tests fails by panicking"
 )]
 
+mod bill;
 mod cold;
 mod cost;
 mod exact;
@@ -23,6 +24,7 @@ mod world;
 
 use std::{future::Future, time::Duration};
 
+pub use bill::{Counted, IDLE, Position, table};
 pub use cold::{ColdStart, cold_starts};
 pub use cost::{COST_HEAD, Cost, CostCase, Course, Way, WayCost, cost, payload, way_cost};
 pub use exact::ExactAnswer;

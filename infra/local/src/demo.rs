@@ -1,4 +1,5 @@
-//! The demo: a token, an application, an endpoint that points at a receiver, and a line to try it.
+//! The demo: a token, an application, an endpoint that points at a receiver, and a line to try it. The receiver
+//! speaks http, so there is none where endpoints may not (`AllowHttpEndpoints=false`).
 
 use std::{fmt::Write as _, fs, io, os::unix::fs::OpenOptionsExt, path::Path};
 
@@ -11,8 +12,13 @@ use crate::Error;
 /// What `cargo run` sets up.
 pub(crate) struct Demo {
     token: String,
-    secret: String,
+    receiver: Option<Receiver>,
+}
+
+/// Where the demo's messages go, and the secret that they are signed with.
+struct Receiver {
     listener: TcpListener,
+    secret: String,
 }
 
 impl Demo {
@@ -21,11 +27,6 @@ impl Demo {
         data: Option<&Path>,
         port: u16,
     ) -> Result<Self, Error> {
-        let listener = TcpListener::bind(("127.0.0.1", port)).await;
-        let listener = listener.map_err(|error| match error.kind() {
-            io::ErrorKind::AddrInUse => StartError::PortTaken(port),
-            _ => error.into(),
-        })?;
         let token = mint(stack, data).await?;
         let api = Api {
             // A proxy of this machine's environment is not for loopback.
@@ -39,22 +40,12 @@ impl Demo {
             Some(json!({ "name": "Demo", "uid": "demo" })),
         )
         .await?;
-        let endpoint =
-            json!({ "url": format!("http://{}/", listener.local_addr()?), "uid": "receiver" });
-        api.call("PUT", "/api/v1/app/demo/endpoint/receiver", Some(endpoint))
-            .await?;
-        let secret = api
-            .call("GET", "/api/v1/app/demo/endpoint/receiver/secret", None)
-            .await?;
-        let secret = secret["key"]
-            .as_str()
-            .ok_or("the endpoint has no secret")?
-            .to_owned();
-        Ok(Self {
-            token,
-            secret,
-            listener,
-        })
+        let allows_http = stack.environment(Some("ApiFunction"))["ALLOW_HTTP_ENDPOINTS"] == "true";
+        let receiver = match allows_http {
+            true => Some(Receiver::register(&api, port).await?),
+            false => None,
+        };
+        Ok(Self { token, receiver })
     }
 
     /// The functions' environment, and where the API is; it holds a token, so only its owner reads it.
@@ -94,7 +85,14 @@ impl Demo {
         println!("  API          {url}");
         println!("  Token        {token}");
         println!("  Environment  {}\n", env_file.display());
-        println!("Send a message; the demo receiver below verifies and prints it:\n");
+        println!(
+            "{}\n",
+            match self.receiver {
+                Some(_) => "Send a message; the demo receiver below verifies and prints it:",
+                None =>
+                    "Send a message; the demo receiver speaks http, so with AllowHttpEndpoints=false there is none:",
+            }
+        );
         println!(
             "  curl -s {url}/api/v1/app/demo/msg -H 'Authorization: Bearer {token}' -H 'Content-Type: application/json' \
              -d '{{\"eventType\":\"invoice.paid\",\"payload\":{{\"id\":\"in_1\",\"amount\":4200}}}}'\n"
@@ -102,7 +100,31 @@ impl Demo {
     }
 
     pub(crate) async fn receive(self) -> Result<(), Error> {
-        receiver::serve(self.listener, &self.secret).await
+        match self.receiver {
+            Some(Receiver { listener, secret }) => receiver::serve(listener, &secret).await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Receiver {
+    /// A listener, and the endpoint that points at it.
+    async fn register(api: &Api, port: u16) -> Result<Self, Error> {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await;
+        let listener = listener.map_err(|error| match error.kind() {
+            io::ErrorKind::AddrInUse => StartError::PortTaken(port),
+            _ => error.into(),
+        })?;
+        let url = format!("http://{}/", listener.local_addr()?);
+        let path = "/api/v1/app/demo/endpoint/receiver";
+        let endpoint = json!({ "url": url, "uid": "receiver" });
+        api.call("PUT", path, Some(endpoint)).await?;
+        let secret = api.call("GET", &format!("{path}/secret"), None).await?;
+        let secret = secret["key"].as_str().ok_or("the endpoint has no secret")?;
+        Ok(Self {
+            listener,
+            secret: secret.to_owned(),
+        })
     }
 }
 

@@ -16,6 +16,13 @@ pub const NAMESPACE: &str = "Posthorn";
 /// Their only dimension, the function's name: a metric per endpoint or application would be billed for each.
 pub const DIMENSION: &str = "Function";
 
+/// A second dimension of [`BY_VERSION`]: the function's version.
+pub const VERSION: &str = "Version";
+
+/// Metrics that there are for each version as well, so that the guard of a gradual deployment sees the new one alone.
+/// They are rare, and cost nothing while they are not printed.
+pub const BY_VERSION: [Metric; 2] = [Metric::RequestFaults, Metric::TaskFaults];
+
 /// The most values of one metric that a line may hold (Embedded metric format specification: "Target
 /// members"); as many as a batch has records.
 const MAX_VALUES: usize = 100;
@@ -124,20 +131,35 @@ pub fn flush() {
     if recorded.is_empty() {
         return;
     }
-    let function = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
-    println!("{}", line(&recorded, &function, now().as_millis()));
+    let variable = |name| std::env::var(name).unwrap_or_default();
+    let function = variable("AWS_LAMBDA_FUNCTION_NAME");
+    let version = variable("AWS_LAMBDA_FUNCTION_VERSION");
+    println!(
+        "{}",
+        line(&recorded, &function, &version, now().as_millis())
+    );
 }
 
-fn line(recorded: &BTreeMap<Metric, Vec<u64>>, function: &str, at_millis: i64) -> Value {
-    let metrics = recorded.keys();
+/// What CloudWatch makes of some metrics, for the values of these dimensions.
+fn directive<'a>(dimensions: &[&str], metrics: impl Iterator<Item = &'a Metric>) -> Value {
     let metrics: Vec<_> = metrics
         .map(|metric| json!({ "Name": metric.name(), "Unit": metric.unit() }))
         .collect();
-    let directive = json!({
-        "Namespace": NAMESPACE,
-        "Dimensions": [[DIMENSION]],
-        "Metrics": metrics,
-    });
+    json!({ "Namespace": NAMESPACE, "Dimensions": [dimensions], "Metrics": metrics })
+}
+
+fn line(
+    recorded: &BTreeMap<Metric, Vec<u64>>,
+    function: &str,
+    version: &str,
+    at_millis: i64,
+) -> Value {
+    let mut directives = vec![directive(&[DIMENSION], recorded.keys())];
+    let by_version = || recorded.keys().filter(|metric| BY_VERSION.contains(metric));
+    let is_by_version = by_version().next().is_some();
+    if is_by_version {
+        directives.push(directive(&[DIMENSION, VERSION], by_version()));
+    }
     let value = |values: &[u64]| match values {
         [one] => json!(one),
         many => json!(many),
@@ -147,9 +169,12 @@ fn line(recorded: &BTreeMap<Metric, Vec<u64>>, function: &str, at_millis: i64) -
         .map(|(metric, values)| (metric.name().to_owned(), value(values)))
         .collect();
     line.insert(DIMENSION.to_owned(), json!(function));
+    if is_by_version {
+        line.insert(VERSION.to_owned(), json!(version));
+    }
     line.insert(
         "_aws".to_owned(),
-        json!({ "Timestamp": at_millis, "CloudWatchMetrics": [directive] }),
+        json!({ "Timestamp": at_millis, "CloudWatchMetrics": directives }),
     );
     Value::Object(line)
 }
@@ -164,7 +189,7 @@ mod tests {
             (Metric::Attempts, vec![3]),
             (Metric::FirstAttemptLatency, vec![12, 40]),
         ]);
-        let line = line(&recorded, "F", 5);
+        let line = line(&recorded, "F", "7", 5);
         let metrics = json!([
             { "Name": "Attempts", "Unit": "Count" },
             { "Name": "FirstAttemptLatency", "Unit": "Milliseconds" },
@@ -175,6 +200,27 @@ mod tests {
         assert_eq!(
             line,
             json!({ "Attempts": 3, "FirstAttemptLatency": [12, 40], "Function": "F", "_aws": aws })
+        );
+    }
+
+    #[test]
+    fn faults_are_counted_for_each_version_as_well() {
+        let recorded = BTreeMap::from([(Metric::Attempts, vec![3]), (Metric::TaskFaults, vec![2])]);
+        let line = line(&recorded, "F", "7", 5);
+        let directives = line["_aws"]["CloudWatchMetrics"].as_array().unwrap();
+        let [all, by_version] = directives.as_slice() else {
+            panic!("{line}")
+        };
+        assert_eq!(all["Dimensions"], json!([["Function"]]));
+        assert_eq!(all["Metrics"].as_array().unwrap().len(), 2);
+        assert_eq!(by_version["Dimensions"], json!([["Function", "Version"]]));
+        assert_eq!(
+            by_version["Metrics"],
+            json!([{ "Name": "TaskFaults", "Unit": "Count" }])
+        );
+        assert_eq!(
+            (&line["Function"], &line["Version"]),
+            (&json!("F"), &json!("7"))
         );
     }
 

@@ -9,9 +9,9 @@
 use std::time::Duration;
 
 use posthorn_tests::{
-    Amount, COST_HEAD, ColdStart, CostCase, Course, ENDPOINTS, Latencies, LoadOptions, RunCost,
-    SoakOptions, WarmOptions, Way, cold_starts, cost, growth, load, scheduler_run, soak, warm,
-    way_cost,
+    Amount, COST_HEAD, ColdStart, CostCase, Course, ENDPOINTS, IDLE, Latencies, LoadOptions,
+    RunCost, SoakOptions, WarmOptions, Way, cold_starts, cost, growth, load, scheduler_run, soak,
+    table, warm, way_cost,
 };
 use serde_json::{Value, json};
 
@@ -159,6 +159,15 @@ async fn run_schedule(most: u64) -> Value {
 }
 
 async fn run_cost() -> Value {
+    println!("a message of 2 KB to one endpoint at the first try, sent by an official client:");
+    let lone = cost(CostCase {
+        endpoints: 1,
+        payload: 2048,
+        course: Course::FirstTry,
+    })
+    .await;
+    println!("{}", table(&lone.counted().bill()));
+    print_idle();
     println!("{COST_HEAD}");
     let mut lines = Vec::new();
     for endpoints in [1, 10] {
@@ -186,9 +195,18 @@ async fn run_cost() -> Value {
     lines.into()
 }
 
+fn print_idle() {
+    println!("and a month, whatever is sent:");
+    for (name, dollars) in IDLE {
+        println!("{name:<77} {dollars:>5.2}");
+    }
+    let sum: f64 = IDLE.iter().map(|(_, dollars)| dollars).sum();
+    println!("{:<77} {sum:>5.2}\n", "$ a month");
+}
+
 async fn run_publish(messages: u64) -> Value {
     println!(
-        "a million messages of 2 KB to one endpoint at the first try; slow: the next one is sent when the one before is"
+        "a million messages of 2 KB to one endpoint at the first try, all positions, posts with a key; slow: the next one is sent when the one before is"
     );
     println!("delivered, busy: 32 sendings are under way at the same time");
     println!("                                      $    WRU    RRU    SQS  ingests  dispatches");
@@ -256,7 +274,7 @@ fn picture(costs: &[Value]) -> String {
         }
         y += 32;
     }
-    parts.push(format!(r##"<text x="10" y="{y}" fill="#545b64">* without records, resends, per-customer secrets; list prices, logs on top</text>"##));
+    parts.push(format!(r##"<text x="10" y="{y}" fill="#545b64">* without records, resends, per-customer secrets; their list prices alone, without logs and traffic</text>"##));
     let height = y + 20;
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 760 {height}\" font-family=\"sans-serif\" font-size=\"12\">\n<rect width=\"760\" height=\"{height}\" fill=\"white\"/>\n{}\n</svg>\n",
@@ -274,7 +292,7 @@ async fn run_price(messages: u64, endpoints: u64, payload: u64) {
     .await;
     println!("{COST_HEAD}\n{cost}");
     println!(
-        "{messages} messages a month of {payload} bytes to {endpoints} endpoints each: ${:.2}, and about $2.30 at idle (docs/costs.md); logs come on top",
+        "{messages} messages a month of {payload} bytes to {endpoints} endpoints each: ${:.2}, and about $2.30 at idle (docs/costs.md)",
         cost.price() * messages as f64
     );
 }

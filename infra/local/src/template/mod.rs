@@ -113,7 +113,7 @@ pub enum TemplateError {
     /// It is not YAML.
     #[error("template.yaml cannot be read: {0}")]
     Yaml(#[from] serde_yaml_ng::Error),
-    /// A parameter was given that it does not take.
+    /// Parameters were given that it does not take.
     #[error(transparent)]
     Parameter(#[from] ParameterError),
     /// It uses something that the local stack does not know.
@@ -253,6 +253,7 @@ mod tests {
         assert!(error(("BatchSize", "11")).contains("BatchSize"));
         assert!(error(("BatchSize", "many")).contains("BatchSize"));
         assert!(error(("LogLevel", "loud")).contains("LogLevel"));
+        assert!(error(("RetrySchedule", "abc")).contains("'RetrySchedule' must match pattern"));
     }
 
     #[test]

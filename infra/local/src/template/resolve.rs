@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 use serde_yaml_ng::Value as Yaml;
 
-use super::TemplateError;
+use super::{TemplateError, resources::text};
 use crate::{ACCOUNT, REGION};
 
 /// Turns a resource's YAML into plain JSON.
@@ -48,7 +48,9 @@ impl Resolver {
         let tag = tagged.tag.to_string();
         match (tag.as_str(), tagged.value.as_sequence().map(Vec::as_slice)) {
             ("!Equals", Some([left, right])) => {
-                Ok(self.resolve(name, left)? == self.resolve(name, right)?)
+                // Numbers and texts are alike, as they are for CloudFormation.
+                let [left, right] = [self.resolve(name, left)?, self.resolve(name, right)?];
+                Ok(text(&left) == text(&right))
             }
             ("!Not", Some([inner])) => Ok(!self.holds(name, inner)?),
             _ => Err(unsupported()),

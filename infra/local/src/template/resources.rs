@@ -377,7 +377,7 @@ fn queue(id: &str, properties: Value) -> Result<QueueSpec, TemplateError> {
 }
 
 /// A value as environments and queue attributes hold it.
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     value
         .as_str()
         .map_or_else(|| value.to_string(), str::to_owned)
