@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use posthorn_domain::{attempt::FailureClass, endpoint::Endpoint};
+use posthorn_domain::{endpoint::Endpoint, failure::Failure};
 use posthorn_local::StackOptions;
 use posthorn_store::{Consistency, Written};
 use posthorn_tests::World;
@@ -123,8 +123,8 @@ async fn the_dispatcher_refuses_them_when_they_are_in_the_table_all_the_same() {
         assert_eq!(written.unwrap(), Written::Yes);
         let message = world.send(&application.id, MESSAGE).await;
         let attempt = world.attempts(&application, &message, 1).await.remove(0);
-        let told = (attempt.response_status_code, attempt.response.as_str());
-        assert_eq!(told, (0, FailureClass::Blocked.describe()), "{url}");
+        let told = (attempt.response_status_code, attempt.response);
+        assert_eq!(told, (0, Failure::Blocked.to_string()), "{url}");
     }
     println!("{} URLs in the table blocked", urls.len());
     assert_eq!(connections.load(Ordering::SeqCst), 0);
