@@ -69,7 +69,18 @@ async fn the_api_refuses_them_and_names_the_field() {
     let path = format!("/api/v1/app/{}/endpoint", application.id);
     let good = json!({ "url": "https://example.com/", "uid": "good" });
     world.expect("POST", &path, Some(good)).await;
+    let (label, long) = (
+        format!("https://{}.example.com/", "a".repeat(64)),
+        format!("https://example.com/{}", "ü".repeat(11_000)),
+    );
     let others = [
+        r"https://example.com\@127.0.0.1/",
+        "https://@example.com/",
+        "https://example.com:0/",
+        "https://a..example.com/",
+        "https://example.com/a b",
+        label.as_str(),
+        long.as_str(),
         "http://169.254.169.254/",
         "http://169.254.100.1/",
         "http://10.0.0.1/",

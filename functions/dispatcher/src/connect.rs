@@ -41,8 +41,9 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 /// does not answer for as long again. Both together are shorter than an attempt.
 const PING_AFTER: Duration = Duration::from_secs(4);
 
-/// Headers of a response; their bytes are counted besides. (The parser keeps room for so many.)
-const MAX_RESPONSE_HEADERS: usize = 4096;
+/// Headers of a response; their bytes are counted besides. The parser makes room for so many anew for each
+/// response, informational ones included, so more would make a flood of them dear.
+const MAX_RESPONSE_HEADERS: usize = 1024;
 
 /// Bytes of a body that an HTTP/2 server may send before they are read. It is more than what is kept of it.
 const HTTP2_WINDOW: u32 = 16 * 1024;

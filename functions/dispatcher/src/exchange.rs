@@ -121,9 +121,10 @@ fn why(error: &legacy::Error, used: Option<&Use>) -> Failed {
             may_repeat: false,
         };
     };
-    let failure = match used.is_spent() {
-        true => Failure::TooLarge,
-        false => used.broken().unwrap_or(told),
+    let failure = match told {
+        _ if used.is_spent() => Failure::TooLarge,
+        Failure::Closed | Failure::Reset | Failure::Other => used.broken().unwrap_or(told),
+        told => told,
     };
     let has_ended = matches!(failure, Failure::Closed | Failure::Reset | Failure::Silent);
     let was_lost = used.is_stale() && has_ended;

@@ -79,7 +79,7 @@ impl Policy {
             return Err(UrlError::TooLong);
         }
         self.check_scheme(&url)?;
-        check_authority(text)?;
+        check_authority(text.get(url.scheme().len()..).unwrap_or_default())?;
         if url.port() == Some(0) {
             return Err(UrlError::Port);
         }
@@ -122,8 +122,9 @@ fn is_ambiguous(c: char) -> bool {
 }
 
 /// Checks what a parser forgives and others do not: exactly two slashes, no user name, not even an empty one.
-fn check_authority(text: &str) -> Result<(), UrlError> {
-    let (_, rest) = text.split_once("://").ok_or(UrlError::Malformed)?;
+fn check_authority(after_scheme: &str) -> Result<(), UrlError> {
+    let rest = after_scheme.strip_prefix("://");
+    let rest = rest.ok_or(UrlError::Malformed)?;
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     if authority.contains('@') {
         return Err(UrlError::Credentials);

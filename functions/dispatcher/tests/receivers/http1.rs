@@ -550,13 +550,13 @@ fn heads() -> Vec<Row> {
             "a zero byte in a value",
             answer("X-A: a\0b\r\n"),
             Keep,
-            fine(),
+            Fails(Failure::NotHttp),
         ),
         row("101 headers", answer(&lines(101)), Keep, fine()),
-        row("4,000 headers", answer(&lines(4000)), Keep, fine()),
+        row("1,000 headers", answer(&lines(1000)), Keep, fine()),
         row(
-            "5,000 headers",
-            answer(&lines(5000)),
+            "2,000 headers",
+            answer(&lines(2000)),
             Keep,
             Fails(Failure::TooLarge),
         ),
@@ -734,10 +734,10 @@ async fn a_flood_keeps_nobody_waiting() {
         format!("http://{HOST}:{}/", loud.port),
         format!("http://{HOST}:{}/", quiet.port),
     );
-    let floods = join_all((0..8).map(|_| post(sender, &loud, LONGEST)));
+    let floods = join_all((0..4).map(|_| post(sender, &loud, 5 * LONGEST)));
     let others = join_all((0..8).map(|_| post(sender, &quiet, LONGEST)));
     let (floods, others) = tokio::join!(floods, others);
-    assert_eq!(floods, vec![Outcome::Failure(Failure::TooLarge); 8]);
+    assert_eq!(floods, vec![Outcome::Failure(Failure::TooLarge); 4]);
     assert!(others.iter().all(Outcome::is_success), "{others:?}");
 }
 
