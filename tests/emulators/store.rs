@@ -177,7 +177,10 @@ async fn concurrent_records_of_a_delivery_do_not_overwrite_each_other() {
     let attempt = |status| {
         let outcome = Outcome::Response {
             status,
-            body: b"x".to_vec(),
+            body: posthorn_domain::attempt::ResponseBody {
+                bytes: b"x".to_vec(),
+                ..Default::default()
+            },
             retry_after: None,
         };
         Attempt::record(

@@ -231,7 +231,7 @@ async fn a_look_costs_little_and_an_idle_application_nearly_nothing() {
     let first = message(&world, &application.id, 600).await;
     let outcome = posthorn_domain::attempt::Outcome::Response {
         status: 204,
-        body: Vec::new(),
+        body: posthorn_domain::attempt::ResponseBody::default(),
         retry_after: None,
     };
     let id = AttemptId::new(now(), entropy());

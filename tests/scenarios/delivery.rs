@@ -1,7 +1,7 @@
 //! What the dispatcher does with tasks and endpoints that misbehave.
 
 use posthorn_domain::{
-    attempt::{Attempt, Outcome},
+    attempt::{Attempt, Outcome, ResponseBody},
     delivery::{Status, record},
     id::AttemptId,
     shard::shard_of,
@@ -121,7 +121,7 @@ async fn a_recorded_attempt_is_not_repeated_and_its_lost_next_step_is() {
     let now = posthorn_runtime::now();
     let outcome = Outcome::Response {
         status: 500,
-        body: vec![],
+        body: ResponseBody::default(),
         retry_after: None,
     };
     let id = AttemptId::new(now, posthorn_runtime::entropy());

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use posthorn_domain::attempt::FailureClass;
+use posthorn_domain::failure::Failure;
 use posthorn_tests::{Broken, Fault, Receiver, World, until};
 use serde_json::json;
 
@@ -36,43 +36,78 @@ async fn every_failure_has_its_class_within_the_deadline() {
         ("RetrySchedule", "3600"),
     ];
     let world = &World::with_parameters(parameters).await;
-    let broken = async |fault, scheme: &str, expected: FailureClass| {
+    let broken = async |fault, scheme: &str, expected: Failure| {
         let server = Broken::listen(fault).await;
         let (status, response, took) =
             attempt(world, format!("{scheme}://127.0.0.1:{}/", server.port())).await;
-        assert_eq!(
-            (status, response.as_str()),
-            (0, expected.describe()),
-            "{fault:?}"
-        );
+        assert_eq!((status, response), (0, expected.to_string()), "{fault:?}");
         let limit = Duration::from_secs(DEADLINE_SECONDS + 5);
         assert!(took < limit, "{fault:?} took {took:?}");
         println!("{fault:?} over {scheme}: {expected:?} after {took:?}");
     };
     let name = async || {
         let (status, response, _) = attempt(world, "http://nothing.invalid/".to_owned()).await;
-        assert_eq!(
-            (status, response.as_str()),
-            (0, FailureClass::Dns.describe())
-        );
+        assert_eq!((status, response), (0, Failure::NoAddress.to_string()));
     };
-    // A body that does not end is cut off, and what came before it counts.
-    let endless = async || {
-        let server = Broken::listen(Fault::Endless).await;
+    // The status decides; a body that does not end is cut off.
+    let answered = async |fault, body: &str| {
+        let server = Broken::listen(fault).await;
         let (status, response, _) =
             attempt(world, format!("http://127.0.0.1:{}/", server.port())).await;
-        assert_eq!((status, response), (200, "x".repeat(4096)));
+        assert_eq!(status, 200, "{fault:?}");
+        assert!(response.starts_with(body), "{fault:?}: {response}");
     };
+    let endless = "x".repeat(4096);
     tokio::join!(
-        broken(Fault::Close, "http", FailureClass::Reset),
-        broken(Fault::ResetInBody, "http", FailureClass::Reset),
-        broken(Fault::Drip, "http", FailureClass::Timeout),
-        broken(Fault::Headers, "http", FailureClass::Other),
-        broken(Fault::Garbage, "http", FailureClass::Other),
-        broken(Fault::Garbage, "https", FailureClass::Tls),
+        broken(Fault::Close, "http", Failure::Closed),
+        broken(Fault::Headers, "http", Failure::TooLarge),
+        broken(Fault::Garbage, "http", Failure::NotHttp),
+        broken(Fault::Garbage, "https", Failure::NotTls),
+        answered(Fault::CutBody, "xx"),
+        answered(Fault::Drip, "x"),
+        answered(Fault::Endless, &endless),
         name(),
-        endless(),
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_with_a_cut_body_is_a_success_and_sent_once() {
+    let world = World::with_parameters([("RetrySchedule", "1,1,1,1,1,1")]).await;
+    let server = Broken::listen(Fault::CutBody).await;
+    let application = world.application().await;
+    let path = format!("/api/v1/app/{}/endpoint", application.id);
+    // As it is typed, it is not what is sent.
+    let url = format!("HTTP://127.0.0.1:{}/a/../b", server.port());
+    let made = world
+        .expect("POST", &path, Some(json!({ "url": url })))
+        .await;
+    let parsed = format!("http://127.0.0.1:{}/b", server.port());
+    assert_eq!(made["url"], parsed);
+    let id = world.send(&application.id, MESSAGE).await;
+    let path = format!("/api/v1/app/{}/msg/{id}/endpoint", application.id);
+    until("the delivery's success", || async {
+        let list = world.expect("GET", &path, None).await;
+        (list["data"][0]["status"] == 0).then_some(())
+    })
+    .await;
+    let path = format!("/api/v1/app/{}/attempt/msg/{id}", application.id);
+    let attempts = world.expect("GET", &path, None).await;
+    let attempt = &attempts["data"][0];
+    assert_eq!(
+        (
+            &attempt["status"],
+            &attempt["responseStatusCode"],
+            &attempt["response"]
+        ),
+        (&json!(0), &json!(200), &json!("xx")),
+    );
+    let note = json!("the connection ended before the body did");
+    assert_eq!(
+        (&attempt["responseNote"], &attempt["url"]),
+        (&note, &json!(parsed))
+    );
+    assert_eq!(attempts["data"].as_array().unwrap().len(), 1);
+    assert_eq!(server.connections(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use posthorn_domain::{attempt::FailureClass, endpoint::Endpoint};
+use posthorn_domain::{endpoint::Endpoint, failure::Failure};
 use posthorn_local::StackOptions;
 use posthorn_store::{Consistency, Written};
 use posthorn_tests::World;
@@ -69,7 +69,18 @@ async fn the_api_refuses_them_and_names_the_field() {
     let path = format!("/api/v1/app/{}/endpoint", application.id);
     let good = json!({ "url": "https://example.com/", "uid": "good" });
     world.expect("POST", &path, Some(good)).await;
+    let (label, long) = (
+        format!("https://{}.example.com/", "a".repeat(64)),
+        format!("https://example.com/{}", "ü".repeat(11_000)),
+    );
     let others = [
+        r"https://example.com\@127.0.0.1/",
+        "https://@example.com/",
+        "https://example.com:0/",
+        "https://a..example.com/",
+        "https://example.com/a b",
+        label.as_str(),
+        long.as_str(),
         "http://169.254.169.254/",
         "http://169.254.100.1/",
         "http://10.0.0.1/",
@@ -123,8 +134,8 @@ async fn the_dispatcher_refuses_them_when_they_are_in_the_table_all_the_same() {
         assert_eq!(written.unwrap(), Written::Yes);
         let message = world.send(&application.id, MESSAGE).await;
         let attempt = world.attempts(&application, &message, 1).await.remove(0);
-        let told = (attempt.response_status_code, attempt.response.as_str());
-        assert_eq!(told, (0, FailureClass::Blocked.describe()), "{url}");
+        let told = (attempt.response_status_code, attempt.response);
+        assert_eq!(told, (0, Failure::Blocked.to_string()), "{url}");
     }
     println!("{} URLs in the table blocked", urls.len());
     assert_eq!(connections.load(Ordering::SeqCst), 0);

@@ -1,6 +1,12 @@
 //! A server that speaks broken HTTP.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -13,8 +19,8 @@ use tokio::{
 pub enum Fault {
     /// Closes it without a word.
     Close,
-    /// Resets it in the middle of the body.
-    ResetInBody,
+    /// Answers 200, and closes it after two bytes of the body.
+    CutBody,
     /// Sends the body byte by byte, for ever.
     Drip,
     /// Sends a body that does not end, as fast as it can.
@@ -29,6 +35,7 @@ pub enum Fault {
 #[derive(Debug)]
 pub struct Broken {
     port: u16,
+    connections: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
@@ -37,13 +44,25 @@ impl Broken {
     pub async fn listen(fault: Fault) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
+        let connections = Arc::<AtomicUsize>::default();
+        let count = Arc::clone(&connections);
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                count.fetch_add(1, Ordering::SeqCst);
                 // The other side hangs up on most of this.
                 tokio::spawn(async move { answer(stream, fault).await.ok() });
             }
         });
-        Self { port, task }
+        Self {
+            port,
+            connections,
+            task,
+        }
+    }
+
+    /// How often somebody connected; each connection carries one request.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
     }
 
     /// The port that it listens on.
@@ -65,11 +84,9 @@ async fn answer(mut stream: TcpStream, fault: Fault) -> std::io::Result<()> {
     let head = b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n";
     match fault {
         Fault::Close => {}
-        Fault::ResetInBody => {
+        Fault::CutBody => {
             stream.write_all(head).await?;
-            stream.write_all(&[b'x'; 100]).await?;
-            // Unread bytes at the end make the system send a reset.
-            stream.set_zero_linger()?;
+            stream.write_all(b"xx").await?;
         }
         Fault::Drip => {
             stream.write_all(head).await?;

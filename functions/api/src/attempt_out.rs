@@ -20,6 +20,10 @@ pub(crate) struct AttemptOut {
     url: String,
     /// The response body, or why there is none.
     response: String,
+    /// What is to be known of the body besides: that it was cut off, or its encoding. An addition to the
+    /// contract.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_note: Option<String>,
     /// 0 without a response.
     response_status_code: u16,
     response_duration_ms: u64,
@@ -59,15 +63,15 @@ pub(crate) fn show(
     with_content: bool,
 ) -> AttemptOut {
     let status_text = MessageStatus::of(&attempt);
-    let response = if with_content {
-        attempt.response_shown()
-    } else {
-        ""
+    let response = match with_content {
+        true => attempt.response_shown(),
+        false => String::new(),
     };
     AttemptOut {
         msg_id: message.clone(),
         endpoint_id: endpoint.clone(),
-        response: response.to_owned(),
+        response,
+        response_note: attempt.response_note(),
         response_status_code: attempt.status_code,
         response_duration_ms: attempt.duration_ms,
         status: status_text.number(),

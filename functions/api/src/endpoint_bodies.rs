@@ -115,7 +115,7 @@ impl EndpointIn {
         Fresh { now, entropy: id }: Fresh,
     ) -> Result<Endpoint, Refusal> {
         let event_types = self.event_types.or(self.filter_types);
-        check_url(api, &self.url)?;
+        let url = check_url(api, &self.url)?;
         check_uid(self.uid.as_ref())?;
         check_event_types(api, owner, event_types.as_ref(), None).await?;
         let id = EndpointId::new(now, id);
@@ -128,7 +128,7 @@ impl EndpointIn {
         let new = Endpoint {
             id,
             uid: self.uid,
-            url: self.url,
+            url,
             description: self.description,
             event_types,
             channels: self.channels,
@@ -148,14 +148,14 @@ impl EndpointIn {
 }
 
 impl EndpointUpdate {
-    /// Checks what the types cannot.
+    /// Checks what the types cannot; the URL becomes its parsed form.
     pub(crate) async fn check(
-        &self,
+        &mut self,
         api: &Api,
         owner: &TheApplication,
         before: &Endpoint,
     ) -> Result<(), Refusal> {
-        check_url(api, &self.url)?;
+        self.url = check_url(api, &self.url)?;
         check_uid(self.uid.as_ref())?;
         let wanted = self.event_types.as_ref().or(self.filter_types.as_ref());
         check_event_types(api, owner, wanted, Some(before)).await
@@ -206,15 +206,15 @@ impl EndpointUpdate {
 }
 
 impl EndpointPatch {
-    /// Checks what the types cannot, of what is named.
+    /// Checks what the types cannot, of what is named; a URL becomes its parsed form.
     pub(crate) async fn check(
-        &self,
+        &mut self,
         api: &Api,
         owner: &TheApplication,
         before: &Endpoint,
     ) -> Result<(), Refusal> {
-        if let Change::Set(url) = &self.url {
-            check_url(api, url)?;
+        if let Change::Set(url) = &mut self.url {
+            *url = check_url(api, url)?;
         }
         if let Change::Set(uid) = &self.uid {
             check_uid(uid.as_ref())?;
@@ -259,11 +259,10 @@ fn check_uid(uid: Option<&Uid>) -> Result<(), FieldError> {
     Ok(())
 }
 
-fn check_url(api: &Api, url: &str) -> Result<(), FieldError> {
-    let checked = api.addresses.check(url);
-    checked
-        .map(|_| ())
-        .map_err(|error| FieldError::body("url", error.to_string()))
+/// The parsed form of a URL: what is stored, shown and posted to.
+fn check_url(api: &Api, url: &str) -> Result<String, FieldError> {
+    let parsed = api.addresses.check(url).map(String::from);
+    parsed.map_err(|error| FieldError::body("url", error.to_string()))
 }
 
 /// Event types must exist, not be archived and be visible to the caller. Those that the endpoint

@@ -186,7 +186,7 @@ pub(crate) async fn update(
     Json(body): Json<EndpointUpdate>,
 ) -> Created {
     let found = find_endpoint(&api, &owner, &reference).await?;
-    let (before, body) = match (found, reference) {
+    let (before, mut body) = match (found, reference) {
         (Some(before), Reference::Id(_)) => (before, body),
         (Some(before), Reference::Uid(uid)) => (before, body.named(&uid)),
         (None, Reference::Id(_)) => return Err(ApiError::NotFound("endpoint").into()),
@@ -213,7 +213,7 @@ pub(crate) async fn update(
 pub(crate) async fn patch(
     api: State,
     found: TheEndpoint,
-    Json(body): Json<EndpointPatch>,
+    Json(mut body): Json<EndpointPatch>,
 ) -> Result<Json<EndpointOut>, Refusal> {
     let TheEndpoint { owner, endpoint } = found;
     body.check(&api, &owner, &endpoint).await?;

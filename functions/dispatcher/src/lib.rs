@@ -1,20 +1,23 @@
 //! The dispatcher: task → signed request → outcome → record → done or next attempt.
 //!
 //! [`batch`](Dispatcher::handle) answers SQS, `deliver` is the sequence of steps for one task: `admit`
-//! says whether its attempt may be made now, `send` makes the request, `watch` notes how the endpoint
-//! fares. `job` makes a step of a job over many messages. What an endpoint does is never an error
+//! says whether its attempt may be made now, `send` signs the request, `exchange` makes it over connections
+//! of `connect` that `wire` counts, `watch` notes how the endpoint fares. `job` makes a step of a job over many messages. What an endpoint does is never an error
 //! here: only faults of our own make SQS deliver a task again.
 
 mod admit;
 mod batch;
 mod classify;
+mod connect;
 mod deliver;
+mod exchange;
 mod job;
 mod memory;
 mod places;
 mod resolve;
 mod send;
 mod watch;
+mod wire;
 
 use std::time::Duration;
 

@@ -5,11 +5,13 @@ use std::{
     fmt, io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
+    task::{Context, Poll},
 };
 
 use futures_util::future::BoxFuture;
+use hyper_util::client::legacy::connect::dns::Name;
 use posthorn_domain::address::Policy;
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tower_service::Service;
 
 /// What a name means.
 pub trait Lookup: fmt::Debug + Send + Sync {
@@ -36,7 +38,7 @@ impl Lookup for SystemLookup {
 #[error("the name has no public address")]
 pub(crate) struct NoAddress;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct GuardedResolver {
     policy: Policy,
     lookup: Arc<dyn Lookup>,
@@ -48,8 +50,16 @@ impl GuardedResolver {
     }
 }
 
-impl Resolve for GuardedResolver {
-    fn resolve(&self, name: Name) -> Resolving {
+impl Service<Name> for GuardedResolver {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = NoAddress;
+    type Future = BoxFuture<'static, Result<Self::Response, NoAddress>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), NoAddress>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
         let (policy, found) = (
             self.policy.clone(),
             self.lookup.lookup(name.as_str().to_owned()),
@@ -62,9 +72,9 @@ impl Resolve for GuardedResolver {
                 .map(|ip| SocketAddr::new(ip, 0))
                 .collect();
             if allowed.is_empty() {
-                return Err(NoAddress.into());
+                return Err(NoAddress);
             }
-            Ok(Box::new(allowed.into_iter()) as Addrs)
+            Ok(allowed.into_iter())
         })
     }
 }

@@ -2,26 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
+use http::{Request, header, request::Builder};
+use http_body_util::Full;
 use posthorn_domain::{
-    address::Policy,
-    attempt::{FailureClass, MAX_RESPONSE_BYTES, Outcome},
-    endpoint::Confidential,
-    id::MessageId,
-    payload::Payload,
-    retry::retry_after,
-    timestamp::Timestamp,
-    trace::TraceParent,
+    address::Policy, attempt::Outcome, endpoint::Confidential, failure::Failure, id::MessageId,
+    payload::Payload, timestamp::Timestamp, trace::TraceParent,
 };
-use posthorn_runtime::{StartError, now};
-use reqwest::{Client, RequestBuilder, Response, header, redirect};
+use posthorn_runtime::StartError;
 
-use crate::{Lookup, classify::classify, resolve::GuardedResolver};
-
-/// The longest time to connect; inside the whole request's time.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Connections idle for longer are not used again: a frozen function may have missed their end.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
+use crate::{Lookup, exchange::Exchange, resolve::GuardedResolver};
 
 /// W3C Trace Context.
 const TRACEPARENT: &str = "traceparent";
@@ -31,7 +20,7 @@ const USER_AGENT: &str = concat!("Posthorn/", env!("CARGO_PKG_VERSION"));
 /// How requests are made.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// From the connection to the last byte of the response that is read.
+    /// From the connection to the status, and to what is read of the body.
     pub request_timeout: Duration,
     /// Whether to send `svix-*` headers too.
     pub svix_headers: bool,
@@ -59,7 +48,7 @@ pub struct Signed<'a> {
 /// Makes requests.
 #[derive(Debug)]
 pub struct Sender {
-    client: Client,
+    exchange: Exchange,
     settings: Settings,
 }
 
@@ -69,19 +58,9 @@ impl Sender {
     /// # Errors
     /// When the system's root certificates cannot be read.
     pub fn new(settings: Settings) -> Result<Self, StartError> {
-        // An error means that the process has a provider already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let resolver = GuardedResolver::new(settings.addresses.clone(), settings.lookup.clone());
-        let client = Client::builder()
-            .dns_resolver(Arc::new(resolver))
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .http1_title_case_headers()
-            .default_headers(default_headers())
-            .build()?;
-        Ok(Self { client, settings })
+        let exchange = Exchange::new(resolver)?;
+        Ok(Self { exchange, settings })
     }
 
     /// The longest time for a request.
@@ -100,41 +79,40 @@ impl Sender {
         } = request;
         // An IP literal never reaches the resolver, so the URL itself is checked, too.
         let Ok(url) = self.settings.addresses.check(url) else {
-            return Outcome::Failure(FailureClass::Blocked);
+            return Outcome::Failure(Failure::Blocked);
         };
         let body = payload.as_str().as_bytes();
         let signature = confidential.sign(id, at, body);
         // The customer's headers first: they cannot be any of ours.
         let custom = confidential.headers.iter();
-        let request = custom.fold(
-            self.client.post(url).timeout(longest),
-            |request, (name, value)| request.header(name, value),
-        );
+        let request = custom.fold(Request::post(url.as_str()), |request, (name, value)| {
+            request.header(name, value)
+        });
         let mut request = request.header(header::CONTENT_TYPE, payload.content_type());
-        // A customer may have set a constant one.
+        // A customer may have set one of these.
         let is_free = |name: &str| {
             !confidential
                 .headers
                 .iter()
                 .any(|(it, _)| it.eq_ignore_ascii_case(name))
         };
+        for (name, value) in [("user-agent", USER_AGENT), ("accept", "*/*")] {
+            if is_free(name) {
+                request = request.header(name, value);
+            }
+        }
         if let Some(span) = trace.filter(|_| is_free(TRACEPARENT)) {
             request = request.header(TRACEPARENT, span.to_string());
         }
-        let request = self.signed(request, id, at, &signature).body(body.to_vec());
-        match read(request).await {
-            Ok(outcome) => outcome,
-            Err(error) => Outcome::Failure(classify(&error)),
+        let body = Full::from(body.to_vec());
+        match self.signed(request, id, at, &signature).body(body) {
+            Ok(request) => self.exchange.make(request, longest).await,
+            // URLs and headers are checked when they are stored.
+            Err(_) => Outcome::Failure(Failure::Blocked),
         }
     }
 
-    fn signed(
-        &self,
-        request: RequestBuilder,
-        id: &MessageId,
-        at: Timestamp,
-        signature: &str,
-    ) -> RequestBuilder {
+    fn signed(&self, request: Builder, id: &MessageId, at: Timestamp, signature: &str) -> Builder {
         let values = [
             ("id", id.as_str()),
             ("timestamp", &at.as_seconds().to_string()),
@@ -151,31 +129,4 @@ impl Sender {
             })
         })
     }
-}
-
-/// A customer's header of this name takes its place.
-fn default_headers() -> header::HeaderMap {
-    let agent = header::HeaderValue::from_static(USER_AGENT);
-    header::HeaderMap::from_iter([(header::USER_AGENT, agent)])
-}
-
-/// Sends and reads at most [`MAX_RESPONSE_BYTES`] of the answer: a longer body, or an endless one, is
-/// cut off, and the client's time-out covers reading it.
-async fn read(request: RequestBuilder) -> Result<Outcome, reqwest::Error> {
-    let mut response: Response = request.send().await?;
-    let status = response.status().as_u16();
-    let header = response.headers().get(header::RETRY_AFTER);
-    let retry_after = header.and_then(|value| retry_after(value.to_str().ok()?, now()));
-    let mut body = Vec::new();
-    while body.len() < MAX_RESPONSE_BYTES {
-        let Some(chunk) = response.chunk().await? else {
-            break;
-        };
-        body.extend_from_slice(&chunk[..chunk.len().min(MAX_RESPONSE_BYTES - body.len())]);
-    }
-    Ok(Outcome::Response {
-        status,
-        body,
-        retry_after,
-    })
 }

@@ -22,13 +22,8 @@ use std::{
 use futures_util::future::BoxFuture;
 use posthorn_dispatcher::{Lookup, Sender, Settings, Signed};
 use posthorn_domain::{
-    address::Policy,
-    attempt::{FailureClass, Outcome},
-    endpoint::Confidential,
-    id::MessageId,
-    payload::Payload,
-    signing::EndpointSecret,
-    timestamp::Timestamp,
+    address::Policy, attempt::Outcome, endpoint::Confidential, failure::Failure, id::MessageId,
+    payload::Payload, signing::EndpointSecret, timestamp::Timestamp,
 };
 use simple_dns::{
     CLASS, Name, Packet, QTYPE, Question, ResourceRecord, TYPE,
@@ -187,7 +182,6 @@ impl Listeners {
 
 /// Posts to a URL.
 async fn post(dns: &Dns, allowed: &[&str], url: &str) -> Outcome {
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let settings = Settings {
         request_timeout: Duration::from_secs(10),
         svix_headers: false,
@@ -210,7 +204,7 @@ async fn post(dns: &Dns, allowed: &[&str], url: &str) -> Outcome {
     sender.send(url, request, Duration::from_secs(10)).await
 }
 
-const FAILED: Outcome = Outcome::Failure(FailureClass::Dns);
+const FAILED: Outcome = Outcome::Failure(Failure::NoAddress);
 
 #[tokio::test]
 async fn a_name_of_private_addresses_is_not_reached_and_looks_like_one_that_does_not_exist() {
@@ -323,7 +317,7 @@ async fn an_address_in_the_url_is_blocked_in_every_notation_without_a_look_up() 
     for host in &hosts {
         let url = format!("http://{host}:{}/", listeners.port);
         let outcome = post(&dns, &[], &url).await;
-        assert_eq!(outcome, Outcome::Failure(FailureClass::Blocked), "{url}");
+        assert_eq!(outcome, Outcome::Failure(Failure::Blocked), "{url}");
     }
     assert_eq!((listeners.all(), dns.lookups.lock().unwrap().len()), (0, 0));
     println!("{} URLs of this machine tried, 0 connections", hosts.len());

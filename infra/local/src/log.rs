@@ -110,8 +110,9 @@ fn colour_of(level: &str) -> &'static str {
 fn attempted(fields: &mut Map<String, Value>) -> (&'static str, String) {
     let mut take = |name: &str| fields.remove(name);
     let succeeded = take("success") == Some(Value::Bool(true));
-    let (status, failure) = (take("status"), take("failure"));
-    let answer = status.or(failure).map_or("no answer".to_owned(), text);
+    let (status, class, reason) = (take("status"), take("failure"), take("reason"));
+    let failed: Vec<_> = [class, reason].into_iter().flatten().map(text).collect();
+    let answer = status.map_or_else(|| failed.join(": "), text);
     let number = take("attempt")
         .and_then(|number| number.as_u64())
         .unwrap_or(0)
@@ -150,8 +151,10 @@ mod tests {
             "17:37:15 Dispatcher     ✓ attempt 1: 204 in 3 ms  endpoint_id=ep_1 msg_id=msg_1"
         );
         assert_eq!(
-            line(r#""attempt":1,"failure":"Timeout","duration_ms":15000,"success":false"#),
-            "17:37:15 Dispatcher     ✗ attempt 2: Timeout in 15000 ms  endpoint_id=ep_1 msg_id=msg_1"
+            line(
+                r#""attempt":1,"failure":"tls","reason":"the certificate has expired","duration_ms":21,"success":false"#
+            ),
+            "17:37:15 Dispatcher     ✗ attempt 2: tls: the certificate has expired in 21 ms  endpoint_id=ep_1 msg_id=msg_1"
         );
     }
 

@@ -8,11 +8,17 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use http::Uri;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use url::{Host, Url};
 
-/// The longest URL that the contract allows.
-const MAX_URL_LENGTH: usize = 65_536;
+/// The longest URL that can be sent, percent-encoded: that of the `http` crate. (The contract allows two
+/// characters more.)
+pub const MAX_URL_LENGTH: usize = 65_534;
+
+/// The longest host name and the longest label of one (RFC 1035, section 2.3.4).
+const MAX_NAME_LENGTH: usize = 253;
+const MAX_LABEL_LENGTH: usize = 63;
 
 /// What a deployment allows endpoints to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,12 +36,21 @@ pub enum UrlError {
     /// No URL, or one without a host.
     #[error("must be an absolute URL with a host")]
     Malformed,
-    /// Longer than the contract allows.
-    #[error("must have at most {MAX_URL_LENGTH} characters")]
+    /// Longer than what can be sent.
+    #[error("must have at most {MAX_URL_LENGTH} characters, percent-encoded")]
     TooLong,
-    /// White space or control characters, which parsers drop silently.
-    #[error("must not hold white space or control characters")]
+    /// White space or control characters, which parsers drop silently, or backslashes, which some take for
+    /// slashes.
+    #[error("must not hold white space, control characters or backslashes")]
     Character,
+    /// A host that no name server knows.
+    #[error(
+        "must name a host of labels of 1 to {MAX_LABEL_LENGTH} letters, digits, hyphens and underscores, {MAX_NAME_LENGTH} characters together"
+    )]
+    Host,
+    /// Port 0.
+    #[error("must not have the port 0")]
+    Port,
     /// Another scheme than the deployment allows.
     #[error("must begin with https://")]
     NotHttps,
@@ -56,31 +71,38 @@ impl Policy {
     /// # Errors
     /// The rule that the URL breaks.
     pub fn check(&self, text: &str) -> Result<Url, UrlError> {
-        if text.len() > MAX_URL_LENGTH {
-            return Err(UrlError::TooLong);
-        }
-        if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        if text.chars().any(is_ambiguous) {
             return Err(UrlError::Character);
         }
         let url = Url::parse(text).map_err(|_| UrlError::Malformed)?;
-        match url.scheme() {
-            "https" => {}
-            "http" if self.allow_http => {}
-            _ if self.allow_http => return Err(UrlError::NotHttp),
-            _ => return Err(UrlError::NotHttps),
+        if text.len().max(url.as_str().len()) > MAX_URL_LENGTH {
+            return Err(UrlError::TooLong);
         }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(UrlError::Credentials);
+        self.check_scheme(&url)?;
+        check_authority(text.get(url.scheme().len()..).unwrap_or_default())?;
+        if url.port() == Some(0) {
+            return Err(UrlError::Port);
         }
         let reachable = match url.host().ok_or(UrlError::Malformed)? {
             Host::Ipv4(ip) => self.allows(IpAddr::V4(ip)),
             Host::Ipv6(ip) => self.allows(IpAddr::V6(ip)),
+            Host::Domain(name) if !is_host_name(name) => return Err(UrlError::Host),
             Host::Domain(name) => !is_private_name(name) || self.allow_loopback_name(name),
         };
-        if reachable {
-            Ok(url)
-        } else {
-            Err(UrlError::Private)
+        if !reachable {
+            return Err(UrlError::Private);
+        }
+        // What the client sends with reads it, too.
+        Uri::try_from(url.as_str()).map_err(|_| UrlError::Malformed)?;
+        Ok(url)
+    }
+
+    fn check_scheme(&self, url: &Url) -> Result<(), UrlError> {
+        match url.scheme() {
+            "https" => Ok(()),
+            "http" if self.allow_http => Ok(()),
+            _ if self.allow_http => Err(UrlError::NotHttp),
+            _ => Err(UrlError::NotHttps),
         }
     }
 
@@ -92,6 +114,38 @@ impl Policy {
     fn allow_loopback_name(&self, name: &str) -> bool {
         name.trim_end_matches('.') == "localhost" && self.allows(IpAddr::V4(Ipv4Addr::LOCALHOST))
     }
+}
+
+/// What parsers read in different ways.
+fn is_ambiguous(c: char) -> bool {
+    c.is_control() || c.is_whitespace() || c == '\\'
+}
+
+/// Checks what a parser forgives and others do not: exactly two slashes, no user name, not even an empty one.
+fn check_authority(after_scheme: &str) -> Result<(), UrlError> {
+    let rest = after_scheme.strip_prefix("://");
+    let rest = rest.ok_or(UrlError::Malformed)?;
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if authority.contains('@') {
+        return Err(UrlError::Credentials);
+    }
+    if authority.is_empty() {
+        return Err(UrlError::Malformed);
+    }
+    Ok(())
+}
+
+/// Whether name servers, and certificates, may hold this name; one dot at its end is allowed.
+fn is_host_name(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let is_label = |label: &str| {
+        (1..=MAX_LABEL_LENGTH).contains(&label.len())
+            && label.chars().all(is_part)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    name.len() <= MAX_NAME_LENGTH && name.split('.').all(is_label)
 }
 
 /// Names that only mean something inside a network, whatever they resolve to: also those of a single
@@ -174,15 +228,71 @@ mod tests {
     }
 
     #[test]
-    fn other_faults_name_their_rule() {
-        assert_eq!(check("http://example.com/"), Err(UrlError::NotHttps));
-        assert_eq!(check("ftp://example.com/"), Err(UrlError::NotHttps));
-        assert_eq!(check("example.com"), Err(UrlError::Malformed));
-        assert_eq!(check(""), Err(UrlError::Malformed));
-        assert_eq!(check("https://exa\tmple.com/"), Err(UrlError::Character));
-        assert_eq!(
-            check("https://user:pw@example.com/"),
-            Err(UrlError::Credentials)
-        );
+    fn every_fault_names_its_rule() {
+        let label = |length: usize| format!("https://{}.com/", "a".repeat(length));
+        let path = |length: usize| format!("https://a.de/{}", "x".repeat(length - 13));
+        let name = format!("https://{}de/", "abcdefghi.".repeat(26));
+        for (url, expected) in [
+            ("http://example.com/", Err(UrlError::NotHttps)),
+            ("ftp://example.com/", Err(UrlError::NotHttps)),
+            ("example.com", Err(UrlError::Malformed)),
+            ("", Err(UrlError::Malformed)),
+            ("https://", Err(UrlError::Malformed)),
+            ("https:///example.com/", Err(UrlError::Malformed)),
+            ("https:example.com", Err(UrlError::Malformed)),
+            ("https:/example.com", Err(UrlError::Malformed)),
+            ("https://exa\tmple.com/", Err(UrlError::Character)),
+            (" https://example.com/", Err(UrlError::Character)),
+            ("https://example.com/\u{a0}", Err(UrlError::Character)),
+            ("https://example.com/\0", Err(UrlError::Character)),
+            ("https://example.com\\@127.0.0.1/", Err(UrlError::Character)),
+            ("https:\\\\example.com/", Err(UrlError::Character)),
+            ("https://user:pw@example.com/", Err(UrlError::Credentials)),
+            ("https://@example.com/", Err(UrlError::Credentials)),
+            ("https://:@example.com/", Err(UrlError::Credentials)),
+            ("https://example.com:0/", Err(UrlError::Port)),
+            ("https://example.com:65536/", Err(UrlError::Malformed)),
+            ("https://a..example.com/", Err(UrlError::Host)),
+            ("https://example.com../", Err(UrlError::Host)),
+            ("https://.example.com/", Err(UrlError::Host)),
+            ("https://-a.example.com/", Err(UrlError::Host)),
+            ("https://a-.example.com/", Err(UrlError::Host)),
+            ("https://*.example.com/", Err(UrlError::Host)),
+            (&label(64), Err(UrlError::Host)),
+            (&label(63), Ok(())),
+            (&name, Err(UrlError::Host)),
+            (&path(MAX_URL_LENGTH), Ok(())),
+            (&path(MAX_URL_LENGTH + 1), Err(UrlError::TooLong)),
+            // Three bytes for each, percent-encoded.
+            (
+                &format!("https://a.de/{}", "ü".repeat(11_000)),
+                Err(UrlError::TooLong),
+            ),
+            ("https://a_b.example.com./x?y#z", Ok(())),
+            ("https://example.com/@user?q=a@b", Ok(())),
+        ] {
+            assert_eq!(check(url), expected, "{}", &url[..url.len().min(80)]);
+        }
+    }
+
+    #[test]
+    fn the_parsed_form_is_what_others_read() {
+        let parsed = |url: &str| Policy::default().check(url).map(String::from);
+        for (typed, form) in [
+            ("HTTPS://EXAMPLE.com", "https://example.com/"),
+            ("https://example.com:443/a/../b", "https://example.com/b"),
+            (
+                "https://bücher.example/ü?ü",
+                "https://xn--bcher-kva.example/%C3%BC?%C3%BC",
+            ),
+            ("https://example.com/%7e", "https://example.com/%7e"),
+        ] {
+            assert_eq!(parsed(typed).as_deref(), Ok(form));
+            assert_eq!(
+                parsed(form).as_deref(),
+                Ok(form),
+                "parsing it again changes nothing"
+            );
+        }
     }
 }

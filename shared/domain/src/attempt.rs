@@ -6,6 +6,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    failure::Failure,
     id::{AttemptId, JobId},
     timestamp::Timestamp,
 };
@@ -13,23 +14,27 @@ use crate::{
 /// Bytes of a response body that are read and kept.
 pub const MAX_RESPONSE_BYTES: usize = 4096;
 
+/// How long a response body is read after its status, inside the attempt's time: shorter than what makes an
+/// endpoint slow ([`crate::health::SLOW_AFTER`]), so that a body that never comes holds nobody up.
+pub const MAX_BODY_WAIT: Duration = Duration::from_secs(1);
+
 /// Bytes of the URL that an attempt keeps: every attempt of a delivery is written again with the next.
 pub const MAX_URL_KEPT: usize = 1024;
 
 /// What an endpoint did. Every variant is a result of the outside world; our own faults are errors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It answered in time.
+    /// Its status came in time.
     Response {
         /// The HTTP status code.
         status: u16,
-        /// The first [`MAX_RESPONSE_BYTES`] of the body.
-        body: Vec<u8>,
+        /// What was read of the body.
+        body: ResponseBody,
         /// How long it asks to be left alone ([`crate::retry::retry_after`]).
         retry_after: Option<Duration>,
     },
     /// It did not answer, or was not asked.
-    Failure(FailureClass),
+    Failure(Failure),
 }
 
 impl Outcome {
@@ -51,37 +56,49 @@ impl Outcome {
     }
 }
 
-/// Why there is no response. The texts say nothing about the network that Posthorn runs in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FailureClass {
-    /// The host name has no address, or none that may be reached: which of the two is not told.
-    Dns,
-    /// The connection was refused.
-    Refused,
-    /// The connection broke.
-    Reset,
-    /// The TLS handshake failed.
-    Tls,
-    /// The deadline passed, in the connection, the response or its body.
-    Timeout,
-    /// The URL is not one that may be reached.
-    Blocked,
-    /// Anything else of the connection or the protocol.
-    Other,
+/// What was read of a response's body. The status decides what becomes of the delivery; the body is kept
+/// for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ResponseBody {
+    /// The first [`MAX_RESPONSE_BYTES`].
+    pub bytes: Vec<u8>,
+    /// How it ended.
+    pub end: BodyEnd,
+    /// Its `Content-Encoding`, unless it is `identity`. Posthorn asks for none and decodes none.
+    pub encoding: Option<String>,
 }
 
-impl FailureClass {
+/// How the body of a response ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BodyEnd {
+    /// As it should; or what was read is all that is kept.
+    #[default]
+    Whole,
+    /// The connection ended before the body did.
+    Cut,
+    /// The time for the body was over ([`MAX_BODY_WAIT`]).
+    Late,
+    /// The answer was longer than [`crate::failure::MAX_ANSWER_BYTES`].
+    TooLarge,
+    /// Its framing is not valid HTTP.
+    Invalid,
+}
+
+impl BodyEnd {
+    /// Whether nothing is to be said of it.
+    pub fn is_whole(&self) -> bool {
+        *self == Self::Whole
+    }
+
     /// One line for people.
-    pub fn describe(self) -> &'static str {
+    fn describe(self) -> Option<&'static str> {
         match self {
-            Self::Dns => "the host name has no public address",
-            Self::Refused => "the connection was refused",
-            Self::Reset => "the connection was closed before the response was complete",
-            Self::Tls => "the TLS handshake failed",
-            Self::Timeout => "the endpoint did not answer in time",
-            Self::Blocked => "the URL is not allowed",
-            Self::Other => "the request failed",
+            Self::Whole => None,
+            Self::Cut => Some("the connection ended before the body did"),
+            Self::Late => Some("the body did not end in time"),
+            Self::TooLarge => Some("the answer is too large: 256 KiB are read, with all headers"),
+            Self::Invalid => Some("the body is not valid HTTP"),
         }
     }
 }
@@ -104,10 +121,16 @@ pub struct Attempt {
     pub status_code: u16,
     /// Why there was no response.
     #[serde(rename = "f", default, skip_serializing_if = "Option::is_none")]
-    pub failure: Option<FailureClass>,
+    pub failure: Option<Failure>,
     /// The beginning of the response body; base64 when it is not UTF-8.
     #[serde(rename = "b", default, skip_serializing_if = "String::is_empty")]
     pub response: String,
+    /// How the response body ended.
+    #[serde(rename = "e", default, skip_serializing_if = "BodyEnd::is_whole")]
+    pub body_end: BodyEnd,
+    /// The response's `Content-Encoding`.
+    #[serde(rename = "z", default, skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<String>,
     /// Seconds that a refusing endpoint asked to be left alone for.
     #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
@@ -168,13 +191,14 @@ impl Attempt {
         ended_at: Timestamp,
         outcome: &Outcome,
     ) -> Self {
-        let (status_code, failure, response, wait) = match outcome {
+        let nothing = ResponseBody::default();
+        let (status_code, failure, body, wait) = match outcome {
             Outcome::Response {
                 status,
                 body,
                 retry_after,
-            } => (*status, None, response_text(body), *retry_after),
-            Outcome::Failure(class) => (0, Some(*class), String::new(), None),
+            } => (*status, None, body, *retry_after),
+            Outcome::Failure(failure) => (0, Some(*failure), &nothing, None),
         };
         let retry_after = wait
             .filter(|_| !outcome.is_success())
@@ -193,7 +217,9 @@ impl Attempt {
             duration_ms: u64::try_from(ended_at.since(started_at).as_millis()).unwrap_or(u64::MAX),
             status_code,
             failure,
-            response,
+            response: response_text(&body.bytes),
+            body_end: body.end,
+            encoding: body.encoding.clone(),
             retry_after,
             trigger: TriggerType::Scheduled,
             job: None,
@@ -207,11 +233,20 @@ impl Attempt {
     }
 
     /// The response as the API shows it: the body, or why there is none.
-    pub fn response_shown(&self) -> &str {
+    pub fn response_shown(&self) -> String {
         match self.failure {
-            Some(class) => class.describe(),
-            None => &self.response,
+            Some(failure) => failure.to_string(),
+            None => self.response.clone(),
         }
+    }
+
+    /// What is to be known of the response body besides its bytes.
+    pub fn response_note(&self) -> Option<String> {
+        let encoding = self.encoding.as_ref();
+        let encoding = encoding.map(|it| format!("its Content-Encoding is {it}"));
+        let notes = [self.body_end.describe().map(str::to_owned), encoding];
+        let notes: Vec<_> = notes.into_iter().flatten().collect();
+        (!notes.is_empty()).then(|| notes.join("; "))
     }
 }
 
@@ -236,14 +271,43 @@ mod tests {
         let is_success = |status| {
             Outcome::Response {
                 status,
-                body: vec![],
+                body: ResponseBody::default(),
                 retry_after: None,
             }
             .is_success()
         };
         assert!(is_success(200) && is_success(204) && is_success(299));
         assert!(!is_success(199) && !is_success(301) && !is_success(404) && !is_success(500));
-        assert!(!Outcome::Failure(FailureClass::Timeout).is_success());
+        assert!(!Outcome::Failure(Failure::Timeout).is_success());
+    }
+
+    #[test]
+    fn what_became_of_a_body_is_told_beside_it() {
+        let attempt = |outcome| {
+            let at = Timestamp::from_millis(1_700_000_000_000);
+            Attempt::record(AttemptId::new(at, [1; 15]), String::new(), at, at, &outcome)
+        };
+        let body = ResponseBody {
+            bytes: vec![0x1f, 0x8b],
+            end: BodyEnd::Cut,
+            encoding: Some("gzip".to_owned()),
+        };
+        let cut = attempt(Outcome::Response {
+            status: 200,
+            body,
+            retry_after: None,
+        });
+        assert!(cut.is_success());
+        let note = "the connection ended before the body did; its Content-Encoding is gzip";
+        assert_eq!(
+            (cut.response_shown(), cut.response_note()),
+            ("H4s=".to_owned(), Some(note.to_owned()))
+        );
+        let failed = attempt(Outcome::Failure(Failure::CertificateExpired));
+        assert_eq!(
+            (failed.response_shown(), failed.response_note()),
+            ("tls: the certificate has expired".to_owned(), None)
+        );
     }
 
     #[test]

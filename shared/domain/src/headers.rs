@@ -9,25 +9,56 @@ use utoipa::ToSchema;
 /// The most bytes of all names and values together.
 pub const MAX_HEADER_BYTES: usize = 4096;
 
-/// Names that the request itself needs, and hop-by-hop names (RFC 9110, section 7.6.1): a customer
-/// who could set them could forge signatures or break the connection's framing.
-const FORBIDDEN: [&str; 14] = [
+/// The most headers.
+pub const MAX_HEADERS: usize = 100;
+
+/// Names that the request itself needs, hop-by-hop names (RFC 9110, section 7.6.1), and names that proxies
+/// believe: a customer who could set them could forge signatures, break the connection's framing or
+/// pretend to be somebody else. Checked with hyphens for underscores, as CGI, WSGI and the like read them.
+const FORBIDDEN: [&str; 25] = [
+    "cdn-loop",
     "connection",
     "content-encoding",
     "content-length",
     "content-type",
+    "date",
     "expect",
+    "forwarded",
     "host",
+    "http2-settings",
     "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
     "te",
     "trailer",
     "transfer-encoding",
+    "true-client-ip",
     "upgrade",
+    "via",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-url",
+    "x-real-ip",
+    "x-rewrite-url",
 ];
-const FORBIDDEN_PREFIXES: [&str; 2] = ["webhook-", "svix-"];
+/// Our own, and what clouds and their proxies interpret.
+const FORBIDDEN_PREFIXES: [&str; 14] = [
+    "cf-",
+    "fastly-",
+    "proxy-",
+    "sec-",
+    "svix-",
+    "webhook-",
+    "x-amz-",
+    "x-amzn-",
+    "x-appengine-",
+    "x-azure-",
+    "x-envoy-",
+    "x-forwarded-",
+    "x-goog-",
+    "x-ms-",
+];
 
 /// Names whose values are not shown again.
 const SENSITIVE: [&str; 4] = [
@@ -65,6 +96,9 @@ pub enum HeaderError {
     /// One name in two spellings.
     #[error("`{0}` is there twice")]
     Duplicate(String),
+    /// More than [`MAX_HEADERS`].
+    #[error("there may be at most {MAX_HEADERS} headers")]
+    TooMany,
     /// More than [`MAX_HEADER_BYTES`].
     #[error("names and values must have at most {MAX_HEADER_BYTES} bytes together")]
     TooLarge,
@@ -115,11 +149,11 @@ fn is_sensitive(name: &str) -> bool {
 fn check(name: &str, value: &str) -> Result<(), HeaderError> {
     let parsed =
         HeaderName::from_bytes(name.as_bytes()).map_err(|_| HeaderError::Name(name.to_owned()))?;
-    let parsed = parsed.as_str();
+    let parsed = &parsed.as_str().replace('_', "-");
     let has_prefix = FORBIDDEN_PREFIXES
         .iter()
         .any(|prefix| parsed.starts_with(prefix));
-    if has_prefix || FORBIDDEN.contains(&parsed) {
+    if has_prefix || FORBIDDEN.contains(&parsed.as_str()) {
         return Err(HeaderError::Forbidden(name.to_owned()));
     }
     let is_value = value.is_ascii() && HeaderValue::from_str(value).is_ok();
@@ -132,6 +166,9 @@ impl TryFrom<BTreeMap<String, String>> for CustomHeaders {
     type Error = HeaderError;
 
     fn try_from(headers: BTreeMap<String, String>) -> Result<Self, HeaderError> {
+        if headers.len() > MAX_HEADERS {
+            return Err(HeaderError::TooMany);
+        }
         let mut names = std::collections::BTreeSet::new();
         let mut bytes = 0;
         for (name, value) in &headers {
@@ -180,6 +217,25 @@ mod tests {
             "HOST",
             "Content-Length",
             "Transfer-Encoding",
+            "Content_Length",
+            "Webhook_Signature",
+            "WEBHOOK_ID",
+            "svix_id",
+            "Svix-_x",
+            "X-Amz-Date",
+            "x_amz_security_token",
+            "X-Amzn-Trace-Id",
+            "X-Goog-Iam-Authorization",
+            "X-MS-Version",
+            "X-Forwarded-For",
+            "x_forwarded_host",
+            "X-Real-IP",
+            "Forwarded",
+            "Via",
+            "Proxy-Authorization",
+            "CF-Connecting-IP",
+            "TE",
+            "HTTP2-Settings",
         ] {
             let refused = Err(HeaderError::Forbidden(name.to_owned()));
             assert_eq!(headers(&[(name, "x")]), refused);
@@ -206,6 +262,12 @@ mod tests {
         assert!(headers(&[("x", &"v".repeat(MAX_HEADER_BYTES - 1))]).is_ok());
         let large = headers(&[("x", &"v".repeat(MAX_HEADER_BYTES))]);
         assert_eq!(large, Err(HeaderError::TooLarge));
+        let many = |count: usize| -> Result<CustomHeaders, HeaderError> {
+            let pairs = (0..count).map(|n| (format!("x-{n}"), String::new()));
+            pairs.collect::<BTreeMap<_, _>>().try_into()
+        };
+        assert!(many(MAX_HEADERS).is_ok());
+        assert_eq!(many(MAX_HEADERS + 1), Err(HeaderError::TooMany));
     }
 
     #[test]

@@ -23,9 +23,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    attempt::{FailureClass, Outcome},
-    endpoint::DisabledReason,
-    id::MessageId,
+    attempt::Outcome, endpoint::DisabledReason, failure::Failure, id::MessageId,
     timestamp::Timestamp,
 };
 
@@ -257,7 +255,7 @@ fn strain(outcome: &Outcome) -> Strain {
         Outcome::Response {
             status: 500..=599, ..
         } => Strain::Unavailable,
-        Outcome::Response { .. } | Outcome::Failure(FailureClass::Blocked) => Strain::None,
+        Outcome::Response { .. } | Outcome::Failure(Failure::Blocked) => Strain::None,
         Outcome::Failure(_) => Strain::Unavailable,
     }
 }
@@ -267,6 +265,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::attempt::ResponseBody;
 
     const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
     const DAY: Duration = Duration::from_secs(86_400);
@@ -278,7 +277,7 @@ mod tests {
     fn asking(status: u16, seconds: Option<u64>) -> Outcome {
         Outcome::Response {
             status,
-            body: Vec::new(),
+            body: ResponseBody::default(),
             retry_after: seconds.map(Duration::from_secs),
         }
     }
@@ -361,7 +360,7 @@ mod tests {
 
     #[test]
     fn an_endpoint_that_does_not_work_is_paused_for_a_quarter_of_its_outage() {
-        let down = Outcome::Failure(FailureClass::Refused);
+        let down = Outcome::Failure(Failure::Refused);
         let paused = |at| after(failing(), &down, at).paused_until;
         assert_eq!(paused(seconds(29)), None);
         assert_eq!(
@@ -372,7 +371,7 @@ mod tests {
         assert_eq!(paused(seconds(7200)), Some(seconds(7920)));
         let refused = |outcome| after(failing(), &outcome, seconds(400)).paused_until;
         assert_eq!(refused(answer(400)), None, "it answers");
-        assert_eq!(refused(Outcome::Failure(FailureClass::Blocked)), None);
+        assert_eq!(refused(Outcome::Failure(Failure::Blocked)), None);
         assert_eq!(refused(answer(503)), Some(seconds(500)));
         let alone = Health {
             failed_first: Some(OTHER),
@@ -444,7 +443,7 @@ mod tests {
         #[test]
         fn no_endpoint_is_left_alone_for_ever(steps in prop::collection::vec((0_u64..4000, 0_usize..6), 1..60)) {
             let outcomes = [answer(200), answer(429), asking(429, Some(86_400)), answer(500), answer(400),
-                Outcome::Failure(FailureClass::Timeout)];
+                Outcome::Failure(Failure::Timeout)];
             let (mut health, mut at) = (Health::default(), NOW);
             for (wait, outcome) in steps {
                 at = at.plus(Duration::from_secs(wait));

@@ -157,7 +157,7 @@ impl Job {
 pub(crate) mod tests {
     use super::*;
     use crate::{
-        attempt::{Attempt, Outcome},
+        attempt::{Attempt, Outcome, ResponseBody},
         delivery::{Ask, record, skip},
         endpoint::tests::{NOW, endpoint},
         filter::destinations,
@@ -198,7 +198,7 @@ pub(crate) mod tests {
     }
 
     fn delivery(status: u16) -> Delivery {
-        let body = Vec::new();
+        let body = ResponseBody::default();
         let retry_after = None;
         let outcome = Outcome::Response {
             status,

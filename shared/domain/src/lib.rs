@@ -10,7 +10,7 @@
 //! | [`application`], [`endpoint`], [`event_type`], [`message`] | what customers configure and send |
 //! | [`headers`], [`change`] | parts of those, and fields of a PATCH |
 //! | [`filter`] | which endpoints a message reaches |
-//! | [`delivery`], [`attempt`], [`retry`] | the state of a delivery and its next step |
+//! | [`delivery`], [`attempt`], [`failure`], [`retry`] | the state of a delivery and its next step |
 //! | [`health`], [`rate`] | how an endpoint fares, and how its attempts are spread |
 //! | [`job`], [`operational`] | sending many messages again; what operators are told |
 //! | [`signing`], [`token`], [`address`] | signatures, bearer tokens, which addresses may be reached |
@@ -26,6 +26,7 @@ pub mod endpoint;
 pub mod envelope;
 pub mod error;
 pub mod event_type;
+pub mod failure;
 pub mod filter;
 pub mod form;
 pub mod headers;

@@ -1,12 +1,12 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::attempt::Outcome;
+use crate::attempt::{Outcome, ResponseBody};
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
 fn attempt(status: u16) -> Attempt {
-    let (body, retry_after) = (vec![], None);
+    let (body, retry_after) = (ResponseBody::default(), None);
     let outcome = Outcome::Response {
         status,
         body,

@@ -1,0 +1,262 @@
+//! What goes over a connection, below HTTP: how much of it an attempt may read, and what broke it.
+//!
+//! A [`Tap`] sits on either side of TLS. The one below counts bytes against the attempt's budget, so that
+//! nothing a receiver does (informational responses, headers, TLS records, HTTP/2 frames without end) is
+//! free. The one above sees when an answer begins, and keeps the cause of an error that HTTP/2 forgets.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+};
+
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use posthorn_domain::failure::{Failure, MAX_ANSWER_BYTES};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::classify::failure_of_io;
+
+/// Bytes after which other tasks of the only thread have their turn.
+const TURN_BYTES: usize = 16 * 1024;
+
+/// The state of one connection.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    /// Bytes that may still be read.
+    left: AtomicUsize,
+    /// Attempts that use the connection now; above 1 with HTTP/2 only.
+    users: AtomicUsize,
+    /// Whether an attempt used it before.
+    used: AtomicBool,
+    /// Bytes of answers so far, TLS taken off.
+    answered: AtomicUsize,
+    spent: AtomicBool,
+    broken: Mutex<Option<Failure>>,
+}
+
+impl Default for Meter {
+    fn default() -> Self {
+        Self {
+            left: AtomicUsize::new(MAX_ANSWER_BYTES),
+            users: AtomicUsize::new(0),
+            used: AtomicBool::new(false),
+            answered: AtomicUsize::new(0),
+            spent: AtomicBool::new(false),
+            broken: Mutex::new(None),
+        }
+    }
+}
+
+/// An attempt's use of a connection; ends when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Use {
+    meter: Arc<Meter>,
+    is_reused: bool,
+    answered_before: usize,
+}
+
+impl Use {
+    /// Gives the attempt its bytes. The first one on a connection has spent some on the handshake; those
+    /// that share an HTTP/2 connection share their bytes, too.
+    pub(crate) fn begin(meter: Arc<Meter>) -> Self {
+        let is_reused = meter.used.swap(true, Relaxed);
+        let others = meter.users.fetch_add(1, Relaxed);
+        if is_reused {
+            // What nobody reads any more is not kept.
+            let left = if others == 0 {
+                0
+            } else {
+                meter.left.load(Relaxed)
+            };
+            let most = (others + 1) * MAX_ANSWER_BYTES;
+            meter
+                .left
+                .store((left + MAX_ANSWER_BYTES).min(most), Relaxed);
+        }
+        Self {
+            is_reused,
+            answered_before: meter.answered.load(Relaxed),
+            meter,
+        }
+    }
+
+    /// Whether it uses this connection.
+    pub(crate) fn is_of(&self, meter: &Arc<Meter>) -> bool {
+        Arc::ptr_eq(&self.meter, meter)
+    }
+
+    /// Whether an earlier attempt used the connection.
+    pub(crate) fn is_reused(&self) -> bool {
+        self.is_reused
+    }
+
+    /// Whether an earlier attempt used the connection, and nothing has come over it since.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.is_reused && self.meter.answered.load(Relaxed) == self.answered_before
+    }
+
+    /// Whether the bytes are used up.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.meter.spent.load(Relaxed)
+    }
+
+    /// What broke the connection, as far as TLS and the socket know.
+    pub(crate) fn broken(&self) -> Option<Failure> {
+        let broken = self.meter.broken.lock();
+        *broken.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Use {
+    fn drop(&mut self) {
+        self.meter.users.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Which side of TLS a [`Tap`] is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Below,
+    Above,
+}
+
+/// A stream that is watched.
+#[derive(Debug)]
+pub(crate) struct Tap<T> {
+    io: T,
+    meter: Arc<Meter>,
+    side: Side,
+    /// Bytes since other tasks had a turn.
+    turn: usize,
+}
+
+impl<T> Tap<T> {
+    /// Counts.
+    pub(crate) fn below_tls(io: T) -> Self {
+        Self::new(io, Arc::default(), Side::Below)
+    }
+
+    /// Sees what is read.
+    pub(crate) fn above_tls(io: T, meter: Arc<Meter>) -> Self {
+        Self::new(io, meter, Side::Above)
+    }
+
+    fn new(io: T, meter: Arc<Meter>, side: Side) -> Self {
+        Self {
+            io,
+            meter,
+            side,
+            turn: 0,
+        }
+    }
+}
+
+impl<T: AsyncRead + Unpin> Tap<T> {
+    /// Reads no more than there is left, and lets others have a turn now and then.
+    fn read_counted(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.turn >= TURN_BYTES {
+            self.turn = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let left = self.meter.left.load(Relaxed);
+        if left == 0 {
+            self.meter.spent.store(true, Relaxed);
+            return Poll::Ready(Err(io::Error::other("the answer is too large")));
+        }
+        let mut bytes = [0; 8 * 1024];
+        let most = left.min(bytes.len()).min(buf.remaining());
+        let mut part = ReadBuf::new(&mut bytes[..most]);
+        let polled = Pin::new(&mut self.io).poll_read(cx, &mut part);
+        let read = part.filled();
+        self.turn += read.len();
+        self.meter.left.fetch_sub(read.len(), Relaxed);
+        buf.put_slice(read);
+        if polled.is_pending() {
+            self.turn = 0;
+        }
+        polled
+    }
+
+    fn read_seen(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.io).poll_read(cx, buf);
+        let read = buf.filled().len() - before;
+        self.meter.answered.fetch_add(read, Relaxed);
+        self.note(&polled);
+        polled
+    }
+}
+
+impl<T> Tap<T> {
+    /// Keeps the first thing that broke the connection.
+    fn note<R>(&self, polled: &Poll<io::Result<R>>) {
+        if let (Side::Above, Poll::Ready(Err(error))) = (self.side, polled) {
+            let broken = self.meter.broken.lock();
+            let mut broken = broken.unwrap_or_else(PoisonError::into_inner);
+            *broken = broken.or(failure_of_io(error));
+        }
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Tap<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.side {
+            Side::Below => self.read_counted(cx, buf),
+            Side::Above => self.read_seen(cx, buf),
+        }
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Tap<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+/// The meter is told to whoever gets the connection.
+impl<T: Connection> Connection for Tap<T> {
+    fn connected(&self) -> Connected {
+        let connected = self.io.connected();
+        match self.side {
+            Side::Below => connected.extra(Arc::clone(&self.meter)),
+            Side::Above => connected,
+        }
+    }
+}
