@@ -97,8 +97,7 @@ async fn operate(world: &World, application: &ApplicationOut, [message, expunged
     let attempt = world.attempts(application, expunged, 2).await.remove(0).id;
     let resend = format!("{path}/msg/{message}/endpoint/{failing}/resend");
     world.expect("POST", &resend, None).await;
-    let attempts =
-        format!("{path}/attempt/endpoint/{failing}?with_content=true&with_msg=true&channel=x");
+    let attempts = format!("{path}/attempt/endpoint/{failing}?with_content=true&channel=x");
     world.expect("GET", &attempts, None).await;
     let since = json!({ "since": now().minus(Duration::from_secs(600)).to_rfc3339() });
     let recover = format!("{path}/endpoint/{failing}/recover");

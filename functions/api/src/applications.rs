@@ -204,6 +204,10 @@ async fn change(
     for tries in 0..MAX_TRIES {
         require_own(organization, &before.id)?;
         let after = change(&before);
+        let (updated_at, same) = (before.updated_at, after.clone());
+        if before == (Application { updated_at, ..same }) {
+            return Ok(Json(before.into()));
+        }
         check_size(&after, MAX_ENTITY_BYTES)?;
         match api
             .config()

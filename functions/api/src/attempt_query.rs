@@ -6,7 +6,7 @@ use posthorn_domain::{
     error::ApiError,
     id::{EndpointId, MessageId, Reference},
     message::Message,
-    name::{Channel, Uid},
+    name::{Channel, Tag, Uid},
 };
 use posthorn_store::Slice;
 use serde::Deserialize;
@@ -16,8 +16,8 @@ use crate::{
     Api,
     attempt_out::{AttemptOut, show},
     extract::{TheApplication, find_endpoint},
-    list::Paging,
-    messages::has_channel,
+    list::{Limit, Paging},
+    messages::{has_channel, has_tag},
     query::{CodeClass, EventTypes, StatusFilter, Time, yes},
     refusal::Refusal,
     status::MessageStatus,
@@ -27,8 +27,8 @@ use crate::{
 #[into_params(parameter_in = Query)]
 pub(crate) struct ListQuery {
     /// Items of the page.
-    #[param(minimum = 1, maximum = 250)]
-    limit: Option<usize>,
+    #[param(value_type = Option<usize>, minimum = 1, maximum = 250)]
+    limit: Option<Limit>,
     /// Where to go on: `iterator` or `prevIterator` of another page.
     iterator: Option<String>,
     /// 0 success, 1 pending, 2 fail, 3 sending.
@@ -39,6 +39,8 @@ pub(crate) struct ListQuery {
     status_code_class: Option<CodeClass>,
     /// Only messages with this channel.
     channel: Option<Channel>,
+    /// Only messages with this tag.
+    tag: Option<Tag>,
     /// Only attempts before then.
     #[param(value_type = Option<String>, format = DateTime)]
     before: Option<Time>,
@@ -70,6 +72,7 @@ impl ListQuery {
         self.status.is_some()
             || self.status_code_class.is_some()
             || self.channel.is_some()
+            || self.tag.is_some()
             || self.event_types.is_some()
             || self.before.is_some()
             || self.after.is_some()
@@ -98,17 +101,18 @@ impl ListQuery {
         self.channel
             .as_ref()
             .is_none_or(|channel| has_channel(message, channel))
+            && self.tag.as_ref().is_none_or(|tag| has_tag(message, tag))
     }
 
-    /// Which messages of a slice the filters admit; `None` when no filter asks. Deliveries do not
-    /// hold channels.
+    /// Which messages of a slice the filters admit; `None` when no filter asks. Deliveries
+    /// hold neither channels nor tags.
     pub(crate) async fn messages(
         &self,
         api: &Api,
         owner: &TheApplication,
         slice: &Slice<Delivery>,
     ) -> Result<Option<Vec<MessageId>>, Refusal> {
-        if self.channel.is_none() {
+        if self.channel.is_none() && self.tag.is_none() {
             return Ok(None);
         }
         let ids: Vec<MessageId> = slice

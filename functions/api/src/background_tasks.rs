@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::{
     Routes, State,
     extract::{Caller, Json, Operator, Query, path_parameter},
-    list::{ListOut, Order, Paging, filter_map},
+    list::{Limit, ListOut, Order, Paging, filter_map},
     refusal::Refusal,
     routes::routes,
 };
@@ -95,8 +95,8 @@ impl From<Job> for BackgroundTaskOut {
 #[into_params(parameter_in = Query)]
 pub(crate) struct ListQuery {
     /// Items of the page.
-    #[param(minimum = 1, maximum = 250)]
-    limit: Option<usize>,
+    #[param(value_type = Option<usize>, minimum = 1, maximum = 250)]
+    limit: Option<Limit>,
     /// Where to go on: `iterator` or `prevIterator` of another page.
     iterator: Option<String>,
     /// The direction of the list.

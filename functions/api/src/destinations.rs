@@ -4,7 +4,7 @@ use posthorn_domain::{
     endpoint::Endpoint,
     id::{EndpointId, MessageId},
     message::{Message, MessageOut},
-    name::{Channel, EventTypeName, Uid},
+    name::{Channel, EventTypeName, Tag, Uid},
     timestamp::Timestamp,
 };
 use posthorn_runtime::now;
@@ -17,8 +17,8 @@ use crate::{
     attempts::part,
     endpoints::EndpointOut,
     extract::{Json, Query, TheEndpoint},
-    list::{ListOut, Order, Paging},
-    messages::{TheMessage, has_channel, range},
+    list::{Limit, ListOut, Order, Paging},
+    messages::{TheMessage, has_channel, has_tag, range},
     query::{EventTypes, StatusFilter, Time, yes},
     refusal::Refusal,
     routes::routes,
@@ -72,12 +72,14 @@ pub(crate) struct MessageEndpointOut {
 #[into_params(parameter_in = Query)]
 pub(crate) struct MessagesQuery {
     /// Items of the page.
-    #[param(minimum = 1, maximum = 250)]
-    limit: Option<usize>,
+    #[param(value_type = Option<usize>, minimum = 1, maximum = 250)]
+    limit: Option<Limit>,
     /// Where to go on: `iterator` or `prevIterator` of another page.
     iterator: Option<String>,
     /// Only messages with this channel.
     channel: Option<Channel>,
+    /// Only messages with this tag.
+    tag: Option<Tag>,
     /// 0 success, 1 pending, 2 fail, 3 sending.
     #[param(value_type = Option<u8>, maximum = 3)]
     status: Option<StatusFilter>,
@@ -100,8 +102,8 @@ pub(crate) struct MessagesQuery {
 #[into_params(parameter_in = Query)]
 pub(crate) struct DestinationsQuery {
     /// Items of the page.
-    #[param(minimum = 1, maximum = 250)]
-    limit: Option<usize>,
+    #[param(value_type = Option<usize>, minimum = 1, maximum = 250)]
+    limit: Option<Limit>,
     /// Where to go on: `iterator` or `prevIterator` of another page.
     iterator: Option<String>,
 }
@@ -171,6 +173,7 @@ impl MessagesQuery {
                 .channel
                 .as_ref()
                 .is_none_or(|channel| has_channel(message, channel))
+            && self.tag.as_ref().is_none_or(|tag| has_tag(message, tag))
             && self
                 .event_types
                 .as_ref()

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use posthorn_domain::{
-    change::Change,
+    change::{Change, null_as_empty, null_empties},
     endpoint::{Confidential, Endpoint, EndpointChannels, EndpointEventTypes},
     error::FieldError,
     form::{MAX_ENTITY_BYTES, check_size},
@@ -27,7 +27,7 @@ use crate::{Api, extract::TheApplication, idempotency::Fresh, refusal::Refusal};
 pub(crate) struct EndpointIn {
     #[schema(format = "uri", min_length = 1, max_length = 65536)]
     url: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_empty")]
     description: String,
     uid: Option<Uid>,
     #[schema(value_type = Option<Vec<EventTypeName>>, min_items = 1, max_items = 500)]
@@ -36,11 +36,11 @@ pub(crate) struct EndpointIn {
     filter_types: Option<EndpointEventTypes>,
     #[schema(value_type = Option<Vec<Channel>>, min_items = 1, max_items = 10)]
     channels: Option<EndpointChannels>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_empty")]
     disabled: bool,
     throttle_rate: Option<Rate>,
     rate_limit: Option<Rate>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_empty")]
     metadata: BTreeMap<String, String>,
     secret: Option<EndpointSecret>,
     /// Headers that attempts carry; newer official clients set them here.
@@ -53,7 +53,7 @@ pub(crate) struct EndpointIn {
 pub(crate) struct EndpointUpdate {
     #[schema(format = "uri", min_length = 1, max_length = 65536)]
     url: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_empty")]
     description: String,
     uid: Option<Uid>,
     #[schema(value_type = Option<Vec<EventTypeName>>, min_items = 1, max_items = 500)]
@@ -62,11 +62,11 @@ pub(crate) struct EndpointUpdate {
     filter_types: Option<EndpointEventTypes>,
     #[schema(value_type = Option<Vec<Channel>>, min_items = 1, max_items = 10)]
     channels: Option<EndpointChannels>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_empty")]
     disabled: bool,
     throttle_rate: Option<Rate>,
     rate_limit: Option<Rate>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_empty")]
     metadata: BTreeMap<String, String>,
 }
 
@@ -77,7 +77,7 @@ pub(crate) struct EndpointPatch {
     #[serde(default)]
     #[schema(value_type = String, format = "uri", max_length = 65536)]
     url: Change<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_empties")]
     #[schema(value_type = String)]
     description: Change<String>,
     #[serde(default)]
@@ -101,7 +101,7 @@ pub(crate) struct EndpointPatch {
     #[serde(default)]
     #[schema(value_type = Option<Rate>)]
     rate_limit: Change<Option<Rate>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_empties")]
     #[schema(value_type = BTreeMap<String, String>)]
     metadata: Change<BTreeMap<String, String>>,
 }

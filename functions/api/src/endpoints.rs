@@ -147,7 +147,7 @@ fn uid_taken() -> ApiError {
     ApiError::Conflict("an endpoint with this uid exists".to_owned())
 }
 
-/// Lists an application's endpoints, oldest first.
+/// Lists an application's endpoints, newest first.
 #[utoipa::path(get, path = "/api/v1/app/{app_id}/endpoint", operation_id = "v1.endpoint.list", tag = "Endpoint",
     params(("app_id" = Uid, Path), Paging), responses((status = 200, body = ListOut<EndpointOut>)))]
 pub(crate) async fn list(
@@ -155,7 +155,7 @@ pub(crate) async fn list(
     owner: TheApplication,
     Query(paging): Query<Paging>,
 ) -> Result<Json<ListOut<EndpointOut>>, Refusal> {
-    let plan = paging.plan::<EndpointId>(Order::Ascending)?;
+    let plan = paging.plan::<EndpointId>(Order::Descending)?;
     let (organization, application) = (owner.organization(), &owner.application.id);
     let found = api
         .config()
@@ -232,6 +232,9 @@ pub(crate) async fn change(
     let (organization, application) = (owner.organization(), &owner.application.id);
     for tries in 0..MAX_TRIES {
         let changed = edit.make(api, owner, before.clone()).await?;
+        if changed == before {
+            return Ok(before);
+        }
         let after = Endpoint {
             revision: before.revision + 1,
             updated_at: now(),
@@ -284,7 +287,11 @@ impl Edit<'_> {
             Self::Sealed(edit) => {
                 let whose = owner.owner(&before.id);
                 let opened = api.vault.open(whose, &before.sealed).await?;
-                let sealed = api.vault.seal(whose, &edit(opened)?).await?;
+                let edited = edit(opened.clone())?;
+                if edited == opened {
+                    return Ok(before);
+                }
+                let sealed = api.vault.seal(whose, &edited).await?;
                 Ok(Endpoint { sealed, ..before })
             }
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use posthorn_domain::{
-    change::Change,
+    change::{Change, null_as_empty},
     event_type::EventType,
     name::{EventTypeName, FeatureFlag},
     timestamp::{Timestamp, rfc3339},
@@ -38,9 +38,9 @@ impl<'de> Deserialize<'de> for Object {
 pub(crate) struct EventTypeIn {
     pub(crate) name: EventTypeName,
     description: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_empty")]
     archived: bool,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_empty")]
     deprecated: bool,
     #[schema(value_type = Option<BTreeMap<String, BTreeMap<String, serde_json::Value>>>)]
     schemas: Option<Schemas>,
@@ -52,9 +52,9 @@ pub(crate) struct EventTypeIn {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct EventTypeUpdate {
     description: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_empty")]
     archived: bool,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_empty")]
     deprecated: bool,
     #[schema(value_type = Option<BTreeMap<String, BTreeMap<String, serde_json::Value>>>)]
     schemas: Option<Schemas>,

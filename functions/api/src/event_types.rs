@@ -20,7 +20,7 @@ use crate::{
     Api, MAX_TRIES, Routes, State,
     event_type_bodies::{EventTypeIn, EventTypeOut, EventTypePatch, EventTypeUpdate, show},
     extract::{Caller, Json, Operator, Query, path_parameter},
-    list::{ListOut, Order, Paging, filter_map},
+    list::{Limit, ListOut, Order, Paging, filter_map},
     pause,
     refusal::Refusal,
     routes::routes,
@@ -36,8 +36,8 @@ pub(crate) fn routes() -> Routes {
 #[into_params(parameter_in = Query)]
 pub(crate) struct ListQuery {
     /// Items of the page.
-    #[param(minimum = 1, maximum = 250)]
-    limit: Option<usize>,
+    #[param(value_type = Option<usize>, minimum = 1, maximum = 250)]
+    limit: Option<Limit>,
     /// Where to go on: `iterator` or `prevIterator` of another page.
     iterator: Option<String>,
     /// The direction of the list.
@@ -154,6 +154,9 @@ pub(crate) async fn update(
             continue;
         };
         let after = over(new.clone(), &before);
+        if is_same(&before, &after) {
+            return Ok((StatusCode::OK, Json(show(before, true))));
+        }
         if api
             .config()
             .update_event_type(&organization, &before, &after)
@@ -194,6 +197,9 @@ async fn change(
         let found = api.config().event_type(organization, name).await?;
         let before = found.ok_or(NOT_FOUND)?;
         let after = over(change(before.clone()), &before);
+        if is_same(&before, &after) {
+            return Ok(Json(show(before, true)));
+        }
         check_size(&after, MAX_EVENT_TYPE_BYTES)?;
         if api
             .config()
@@ -252,6 +258,17 @@ fn over(after: EventType, before: &EventType) -> EventType {
         updated_at: after.updated_at.max(next),
         ..after
     }
+}
+
+/// Whether a change changes nothing.
+fn is_same(before: &EventType, after: &EventType) -> bool {
+    let updated_at = before.updated_at;
+    let after = after.clone();
+    *before
+        == EventType {
+            updated_at,
+            ..after
+        }
 }
 
 /// The event type that the path names.

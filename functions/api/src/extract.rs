@@ -1,7 +1,7 @@
 //! What handlers take from a request: the caller, path parameters, query and body. Each refuses with
 //! the contract's error and names the field.
 
-use std::{collections::BTreeMap, str::FromStr, sync::Arc};
+use std::{str::FromStr, sync::Arc};
 
 use axum::{
     RequestPartsExt,
@@ -14,7 +14,7 @@ use posthorn_domain::{
     application::{Application, OPERATIONAL_UID},
     endpoint::{Confidential, Endpoint},
     error::{ApiError, FieldError},
-    form::{locate, parse_body},
+    form::{locate, parse_body, unknown_field},
     id::{ApplicationId, EndpointId, OrganizationId, Reference},
     token::Scope,
 };
@@ -24,7 +24,7 @@ use posthorn_tokens::refuse;
 use posthorn_vault::Owner;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Api, access, refusal::Refusal};
+use crate::{Api, access, query::pairs, refusal::Refusal};
 
 /// The largest request body: what it holds becomes one item, and DynamoDB's limit for one is 400 KB.
 pub(crate) const MAX_BODY_BYTES: usize = 256 * 1024;
@@ -230,25 +230,28 @@ pub(crate) async fn path_parameter<T: FromStr<Err: std::fmt::Display>>(
         .map_err(|error: T::Err| invalid(error.to_string()))
 }
 
-/// The query string as a type. A parameter that is repeated is one with commas.
+/// The query string as a type. A name that the type does not know is refused.
 pub(crate) struct Query<T>(pub(crate) T);
 
 impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
-        let mut joined: BTreeMap<String, String> = BTreeMap::new();
-        let query = parts.uri.query().unwrap_or_default();
-        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            let all = joined.entry(name.into_owned());
-            all.and_modify(|all| *all = format!("{all},{value}"))
-                .or_insert_with(|| value.into_owned());
-        }
+        let query = pairs(parts.uri.query().unwrap_or_default())?;
         let text = form_urlencoded::Serializer::new(String::new())
-            .extend_pairs(joined)
+            .extend_pairs(query)
             .finish();
         let pairs = serde_urlencoded::Deserializer::new(form_urlencoded::parse(text.as_bytes()));
-        serde_path_to_error::deserialize(pairs)
+        let mut unknown = None;
+        let mut note = |path: serde_ignored::Path<'_>| {
+            unknown.get_or_insert(path.to_string());
+        };
+        let known = serde_ignored::Deserializer::new(pairs, &mut note);
+        let value = serde_path_to_error::deserialize(known);
+        if let Some(name) = unknown {
+            return Err(unknown_field(vec!["query".to_owned(), name]).into());
+        }
+        value
             .map(Self)
             .map_err(|error| locate("query", error.path(), &error.inner().to_string()).into())
     }

@@ -34,13 +34,29 @@ const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 #[into_params(parameter_in = Query)]
 pub(crate) struct Paging {
     /// Items of the page.
-    #[param(minimum = 1, maximum = 250)]
-    pub(crate) limit: Option<usize>,
+    #[param(value_type = Option<usize>, minimum = 1, maximum = 250)]
+    pub(crate) limit: Option<Limit>,
     /// Where to go on: `iterator` or `prevIterator` of another page.
     pub(crate) iterator: Option<String>,
     /// The direction of the list.
     #[param(inline)]
     pub(crate) order: Option<Order>,
+}
+
+/// How many items a page has: 1 to [`MAX_LIMIT`].
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Limit(usize);
+
+impl TryFrom<String> for Limit {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.parse() {
+            Ok(limit @ 1..=MAX_LIMIT) => Ok(Self(limit)),
+            _ => Err(format!("must be a whole number from 1 to {MAX_LIMIT}")),
+        }
+    }
 }
 
 /// The direction of a list.
@@ -74,14 +90,7 @@ pub(crate) struct ListOut<T> {
 impl Paging {
     /// The page to read, in an order that the caller may have chosen. `K` is what the iterator holds.
     pub(crate) fn plan<K: TryFrom<String>>(&self, default: Order) -> Result<Plan, FieldError> {
-        let limit = match self.limit {
-            None => DEFAULT_LIMIT,
-            Some(limit @ 1..=MAX_LIMIT) => limit,
-            Some(_) => {
-                let msg = format!("must be from 1 to {MAX_LIMIT}");
-                return Err(FieldError::at("query", "limit", msg));
-            }
-        };
+        let limit = self.limit.map_or(DEFAULT_LIMIT, |limit| limit.0);
         let ascending = self.order.unwrap_or(default) == Order::Ascending;
         let (after, backwards) = match self.iterator.as_deref().filter(|text| !text.is_empty()) {
             None => (None, false),
@@ -179,9 +188,10 @@ impl Plan {
         let first = items.first().map(|(key, _)| key.clone());
         let last = items.last().map(|(key, _)| key.clone());
         let done = next.is_none();
-        // Where nothing was found, both directions go on from where this page began.
+        // A page past the end leads back only: who reads until there is no iterator comes to an end,
+        // and the last iterator of a page with items finds what arrives later.
         let start = || self.page.after.clone();
-        let onward = next.or(last).or_else(start);
+        let onward = next.or(last);
         let back = first.or_else(start);
         let mut data: Vec<T> = items.into_iter().map(|(_, item)| item).collect();
         let (iterator, prev_iterator) = if self.backwards {
@@ -229,7 +239,7 @@ mod tests {
 
     fn plan(iterator: Option<&str>) -> Plan {
         let paging = Paging {
-            limit: Some(2),
+            limit: Some(Limit(2)),
             iterator: iterator.map(str::to_owned),
             order: None,
         };
@@ -257,11 +267,7 @@ mod tests {
         assert_eq!((list.iterator.as_deref(), list.done), (Some("c"), true));
         assert_eq!(list.prev_iterator.as_deref(), Some("-c"));
         let list = plan(Some("c")).respond(slice(&[], None));
-        assert_eq!(
-            list.iterator.as_deref(),
-            Some("c"),
-            "what arrives later is found"
-        );
+        assert_eq!(list.iterator, None, "a loop until there is none ends");
         assert_eq!(list.prev_iterator.as_deref(), Some("-c"));
     }
 
@@ -378,14 +384,11 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_out_of_range_is_named() {
-        let paging = Paging {
-            limit: Some(0),
-            ..Paging::default()
-        };
-        assert_eq!(
-            paging.plan::<String>(Order::Ascending).unwrap_err().loc,
-            ["query", "limit"]
-        );
+    fn a_limit_is_a_whole_number_within_its_range() {
+        for text in ["0", "251", "-1", "1.5", "abc", "", "99999999999999999999"] {
+            let error = Limit::try_from(text.to_owned()).unwrap_err();
+            assert_eq!(error, "must be a whole number from 1 to 250", "{text}");
+        }
+        assert_eq!(Limit::try_from("250".to_owned()).unwrap().0, 250);
     }
 }

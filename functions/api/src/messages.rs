@@ -9,7 +9,7 @@ use posthorn_domain::{
     error::ApiError,
     id::MessageId,
     message::{BatchIn, BatchOut, Message, MessageIn, MessageOut},
-    name::{Channel, EventId, Uid},
+    name::{Channel, EventId, Tag, Uid},
     shard::shard_of,
     timestamp::Timestamp,
 };
@@ -22,7 +22,7 @@ use crate::{
     Api, Routes, State,
     attempts::{deliveries, meant_for},
     extract::{Json, Query, TheApplication, path_parameter},
-    list::{ListOut, Order, Paging, filter_map},
+    list::{Limit, ListOut, Order, Paging, filter_map},
     query::{EventTypes, Time, yes},
     refusal::Refusal,
     routes::routes,
@@ -39,12 +39,14 @@ pub(crate) fn routes() -> Routes {
 #[into_params(parameter_in = Query)]
 pub(crate) struct ListQuery {
     /// Items of the page.
-    #[param(minimum = 1, maximum = 250)]
-    limit: Option<usize>,
+    #[param(value_type = Option<usize>, minimum = 1, maximum = 250)]
+    limit: Option<Limit>,
     /// Where to go on: `iterator` or `prevIterator` of another page.
     iterator: Option<String>,
     /// Only messages with this channel.
     channel: Option<Channel>,
+    /// Only messages with this tag.
+    tag: Option<Tag>,
     /// Only messages that were created before then.
     #[param(value_type = Option<String>, format = DateTime)]
     before: Option<Time>,
@@ -251,6 +253,7 @@ impl ListQuery {
                 .channel
                 .as_ref()
                 .is_none_or(|channel| has_channel(message, channel))
+            && self.tag.as_ref().is_none_or(|tag| has_tag(message, tag))
             && self.before.is_none_or(|before| created_at < before.0)
             && self.after.is_none_or(|after| created_at > after.0)
     }
@@ -262,4 +265,9 @@ pub(crate) fn has_channel(message: &Message, channel: &Channel) -> bool {
         .channels
         .as_ref()
         .is_some_and(|channels| channels.contains(channel))
+}
+
+/// Whether a message was sent with a tag.
+pub(crate) fn has_tag(message: &Message, tag: &Tag) -> bool {
+    message.tags.as_ref().is_some_and(|tags| tags.contains(tag))
 }

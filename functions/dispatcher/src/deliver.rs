@@ -37,7 +37,10 @@ use crate::{Dispatcher, Signed, admit::MAX_HOPS, batch::Time};
 const LONGEST_GATHERING: Duration = Duration::from_secs(2);
 
 /// How often a record is merged with what concurrent dispatchers wrote before the task is given back.
-pub(crate) const MAX_MERGES: u32 = 5;
+pub(crate) const MAX_MERGES: u32 = 6;
+
+/// The longest pause before the second merge; it doubles with each.
+const MERGE_PAUSE: Duration = Duration::from_millis(20);
 
 /// A fault of ours: the task is received again.
 #[derive(Debug, thiserror::Error)]
@@ -219,7 +222,7 @@ impl Dispatcher {
         mut before: Option<Delivery>,
         attempt: Attempt,
     ) -> Result<(Delivery, NextStep), Fault> {
-        for _ in 0..MAX_MERGES {
+        for tries in 0..MAX_MERGES {
             let was = before.as_ref().map(|before| before.status);
             if let Some(delivery) = before.as_ref().filter(|before| before.holds(&attempt.id)) {
                 // The write before went through although its answer was lost.
@@ -244,6 +247,8 @@ impl Dispatcher {
                 count_end(was, after.status);
                 return Ok((after, step));
             }
+            // Others record at the same time: whoever waits longer finds them done.
+            sleep((MERGE_PAUSE * (1 << tries)).mul_f64(jitter())).await;
             before = self.read_delivery(task, Consistency::Strong).await?;
         }
         Err(Fault::Contention)

@@ -32,7 +32,8 @@ pub async fn handle(
     }
     let event = serde_json::from_str(event.get())?;
     let reply = gateway::answer(event, async |request| {
-        answer(ingest, request, deadline).await
+        // Boxed: the compiler's limit for types within types.
+        Box::pin(answer(ingest, request, deadline)).await
     });
     Ok(to_raw_value(&reply.await)?)
 }

@@ -28,7 +28,7 @@ use crate::{
 
 /// The body of a record.
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 struct RecordIn {
     /// The organization of the application.
     organization: OrganizationId,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    change::Change,
+    change::{Change, null_as_empty, null_empties},
     error::FieldError,
     form::{MAX_ENTITY_BYTES, check_size},
     id::{ApplicationId, OrganizationId},
@@ -58,7 +58,7 @@ pub struct ApplicationIn {
     #[serde(alias = "rateLimit")]
     pub throttle_rate: Option<Rate>,
     /// The customer's own notes.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_empty")]
     pub metadata: BTreeMap<String, String>,
 }
 
@@ -79,7 +79,7 @@ pub struct ApplicationPatch {
     #[schema(value_type = Option<Rate>)]
     pub throttle_rate: Change<Option<Rate>>,
     /// The customer's own notes, all of them.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_empties")]
     #[schema(value_type = BTreeMap<String, String>)]
     pub metadata: Change<BTreeMap<String, String>>,
 }
@@ -269,7 +269,7 @@ mod tests {
             ("name", r#"{"name":" "}"#),
             ("uid", r#"{"uid":"a b"}"#),
             ("throttleRate", r#"{"throttleRate":0}"#),
-            ("metadata", r#"{"metadata":null}"#),
+            ("metadata", r#"{"metadata":5}"#),
         ] {
             let error = parse_body::<ApplicationPatch>(body.as_bytes()).unwrap_err();
             assert_eq!(error.loc, ["body", field], "{body}");

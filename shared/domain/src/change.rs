@@ -29,6 +29,30 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Change<T> {
     }
 }
 
+/// Reads null as the empty value, for fields that are never empty and that older clients send as null.
+///
+/// # Errors
+/// When the value is neither null nor a `T`.
+pub fn null_as_empty<'de, T, D>(from: D) -> Result<T, D::Error>
+where
+    T: Default + Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    Ok(Option::deserialize(from)?.unwrap_or_default())
+}
+
+/// The same for a field of a PATCH: null empties it.
+///
+/// # Errors
+/// When the value is neither null nor a `T`.
+pub fn null_empties<'de, T, D>(from: D) -> Result<Change<T>, D::Error>
+where
+    T: Default + Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    null_as_empty(from).map(Change::Set)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

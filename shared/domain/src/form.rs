@@ -4,7 +4,7 @@ use serde::{
     Deserialize, Deserializer, Serialize,
     de::{DeserializeOwned, Error as _, IgnoredAny},
 };
-use serde_json::error::Category;
+use serde_json::{Value, error::Category};
 use serde_path_to_error::{Path, Segment};
 
 use crate::error::FieldError;
@@ -31,12 +31,19 @@ pub fn parse_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, FieldError> {
         });
     }
     let mut json = serde_json::Deserializer::from_slice(body);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        match error.inner().classify() {
-            Category::Data => locate("body", error.path(), rule(&error.inner().to_string())),
-            _ => not_json(error.inner()),
+    let mut unknown = Vec::new();
+    let mut note = |path: serde_ignored::Path<'_>| unknown.push(way(&path));
+    let known = serde_ignored::Deserializer::new(&mut json, &mut note);
+    let value = serde_path_to_error::deserialize(known);
+    let value = match value {
+        Err(error) if error.inner().classify() != Category::Data => {
+            return Err(not_json(error.inner()));
         }
-    })?;
+        value => value,
+    };
+    refuse_unknown(body, unknown)?;
+    let value =
+        value.map_err(|error| locate("body", error.path(), rule(&error.inner().to_string())))?;
     json.end().map_err(|error| not_json(&error))?;
     Ok(value)
 }
@@ -83,6 +90,83 @@ impl<'de> Deserialize<'de> for Unsupported {
     }
 }
 
+/// Fields that official clients send and that change nothing here; docs/api.md says why of each.
+const HARMLESS: [&str; 1] = ["version"];
+
+/// Refuses the first field that the type does not know. Null is the same as absent.
+fn refuse_unknown(body: &[u8], unknown: Vec<Vec<String>>) -> Result<(), FieldError> {
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    for way in unknown {
+        let is_null = body.pointer(&format!("/{}", way.join("/"))) == Some(&Value::Null);
+        let is_harmless = matches!(&*way, [name] if HARMLESS.contains(&&**name));
+        if !is_null && !is_harmless {
+            let mut loc = vec!["body".to_owned()];
+            loc.extend(way);
+            return Err(unknown_field(loc));
+        }
+    }
+    Ok(())
+}
+
+/// The error for a field that an operation does not know.
+pub fn unknown_field(loc: Vec<String>) -> FieldError {
+    FieldError {
+        loc,
+        msg: "is not supported".to_owned(),
+        kind: "value_error.extra",
+    }
+}
+
+/// The names on the way to a field.
+fn way(path: &serde_ignored::Path<'_>) -> Vec<String> {
+    use serde_ignored::Path;
+    match path {
+        Path::Root => Vec::new(),
+        Path::Seq { parent, index } => [way(parent), vec![index.to_string()]].concat(),
+        Path::Map { parent, key } => [way(parent), vec![key.clone()]].concat(),
+        Path::Some { parent }
+        | Path::NewtypeStruct { parent }
+        | Path::NewtypeVariant { parent } => way(parent),
+    }
+}
+
+/// A deserializer's message as a rule in our words.
+fn in_our_words(text: &str) -> String {
+    if let Some((_, expected)) = text.split_once(", expected ") {
+        return format!("must be {}", kind_of(expected));
+    }
+    if text.starts_with("duplicate field") {
+        return "must not be given twice".to_owned();
+    }
+    match text {
+        "provided string was not `true` or `false`" => "must be true or false".to_owned(),
+        "invalid digit found in string"
+        | "cannot parse integer from empty string"
+        | "number too large to fit in target type"
+        | "number too small to fit in target type" => "must be a whole number".to_owned(),
+        rule => rule.to_owned(),
+    }
+}
+
+/// What a value must be, for people who do not know Rust.
+fn kind_of(expected: &str) -> &str {
+    match expected {
+        "a boolean" => "true or false",
+        "a sequence" => "a list",
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, not negative",
+        "i8" | "i16" | "i32" | "i64" => "a whole number",
+        "f32" | "f64" => "a number",
+        "unit" => "null",
+        "a map" => "a JSON object",
+        of if of.starts_with("struct ") || of.starts_with("internally tagged") => "a JSON object",
+        of if of.starts_with("any valid JSON") || of.starts_with("any value") => "any JSON value",
+        of => of,
+    }
+}
+
 /// Bytes of what is stored of one application or endpoint: ingest reads an application with all its
 /// endpoints for every message.
 pub const MAX_ENTITY_BYTES: usize = 64 * 1024;
@@ -116,16 +200,17 @@ pub fn locate(part: &str, path: &Path, text: &str) -> FieldError {
         Segment::Map { key } => Some(key.clone()),
         Segment::Enum { .. } | Segment::Unknown => None,
     }));
-    // serde reports a field that is missing or unknown at its parent; only the message has the name.
-    let named = |problem: &str| text.strip_prefix(problem)?.split('`').next();
-    let (field, msg, kind) = match (named("missing field `"), named("unknown field `")) {
-        (Some(field), _) => (Some(field), "field required", "value_error.missing"),
-        (None, Some(field)) => (Some(field), "is not supported", "value_error"),
-        (None, None) => (None, text, "value_error"),
+    // serde reports a missing field at its parent; only the message has the name.
+    let missing = text
+        .strip_prefix("missing field `")
+        .and_then(|rest| rest.split('`').next());
+    let (msg, kind) = match missing {
+        Some(field) => {
+            loc.push(field.to_owned());
+            ("field required", "value_error.missing")
+        }
+        None => (&*in_our_words(text), "value_error"),
     };
-    if loc.last().map(String::as_str) != field {
-        loc.extend(field.map(str::to_owned));
-    }
     FieldError {
         loc,
         msg: msg.to_owned(),
@@ -136,7 +221,11 @@ pub fn locate(part: &str, path: &Path, text: &str) -> FieldError {
 fn not_json(error: &serde_json::Error) -> FieldError {
     FieldError {
         loc: vec!["body".to_owned()],
-        msg: format!("not valid JSON: {error}"),
+        msg: format!(
+            "not valid JSON at line {}, column {}",
+            error.line(),
+            error.column()
+        ),
         kind: "value_error.jsondecode",
     }
 }
@@ -169,6 +258,46 @@ mod tests {
             location(r#"{"eventType":"a","channels":["x","a b"]}"#),
             ["body", "channels", "1"]
         );
+    }
+
+    #[test]
+    fn an_unknown_field_is_refused_unless_it_is_null_or_harmless() {
+        for body in [
+            r#"{"eventType":"a","deliverAt":"x"}"#,
+            r#"{"deliverAt":{"a":[1]}}"#,
+        ] {
+            assert_eq!(location(body), ["body", "deliverAt"], "{body}");
+        }
+        for more in [r#""deliverAt":null"#, r#""version":3"#] {
+            let body = format!(r#"{{"eventType":"a",{more}}}"#);
+            assert!(parse_body::<Form>(body.as_bytes()).is_ok(), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_rule_is_told_in_our_words() {
+        for (text, rule) in [
+            ("invalid digit found in string", "must be a whole number"),
+            (
+                "invalid type: string \"x\", expected u16",
+                "must be a whole number, not negative",
+            ),
+            (
+                "unknown variant `x`, expected `ascending` or `descending`",
+                "must be `ascending` or `descending`",
+            ),
+            (
+                "invalid type: integer `5`, expected a map",
+                "must be a JSON object",
+            ),
+            (
+                "invalid type: sequence, expected struct RecoverIn",
+                "must be a JSON object",
+            ),
+            ("must be unique", "must be unique"),
+        ] {
+            assert_eq!(in_our_words(text), rule);
+        }
     }
 
     #[test]

@@ -27,9 +27,9 @@ pub type MessageChannels = UniqueList<Channel, 1, 5>;
 /// The tags of a message: 1 to 5.
 pub type MessageTags = UniqueList<Tag, 1, 5>;
 
-/// The body of `POST /api/v1/app/{app_id}/msg`, as it is posted. A field that is not here is refused.
+/// The body of `POST /api/v1/app/{app_id}/msg`, as it is posted.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct MessageIn {
     /// Creates the application that the path names, if there is none; its uid must be the path's.
     application: Option<ApplicationIn>,
@@ -65,7 +65,7 @@ pub struct MessageIn {
 
 /// How official clients send text that is not to be touched (`message_in_raw`).
 #[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct TransformationsParams {
     /// What is delivered, byte for byte.
     raw_payload: Option<String>,
