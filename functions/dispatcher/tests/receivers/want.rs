@@ -17,7 +17,7 @@ use posthorn_domain::{
     failure::Failure,
     health::{Experience, Health, MessageMark, Verdict},
     id::{AttemptId, MessageId},
-    message::Payload,
+    payload::Payload,
     signing::EndpointSecret,
     timestamp::Timestamp,
 };
