@@ -164,9 +164,12 @@ async fn delivered(svix: &Svix, app: &str) -> Outcome {
     check("the payload arrives", body, payload.clone())?;
     let repeated = svix.message().create(app.to_owned(), message, None).await;
     check("an eventId is taken once", status(repeated), 409)?;
+    let content = MessageGetOptions {
+        with_content: Some(true),
+    };
     let read = svix
         .message()
-        .get(app.to_owned(), sent.id.clone(), None)
+        .get(app.to_owned(), sent.id.clone(), Some(content))
         .await?;
     check(
         "a message is read",
