@@ -7,8 +7,8 @@ use posthorn_domain::{
     shard::shard_of,
 };
 use posthorn_store::Consistency;
+use posthorn_tests::client::EndpointIn;
 use posthorn_tests::{Receiver, World, until};
-use svix::api::EndpointIn;
 
 const MESSAGE: &str = r#"{"eventType":"a.b","payload":{}}"#;
 

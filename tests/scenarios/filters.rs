@@ -1,7 +1,7 @@
 //! Which endpoints a message reaches.
 
+use posthorn_tests::client::{EndpointIn, EventTypeIn, MessageIn};
 use posthorn_tests::{Receiver, World};
-use svix::api::{EndpointIn, EventTypeIn, MessageIn};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_without_a_matching_endpoint_is_stored_and_not_queued() {

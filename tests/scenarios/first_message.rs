@@ -1,7 +1,7 @@
-//! The main job: application, endpoint, message by the official client; a receiver that verifies.
+//! The main job: application, endpoint, message; a receiver that verifies.
 
+use posthorn_tests::client::MessageIn;
 use posthorn_tests::{Receiver, World};
-use svix::api::MessageIn;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_arrives_signed() {
@@ -88,10 +88,9 @@ async fn a_message_can_be_read_and_listed_at_once() {
     let mut listed = Vec::new();
     let mut iterator = None;
     loop {
-        let options = svix::api::MessageListOptions {
+        let options = posthorn_tests::client::ListOptions {
             limit: Some(3),
             iterator,
-            ..Default::default()
         };
         let page = world
             .svix

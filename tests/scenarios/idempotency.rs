@@ -1,10 +1,9 @@
 //! A repeated request finds its first message.
 
 use posthorn_store::{Guard, Reservation};
-use posthorn_tests::{Receiver, World};
-use svix::{
-    api::{MessageCreateOptions, MessageIn},
-    error::Error,
+use posthorn_tests::{
+    Receiver, World,
+    client::{CreateOptions, MessageIn},
 };
 
 fn message(event_id: Option<&str>) -> MessageIn {
@@ -15,10 +14,9 @@ fn message(event_id: Option<&str>) -> MessageIn {
     }
 }
 
-fn key(key: &str) -> Option<MessageCreateOptions> {
-    Some(MessageCreateOptions {
+fn key(key: &str) -> Option<CreateOptions> {
+    Some(CreateOptions {
         idempotency_key: Some(key.to_owned()),
-        ..Default::default()
     })
 }
 
@@ -31,10 +29,7 @@ async fn a_repeated_event_id_is_409() {
     let messages = world.svix.message();
     let create = || messages.create(application.id.clone(), message(Some("evt-1")), None);
     let first = create().await.unwrap();
-    match create().await {
-        Err(Error::Http(error)) => assert_eq!(error.status.as_u16(), 409),
-        other => panic!("{other:?}"),
-    }
+    assert_eq!(create().await.unwrap_err().status, 409);
     let marker = world
         .svix
         .message()
@@ -67,13 +62,13 @@ async fn the_same_key_is_the_same_message_and_another_body_is_422() {
         (first.id.as_str(), &first.timestamp),
         (again.id.as_str(), &again.timestamp)
     );
-    match create(message(Some("other")), key("k-1")).await {
-        Err(Error::Validation(error)) => assert_eq!(
-            error.payload.unwrap().detail[0].loc,
-            ["header", "idempotency-key"]
-        ),
-        other => panic!("{other:?}"),
-    }
+    let refused = create(message(Some("other")), key("k-1"))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (refused.status, &refused.body["detail"][0]["loc"]),
+        (422, &serde_json::json!(["header", "idempotency-key"]))
+    );
     let other = create(message(None), key("k-2")).await.unwrap();
     assert_ne!(first.id, other.id);
     receiver.wait_for(2).await;

@@ -9,9 +9,9 @@ use posthorn_domain::{
 };
 use posthorn_runtime::now;
 use posthorn_store::{Consistency, Written};
+use posthorn_tests::client::{ApplicationOut, EndpointOut};
 use posthorn_tests::{Receiver, World, until};
 use serde_json::json;
-use svix::api::{ApplicationOut, EndpointOut};
 
 use crate::{
     audit::{message, put},

@@ -8,9 +8,9 @@ use std::{sync::Mutex, time::Duration};
 use posthorn_domain::{application::OPERATIONAL_UID, health::Health};
 use posthorn_local::template::Permission;
 use posthorn_runtime::now;
+use posthorn_tests::client::{ApplicationOut, EndpointIn};
 use posthorn_tests::{Receiver, World, until};
 use serde_json::json;
-use svix::api::{ApplicationOut, EndpointIn};
 
 use crate::{
     audit::{message, put},

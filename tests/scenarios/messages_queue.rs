@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use aws_sdk_sqs::types::QueueAttributeName;
 use posthorn_local::StackOptions;
 use posthorn_runtime::now;
+use posthorn_tests::client::ApplicationOut;
 use posthorn_tests::{FaultyAws, Plan, Receiver, Request, World, until};
 use serde_json::{Value, json};
-use svix::api::ApplicationOut;
 
 const QUEUE: &str = "MessagesQueue";
 

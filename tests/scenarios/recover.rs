@@ -5,9 +5,9 @@ use posthorn_domain::{
     timestamp::Timestamp,
 };
 use posthorn_queue::JobTask;
+use posthorn_tests::client::{ApplicationOut, EndpointOut};
 use posthorn_tests::{Receiver, World, until};
 use serde_json::{Value, json};
-use svix::api::{ApplicationOut, EndpointOut};
 
 const MESSAGE: &str = r#"{"eventType":"a.b","payload":{"n":1}}"#;
 const COUNT: usize = 300;
@@ -308,7 +308,7 @@ async fn a_message_is_sent_again_whether_it_failed_or_succeeded() {
         let attempts = world.attempts(&application, &id, count).await;
         let manual = attempts
             .iter()
-            .filter(|attempt| attempt.trigger_type as u8 == 1)
+            .filter(|attempt| attempt.trigger_type == 1)
             .count();
         assert_eq!(manual, count - 1, "one request, one attempt");
         if count < 3 {

@@ -1,8 +1,8 @@
-//! Applications, endpoints and event types, as the official client uses them.
+//! Applications, endpoints and event types, as official clients use them.
 
 use posthorn_tests::World;
-use svix::api::{
-    ApplicationIn, ApplicationListOptions, EndpointIn, EndpointListOptions, EventTypeIn,
+use posthorn_tests::client::{
+    ApplicationIn, ApplicationOut, EndpointIn, EventTypeIn, ListOptions, Page,
 };
 
 fn acme() -> ApplicationIn {
@@ -106,17 +106,16 @@ async fn lists_are_paged_both_ways() {
     ids.sort();
     let applications = world.svix.application();
     let page = |iterator: Option<String>| {
-        let options = ApplicationListOptions {
+        let options = ListOptions {
             limit: Some(2),
             iterator,
-            ..Default::default()
         };
         applications.list(Some(options))
     };
     let first = page(None).await.unwrap();
     let second = page(first.iterator.clone()).await.unwrap();
     let third = page(second.iterator.clone()).await.unwrap();
-    let names = |page: &svix::api::ListResponseApplicationOut| {
+    let names = |page: &Page<ApplicationOut>| {
         page.data
             .iter()
             .map(|application| application.id.clone())
@@ -188,7 +187,7 @@ async fn an_endpoint_keeps_what_it_was_given() {
     let list = world
         .svix
         .endpoint()
-        .list(application.id.clone(), Some(EndpointListOptions::default()))
+        .list(application.id.clone(), Some(ListOptions::default()))
         .await
         .unwrap();
     assert_eq!(list.data.len(), 1);

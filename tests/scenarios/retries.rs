@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use posthorn_store::minute_of;
+use posthorn_tests::client::MessageStatus;
 use posthorn_tests::{Receiver, World, until};
-use svix::api::MessageStatus;
 
 const MESSAGE: &str = r#"{"eventType":"a.b","payload":{"n":1}}"#;
 

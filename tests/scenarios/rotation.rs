@@ -1,10 +1,10 @@
 //! A secret is replaced without a gap: both sign until the old one expires.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use posthorn_tests::client::{ApplicationOut, EndpointOut};
 use posthorn_tests::{Receiver, Request, World};
 use ring::signature::{ED25519, UnparsedPublicKey};
 use serde_json::json;
-use svix::api::{ApplicationOut, EndpointOut};
 
 const MESSAGE: &str = r#"{"eventType":"a.b","payload":{"n":1}}"#;
 const SEED: &str = "whsk_TM0Imyj/ltqdtsNG7BFOD1uKMZ81q6Yk2oz27U+4pvs=";

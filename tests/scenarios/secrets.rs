@@ -7,9 +7,9 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use posthorn_domain::{endpoint::Endpoint, envelope::Sealed};
 use posthorn_local::StackOptions;
 use posthorn_store::Consistency;
+use posthorn_tests::client::ApplicationOut;
 use posthorn_tests::{Receiver, World, until};
 use serde_json::{Value, json};
-use svix::api::ApplicationOut;
 
 use crate::scopes::Matrix;
 

@@ -7,11 +7,12 @@ use posthorn_local::{Stack, StackOptions, aws::Aws};
 use posthorn_queue::DeliveriesQueue;
 use posthorn_store::{ConfigTable, DeliveriesTable, MessagesTable, ScheduleTable};
 use serde_json::{Value, json};
-use svix::api::{
-    ApplicationIn, ApplicationOut, EndpointIn, EndpointOut, MessageAttemptOut, Svix, SvixOptions,
-};
 
-use crate::{FaultyAws, Receiver, until};
+use crate::{
+    FaultyAws, Receiver,
+    client::{ApplicationIn, ApplicationOut, Client, EndpointIn, EndpointOut, MessageAttemptOut},
+    until,
+};
 
 /// A running stack in memory.
 pub struct World {
@@ -21,8 +22,8 @@ pub struct World {
     pub organization: String,
     /// Its token.
     pub token: String,
-    /// The official Svix client.
-    pub svix: Svix,
+    /// A client with the official clients' names.
+    pub svix: Client,
     http: reqwest::Client,
 }
 
@@ -78,7 +79,7 @@ impl World {
         .await;
         let text = |field: &str| minted[field].as_str().unwrap().to_owned();
         let (organization, token) = (text("organization"), text("token"));
-        let svix = client(&stack, &token);
+        let svix = Client::new(stack.api_url(), &token);
         Self {
             stack,
             organization,
@@ -88,9 +89,9 @@ impl World {
         }
     }
 
-    /// The official client with another token.
-    pub fn client_with(&self, token: &str) -> Svix {
-        client(&self.stack, token)
+    /// The client with another token.
+    pub fn client_with(&self, token: &str) -> Client {
+        Client::new(self.stack.api_url(), token)
     }
 
     /// Mints a token.
@@ -286,14 +287,6 @@ impl Drop for World {
             "the template's policies do not allow it"
         );
     }
-}
-
-fn client(stack: &Stack, token: &str) -> Svix {
-    let options = SvixOptions {
-        server_url: Some(stack.api_url().to_owned()),
-        ..SvixOptions::default()
-    };
-    Svix::new(token.to_owned(), Some(options))
 }
 
 /// The store and the queue, on the emulators.

@@ -12,6 +12,7 @@ mod event_source;
 mod front;
 pub mod lambda;
 mod log;
+mod patience;
 pub mod receiver;
 mod schedule;
 mod stack;
@@ -20,6 +21,7 @@ mod watch;
 
 pub use binaries::{BuildError, build_binaries};
 pub use log::LogSink;
+pub use patience::patience;
 pub use stack::{Stack, StackOptions, StartError};
 
 /// The account that emulated resources belong to.

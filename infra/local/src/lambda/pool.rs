@@ -13,7 +13,7 @@ use posthorn_runtime::{entropy, now};
 use tokio::{process::Child, sync::oneshot, task::JoinSet};
 
 use super::process;
-use crate::LogSink;
+use crate::{LogSink, patience::patience};
 
 /// Why an invocation gave no result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -240,7 +240,7 @@ impl Pool {
 
     async fn end_late(self, process: u64, id: String) {
         let timeout = self.0.options.timeout;
-        tokio::time::sleep(timeout).await;
+        patience(timeout).await;
         let mut state = self.state();
         if state
             .running
@@ -259,7 +259,7 @@ impl Pool {
     /// Ends a process that does not ask for an invocation: the one that waits for it would hang.
     async fn end_silent(self, process: u64) {
         let timeout = self.0.options.timeout;
-        tokio::time::sleep(timeout).await;
+        patience(timeout).await;
         self.give_up_start(process, InvokeError::TimedOut(timeout.as_secs()));
     }
 

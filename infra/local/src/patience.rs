@@ -1,0 +1,61 @@
+//! Time-outs on a machine that other programs use too: Lambda gives a function a processor of its own,
+//! so only the time counts in which a program here could have had one.
+
+use std::{
+    sync::LazyLock,
+    time::{Duration, Instant},
+};
+
+/// How often the machine is looked at.
+const TICK: Duration = Duration::from_millis(50);
+
+/// Waits for a duration, and longer while more programs want to run than there are processors: a
+/// second counts by the share that each of them gets.
+pub async fn patience(duration: Duration) {
+    let mut left = duration;
+    while !left.is_zero() {
+        let begun = Instant::now();
+        tokio::time::sleep(left.min(TICK)).await;
+        let passed = begun.elapsed();
+        left = left.saturating_sub(passed.div_f64(crowding()));
+    }
+}
+
+/// How many programs share a processor now; 1 when none has to wait, or where that is not known.
+fn crowding() -> f64 {
+    static PROCESSORS: LazyLock<usize> =
+        LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let runnable = std::fs::read_to_string("/proc/loadavg").ok();
+    let runnable = runnable.and_then(|text| runnable_in(&text)).unwrap_or(0);
+    (runnable as f64 / *PROCESSORS as f64).max(1.0)
+}
+
+/// From "0.20 0.18 0.12 3/417 11206": 3 of 417 threads run or want to (proc_loadavg(5)).
+fn runnable_in(loadavg: &str) -> Option<usize> {
+    let threads = loadavg.split_whitespace().nth(3)?;
+    threads.split('/').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_that_want_to_run_are_read() {
+        for (text, wanted) in [
+            ("0.20 0.18 0.12 3/417 11206\n", Some(3)),
+            ("0.20 0.18", None),
+            ("", None),
+        ] {
+            assert_eq!(runnable_in(text), wanted, "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn patience_lasts_at_least_as_long_as_was_asked() {
+        let begun = Instant::now();
+        patience(Duration::from_millis(120)).await;
+        assert!(begun.elapsed() >= Duration::from_millis(120));
+        assert!(crowding() >= 1.0);
+    }
+}
