@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    body::{Body, to_bytes},
+    body::{self, to_bytes},
 };
 use lambda_runtime::LambdaEvent;
 use posthorn_domain::error::ApiError;
@@ -39,10 +39,10 @@ pub async fn handle(service: Service, event: LambdaEvent<Value>) -> Result<Value
 }
 
 async fn route(router: Router, request: Request) -> Response {
-    let Ok(response) = router.oneshot(request.map(Body::from)).await;
+    let Ok(response) = router.oneshot(request.map(body::Body::new)).await;
     let (head, body) = response.into_parts();
     match to_bytes(body, usize::MAX).await {
-        Ok(body) => Response::from_parts(head, body),
+        Ok(body) => Response::from_parts(head, body.to_vec().into()),
         Err(error) => {
             tracing::error!(%error, "an answer could not be read");
             error_response(&ApiError::Unavailable)

@@ -12,11 +12,14 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header,
     uri::{Authority, PathAndQuery},
 };
+use lambda_http::{
+    Request, aws_lambda_events::apigw::ApiGatewayV2httpRequest, request::LambdaRequest,
+};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use posthorn_domain::error::ApiError;
 use serde::{Deserialize, Serialize};
 
-use crate::http::{Body, Request, Response};
+use crate::http::Response;
 
 /// What a path may hold as it is: RFC 3986's unreserved characters, and slashes between segments.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
@@ -25,6 +28,8 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~')
     .remove(b'/');
+
+const FORWARDED_PROTO: &str = "x-forwarded-proto";
 
 /// An HTTP request as API Gateway passes it.
 #[derive(Debug, Deserialize)]
@@ -75,15 +80,19 @@ impl Event {
         if !query.bytes().all(is_of_query) {
             return Err(invalid("query"));
         }
-        let body = self.body.unwrap_or_default();
-        let body = match self.is_base64_encoded {
-            true => STANDARD.decode(body).map_err(|_| invalid("body"))?.into(),
-            false => Body::from(body),
-        };
-        let mut request = Request::new(body);
-        *request.method_mut() = method.map_err(|_| invalid("method"))?;
+        let is_base64 = |body: &String| STANDARD.decode(body).is_ok();
+        if self.is_base64_encoded && !self.body.as_ref().is_none_or(is_base64) {
+            return Err(invalid("body"));
+        }
+        let mut clean = ApiGatewayV2httpRequest::default();
+        clean.request_context.http.method = method.map_err(|_| invalid("method"))?;
+        clean.headers = headers;
+        clean.body = self.body;
+        clean.is_base64_encoded = self.is_base64_encoded;
+        // `lambda_http` reads a path as a browser does, for which `/other/../victim` is `/victim`: it gets none.
+        clean.raw_path = Some("/".to_owned());
+        let mut request = Request::from(LambdaRequest::ApiGatewayV2(clean));
         *request.uri_mut() = uri(&self.raw_path, &query).ok_or_else(|| invalid("URL"))?;
-        *request.headers_mut() = headers;
         Ok(request)
     }
 }
@@ -114,7 +123,10 @@ fn header_map(headers: BTreeMap<String, String>) -> Option<HeaderMap> {
         if name == header::HOST {
             Authority::try_from(value.as_bytes()).ok()?;
         }
-        map.append(name, value);
+        // How the caller reached the gateway is nothing to us, and `lambda_http` panics at what it cannot read there.
+        if name != header::HOST && name != FORWARDED_PROTO {
+            map.append(name, value);
+        }
     }
     Some(map)
 }
@@ -134,7 +146,7 @@ impl From<Response> for Reply {
             all.and_modify(|all| *all = format!("{all},{value}"))
                 .or_insert(value);
         }
-        let (body, is_base64_encoded) = match String::from_utf8(body.into()) {
+        let (body, is_base64_encoded) = match String::from_utf8(body.to_vec()) {
             Ok(text) => (text, false),
             Err(error) => (STANDARD.encode(error.as_bytes()), true),
         };

@@ -1,18 +1,13 @@
 //! Between HTTP and the domain: headers in, JSON and errors out.
 
 use http::{HeaderMap, StatusCode, header};
+pub use lambda_http::{Body, Request};
 use posthorn_domain::error::{ApiError, FieldError};
 
 use crate::metrics::{Metric, count};
 
-/// The body of a request or an answer.
-pub type Body = bytes::Bytes;
-
-/// A request, whole.
-pub type Request = http::Request<Body>;
-
 /// An answer, whole.
-pub type Response = http::Response<Body>;
+pub type Response = lambda_http::Response<Body>;
 
 /// A header that lets a caller repeat a request safely.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";

@@ -144,7 +144,7 @@ fn an_answer_keeps_headers_cookies_and_bytes() {
         .header("x-a", "2")
         .header("set-cookie", "a=1")
         .header("set-cookie", "b=2")
-        .body(Body::from_static(b"\xff"))
+        .body(lambda_http::Body::from(b"\xff".as_slice()))
         .unwrap();
     let reply = serde_json::to_value(Reply::from(response)).unwrap();
     let expected = json!({
