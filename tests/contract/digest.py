@@ -16,10 +16,24 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 TABLE = HERE.parent.parent / "docs" / "api.md"
 METHODS = ("get", "head", "post", "put", "patch", "delete")
-SCHEMA_FACTS = (
-    "$ref type format enum required nullable minimum maximum minLength maxLength pattern "
-    "minItems maxItems uniqueItems default multipleOf"
-).split()
+SCHEMA_FACTS = [
+    "$ref",
+    "type",
+    "format",
+    "enum",
+    "required",
+    "nullable",
+    "minimum",
+    "maximum",
+    "minLength",
+    "maxLength",
+    "pattern",
+    "minItems",
+    "maxItems",
+    "uniqueItems",
+    "default",
+    "multipleOf",
+]
 
 
 def schema(found):
@@ -97,7 +111,7 @@ def main(arguments):
         "server.json": lambda method, path: True,
         "clients.json": lambda method, path: f"{method.upper()} {path}" in ours,
     }
-    for source, (name, admits) in zip(sources, kept.items()):
+    for source, (name, admits) in zip(sources, kept.items(), strict=False):
         if check and not source.exists():
             print(f"not compared: {name} (its source is not here)")
             continue
