@@ -6,10 +6,13 @@ use futures_util::{StreamExt, stream};
 use posthorn_domain::{application::Application, id::ApplicationId, shard::DEFAULT_SHARDS};
 use posthorn_local::{StackOptions, aws::MeterReport};
 use posthorn_runtime::{entropy, now};
-use posthorn_tests::World;
+use posthorn_tests::{World, until};
 use serde_json::{Value, json};
 
 const APPLICATIONS: usize = 10_000;
+/// How long nobody calls AWS when what runs by itself is over.
+const QUIET: std::time::Duration = std::time::Duration::from_millis(300);
+
 const ENDPOINTS: usize = 50;
 
 fn application() -> Application {
@@ -28,11 +31,29 @@ fn application() -> Application {
 }
 
 /// What one request costs.
+/// What a request alone costs, once the others (the auditor's, the token keys' every ten seconds) are over: the least of
+/// some.
 async fn cost(world: &World, method: &str, path: &str, body: Option<Value>) -> MeterReport {
     let meter = world.stack.meter().unwrap();
-    meter.reset();
-    world.expect(method, path, body).await;
-    meter.report()
+    until("nobody calls AWS", || async {
+        meter.reset();
+        tokio::time::sleep(QUIET).await;
+        meter
+            .report()
+            .calls
+            .keys()
+            .all(|call| !call.starts_with("DynamoDB"))
+            .then_some(())
+    })
+    .await;
+    let mut reports = Vec::new();
+    for _ in 0..3 {
+        meter.reset();
+        world.expect(method, path, body.clone()).await;
+        reports.push(meter.report());
+    }
+    let count = |report: &MeterReport| report.calls.values().sum::<u64>();
+    reports.into_iter().min_by_key(count).unwrap()
 }
 
 fn calls(report: &MeterReport) -> Vec<(&str, u64)> {

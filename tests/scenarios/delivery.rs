@@ -27,7 +27,7 @@ async fn a_refused_connection_is_recorded_with_its_class() {
     let attempt = world.attempts(&application, &id, 1).await.pop().unwrap();
     assert_eq!(
         (attempt.response_status_code, attempt.response.as_str()),
-        (0, "the connection was refused")
+        (0, "connect: the connection was refused")
     );
 }
 
@@ -62,7 +62,7 @@ async fn a_private_address_is_refused_at_the_attempt_too() {
         .await
         .pop()
         .unwrap();
-    assert_eq!(attempt.response, "the URL is not allowed");
+    assert_eq!(attempt.response, "blocked: the URL is not allowed");
     assert_eq!(attempt.response_status_code, 0);
 }
 
@@ -74,7 +74,7 @@ async fn an_endpoint_that_never_answers_is_a_time_out() {
     world.endpoint(&application, &receiver).await;
     let id = world.send(&application.id, MESSAGE).await;
     let attempt = world.attempts(&application, &id, 1).await.pop().unwrap();
-    assert_eq!(attempt.response, "the endpoint did not answer in time");
+    assert_eq!(attempt.response, "timeout: no answer in time");
     assert!(
         (4900..8000).contains(&attempt.response_duration_ms),
         "{} ms",

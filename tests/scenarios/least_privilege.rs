@@ -92,7 +92,9 @@ async fn deliver(world: &World, is_slow: bool) -> Busy {
 /// What operators do with messages that were sent.
 async fn operate(world: &World, application: &ApplicationOut, [message, expunged]: [&str; 2]) {
     let path = format!("/api/v1/app/{}", application.id);
-    let endpoints = world.expect("GET", &format!("{path}/endpoint"), None).await;
+    let endpoints = world
+        .expect("GET", &format!("{path}/endpoint?order=ascending"), None)
+        .await;
     let failing = endpoints["data"][0]["id"].as_str().unwrap();
     let attempt = world.attempts(application, expunged, 2).await.remove(0).id;
     let resend = format!("{path}/msg/{message}/endpoint/{failing}/resend");

@@ -67,7 +67,7 @@ async fn an_applications_fields_are_changed_one_by_one() {
         Field("name", json!("Other"), None),
         Field("uid", json!("other"), Some(Value::Null)),
         Field("throttleRate", json!(7), Some(Value::Null)),
-        Field("metadata", json!({ "": "c" }), None),
+        Field("metadata", json!({ "": "c" }), Some(json!({}))),
     ];
     check(&world, &path, before, fields).await;
     world
@@ -112,13 +112,13 @@ async fn an_endpoints_fields_are_changed_one_by_one() {
     );
     let fields = vec![
         Field("url", json!("https://example.com/b"), None),
-        Field("description", json!(""), None),
+        Field("description", json!("other"), Some(json!(""))),
         Field("uid", json!("second"), Some(Value::Null)),
         Field("eventTypes", json!(["c.d", "a.b"]), Some(Value::Null)),
         Field("channels", json!(["y", "z"]), Some(Value::Null)),
         Field("disabled", json!(true), None),
         Field("throttleRate", json!(7), Some(Value::Null)),
-        Field("metadata", json!({}), None),
+        Field("metadata", json!({ "c": "d" }), Some(json!({}))),
     ];
     check(&world, &path, before, fields).await;
     for (field, body) in [

@@ -77,8 +77,18 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 const OPEN: [&str; 2] = ["v1.health.get", "v1.health.ping"];
 
-/// A body that every operation takes.
-fn body() -> Value {
+/// A body that an operation takes: those of these fields that its description has.
+fn body(schema: &Value) -> String {
+    let mut fields = fields();
+    let known = &schema["properties"];
+    fields
+        .as_object_mut()
+        .unwrap()
+        .retain(|name, _| !known[name].is_null());
+    fields.to_string()
+}
+
+fn fields() -> Value {
     json!({
         "name": "x", "description": "x", "url": "https://example.com/", "headers": {}, "eventType": "a.b",
         "payload": {}, "since": posthorn_runtime::now().to_rfc3339(),
@@ -90,6 +100,7 @@ struct Operation {
     id: String,
     method: String,
     path: String,
+    body: String,
 }
 
 async fn operations(world: &World) -> Vec<Operation> {
@@ -98,8 +109,17 @@ async fn operations(world: &World) -> Vec<Operation> {
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
             if let Some(id) = operation["operationId"].as_str() {
-                let (id, path, method) = (id.to_owned(), path.clone(), method.to_uppercase());
-                operations.push(Operation { id, method, path });
+                let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
+                let schema = match schema["$ref"].as_str() {
+                    Some(name) => document.pointer(&name[1..]).unwrap(),
+                    None => schema,
+                };
+                operations.push(Operation {
+                    id: id.to_owned(),
+                    method: method.to_uppercase(),
+                    path: path.clone(),
+                    body: body(schema),
+                });
             }
         }
     }
@@ -166,9 +186,9 @@ impl Matrix {
         for (name, value) in &self.names {
             path = path.replace(&format!("{{{name}}}"), value);
         }
-        let body = (operation.method != "GET").then(|| body().to_string());
+        let body = (operation.method != "GET").then_some(&*operation.body);
         self.world
-            .request(&operation.method, &path, body.as_deref(), &[], token)
+            .request(&operation.method, &path, body, &[], token)
             .await
             .status
     }
@@ -189,7 +209,9 @@ impl Matrix {
     ) {
         for operation in &self.operations {
             let status = self.status(operation, Some(token)).await;
-            let Operation { id, method, path } = operation;
+            let Operation {
+                id, method, path, ..
+            } = operation;
             let allowed = match id.as_str() {
                 id if OPEN.contains(&id) => &[204],
                 EXCHANGE => &[401],

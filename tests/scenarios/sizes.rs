@@ -132,7 +132,7 @@ async fn a_range_without_anything_in_it_is_an_empty_page() {
 #[tokio::test(flavor = "multi_thread")]
 async fn names_that_look_like_iterators_are_listed() {
     let world = World::start().await;
-    let names = ["--", "-a", "-b", ".", ".c", "d"];
+    let names = ["--", "-a", "-b", "...", ".c", "d"];
     for name in names {
         let body = json!({ "name": name, "description": "" });
         world.expect("POST", "/api/v1/event-type", Some(body)).await;

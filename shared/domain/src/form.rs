@@ -91,7 +91,7 @@ impl<'de> Deserialize<'de> for Unsupported {
 }
 
 /// Fields that official clients send and that change nothing here; docs/api.md says why of each.
-const HARMLESS: [&str; 1] = ["version"];
+const HARMLESS: [&str; 4] = ["createdAt", "id", "updatedAt", "version"];
 
 /// Refuses the first field that the type does not know. Null is the same as absent.
 fn refuse_unknown(body: &[u8], unknown: Vec<Vec<String>>) -> Result<(), FieldError> {

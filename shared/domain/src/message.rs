@@ -305,9 +305,9 @@ pub struct MessageOut {
     event_id: Option<EventId>,
     event_type: EventTypeName,
     id: MessageId,
-    /// Empty when it was not asked for, `{"expired":true}` when it was expunged, a string when it is text that is
-    /// no JSON object.
-    #[schema(value_type = serde_json::Value)]
+    /// Empty when it was not asked for, `{"expired":true}` when it was expunged, and `{"rawPayload":"…"}` for text that
+    /// is no JSON object: official clients expect an object.
+    #[schema(value_type = Object)]
     payload: Shown,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<Tag>>)]
@@ -321,8 +321,13 @@ pub struct MessageOut {
 #[serde(untagged)]
 enum Shown {
     Json(Box<RawValue>),
-    Text(String),
-    Expunged { expired: bool },
+    Raw {
+        #[serde(rename = "rawPayload")]
+        text: String,
+    },
+    Expunged {
+        expired: bool,
+    },
     Hidden {},
 }
 
@@ -333,7 +338,9 @@ impl Message {
             _ if !with_content => Shown::Hidden {},
             Some(payload) => match payload.as_json_object() {
                 Some(object) => Shown::Json(object),
-                None => Shown::Text(payload.as_str().to_owned()),
+                None => Shown::Raw {
+                    text: payload.as_str().to_owned(),
+                },
             },
             None => Shown::Expunged { expired: true },
         };
@@ -496,7 +503,7 @@ mod tests {
     }
 
     #[test]
-    fn text_that_is_no_object_is_shown_as_a_string() {
+    fn text_that_is_no_object_is_shown_inside_of_one() {
         let shown = |text: &str| {
             let mut message = crate::job::tests::message(&[]);
             message.payload = Some(Payload::raw(text.to_owned(), None));
@@ -504,9 +511,13 @@ mod tests {
         };
         let deep = format!("{}1{}", r#"{"a":"#.repeat(101), "}".repeat(101));
         assert_eq!(shown(r#"{ "a" : 1 }"#), r#"{ "a" : 1 }"#);
-        assert_eq!(shown("[1]"), r#""[1]""#);
-        assert_eq!(shown("<a/>"), r#""<a/>""#);
-        assert_eq!(shown(""), r#""""#);
-        assert!(shown(&deep).starts_with('"'), "lists of it can be read");
+        assert_eq!(shown("[1]"), r#"{"rawPayload":"[1]"}"#);
+        assert_eq!(shown("<a/>"), r#"{"rawPayload":"<a/>"}"#);
+        assert_eq!(shown(""), r#"{"rawPayload":""}"#);
+        let shown = shown(&deep);
+        assert!(
+            shown.starts_with(r#"{"rawPayload":""#),
+            "lists of it can be read"
+        );
     }
 }
