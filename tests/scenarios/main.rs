@@ -48,3 +48,4 @@ mod ssrf;
 mod takeover;
 mod template;
 mod token_keys;
+mod unknown_fields;

@@ -40,6 +40,8 @@ pub(crate) struct ApplicationOut {
     uid: Option<Uid>,
     name: String,
     throttle_rate: Option<u16>,
+    /// The name of `throttleRate` in clients before 2.0.
+    rate_limit: Option<u16>,
     metadata: BTreeMap<String, String>,
     #[serde(with = "rfc3339")]
     #[schema(value_type = String, format = DateTime)]
@@ -56,6 +58,7 @@ impl From<Application> for ApplicationOut {
             uid: application.uid,
             name: application.name,
             throttle_rate: application.throttle_rate,
+            rate_limit: application.throttle_rate,
             metadata: application.metadata,
             created_at: application.created_at,
             updated_at: application.updated_at,

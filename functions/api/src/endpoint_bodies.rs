@@ -6,10 +6,11 @@ use posthorn_domain::{
     change::{Change, null_as_empty, null_empties},
     endpoint::{Confidential, Endpoint, EndpointChannels, EndpointEventTypes},
     error::FieldError,
-    form::{MAX_ENTITY_BYTES, check_size},
+    form::{MAX_ENTITY_BYTES, check_same, check_size},
     headers::CustomHeaders,
     health::Health,
     id::EndpointId,
+    metadata,
     name::{Channel, EventTypeName, Uid},
     operational::EVENT_TYPES,
     rate::Rate,
@@ -40,7 +41,7 @@ pub(crate) struct EndpointIn {
     disabled: bool,
     throttle_rate: Option<Rate>,
     rate_limit: Option<Rate>,
-    #[serde(default, deserialize_with = "null_as_empty")]
+    #[serde(default, deserialize_with = "metadata::read")]
     metadata: BTreeMap<String, String>,
     secret: Option<EndpointSecret>,
     /// Headers that attempts carry; newer official clients set them here.
@@ -66,7 +67,7 @@ pub(crate) struct EndpointUpdate {
     disabled: bool,
     throttle_rate: Option<Rate>,
     rate_limit: Option<Rate>,
-    #[serde(default, deserialize_with = "null_as_empty")]
+    #[serde(default, deserialize_with = "metadata::read")]
     metadata: BTreeMap<String, String>,
 }
 
@@ -101,7 +102,7 @@ pub(crate) struct EndpointPatch {
     #[serde(default)]
     #[schema(value_type = Option<Rate>)]
     rate_limit: Change<Option<Rate>>,
-    #[serde(default, deserialize_with = "null_empties")]
+    #[serde(default, deserialize_with = "metadata::read_change")]
     #[schema(value_type = BTreeMap<String, String>)]
     metadata: Change<BTreeMap<String, String>>,
 }
@@ -114,6 +115,10 @@ impl EndpointIn {
         owner: &TheApplication,
         Fresh { now, entropy: id }: Fresh,
     ) -> Result<Endpoint, Refusal> {
+        check_names(
+            (self.event_types.as_ref(), self.filter_types.as_ref()),
+            (self.throttle_rate.as_ref(), self.rate_limit.as_ref()),
+        )?;
         let event_types = self.event_types.or(self.filter_types);
         let url = check_url(api, &self.url)?;
         check_uid(self.uid.as_ref())?;
@@ -155,6 +160,10 @@ impl EndpointUpdate {
         owner: &TheApplication,
         before: &Endpoint,
     ) -> Result<(), Refusal> {
+        check_names(
+            (self.event_types.as_ref(), self.filter_types.as_ref()),
+            (self.throttle_rate.as_ref(), self.rate_limit.as_ref()),
+        )?;
         self.url = check_url(api, &self.url)?;
         check_uid(self.uid.as_ref())?;
         let wanted = self.event_types.as_ref().or(self.filter_types.as_ref());
@@ -213,6 +222,10 @@ impl EndpointPatch {
         owner: &TheApplication,
         before: &Endpoint,
     ) -> Result<(), Refusal> {
+        check_names(
+            (self.event_types.new_value(), self.filter_types.new_value()),
+            (self.throttle_rate.new_value(), self.rate_limit.new_value()),
+        )?;
         if let Change::Set(url) = &mut self.url {
             *url = check_url(api, url)?;
         }
@@ -246,6 +259,15 @@ impl EndpointPatch {
             ..before
         }
     }
+}
+
+/// Refuses a field's newer and older name with different values.
+fn check_names<T: PartialEq, R: PartialEq>(
+    (event_types, filter_types): (Option<&T>, Option<&T>),
+    (throttle_rate, rate_limit): (Option<&R>, Option<&R>),
+) -> Result<(), FieldError> {
+    check_same(("eventTypes", event_types), ("filterTypes", filter_types))?;
+    check_same(("throttleRate", throttle_rate), ("rateLimit", rate_limit))
 }
 
 /// What looks like an id would never be found as a uid.

@@ -14,7 +14,7 @@ use posthorn_domain::{
     application::{Application, OPERATIONAL_UID},
     endpoint::{Confidential, Endpoint},
     error::{ApiError, FieldError},
-    form::{locate, parse_body, unknown_field},
+    form::{locate, parse_body},
     id::{ApplicationId, EndpointId, OrganizationId, Reference},
     token::Scope,
 };
@@ -230,7 +230,7 @@ pub(crate) async fn path_parameter<T: FromStr<Err: std::fmt::Display>>(
         .map_err(|error: T::Err| invalid(error.to_string()))
 }
 
-/// The query string as a type. A name that the type does not know is refused.
+/// The query string as a type. Its router has refused names that the operation does not know.
 pub(crate) struct Query<T>(pub(crate) T);
 
 impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
@@ -242,16 +242,7 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
             .extend_pairs(query)
             .finish();
         let pairs = serde_urlencoded::Deserializer::new(form_urlencoded::parse(text.as_bytes()));
-        let mut unknown = None;
-        let mut note = |path: serde_ignored::Path<'_>| {
-            unknown.get_or_insert(path.to_string());
-        };
-        let known = serde_ignored::Deserializer::new(pairs, &mut note);
-        let value = serde_path_to_error::deserialize(known);
-        if let Some(name) = unknown {
-            return Err(unknown_field(vec!["query".to_owned(), name]).into());
-        }
-        value
+        serde_path_to_error::deserialize(pairs)
             .map(Self)
             .map_err(|error| locate("query", error.path(), &error.inner().to_string()).into())
     }

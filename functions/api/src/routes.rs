@@ -3,11 +3,20 @@
 
 use std::sync::Arc;
 
-use axum::{Router, routing::MethodRouter};
-use utoipa::openapi::OpenApi as Document;
+use axum::{
+    Router,
+    extract::Request,
+    middleware::{self, Next},
+    routing::MethodRouter,
+};
+use posthorn_domain::{error::FieldError, form::unknown_field};
+use utoipa::openapi::{
+    OpenApi as Document, RefOr,
+    path::{Operation, ParameterIn},
+};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
-use crate::Api;
+use crate::{Api, query::pairs, refusal::Refusal};
 
 /// Handlers of one path, and what describes them.
 pub(crate) struct Route {
@@ -59,6 +68,43 @@ impl Routes {
     }
 }
 
+/// Query parameters that official clients send by themselves and that change nothing here; docs/api.md says why.
+const HARMLESS: [&str; 1] = ["expanded_statuses"];
+
+/// A handler that gets only requests whose query parameters its description has, so that no handler can ignore one.
+pub(crate) fn with_known_queries(
+    methods: MethodRouter<Arc<Api>>,
+    describe: fn() -> Operation,
+) -> MethodRouter<Arc<Api>> {
+    let check = move |request: Request, next: Next| async move {
+        match refuse_unknown(request.uri().query(), describe) {
+            Ok(()) => Ok(next.run(request).await),
+            Err(error) => Err(Refusal::from(error)),
+        }
+    };
+    methods.route_layer(middleware::from_fn(check))
+}
+
+fn refuse_unknown(query: Option<&str>, describe: fn() -> Operation) -> Result<(), FieldError> {
+    let Some(query) = query.filter(|query| !query.is_empty()) else {
+        return Ok(());
+    };
+    let parameters = describe().parameters.unwrap_or_default();
+    let is_known = |name: &str| {
+        parameters.iter().any(|known| match known {
+            RefOr::T(known) => known.parameter_in == ParameterIn::Query && known.name == name,
+            RefOr::Ref(_) => false,
+        })
+    };
+    let unknown = pairs(query)?
+        .into_keys()
+        .find(|name| !is_known(name) && !HARMLESS.contains(&&**name));
+    match unknown {
+        Some(name) => Err(unknown_field(vec!["query".to_owned(), name])),
+        None => Ok(()),
+    }
+}
+
 /// Handlers of one path; path and methods are those of their `#[utoipa::path]`.
 macro_rules! routes {
     ($first:ident $(, $more:ident)*) => {
@@ -66,15 +112,8 @@ macro_rules! routes {
             use utoipa::Path as _;
             use utoipa_axum::PathItemExt as _;
             $(debug_assert_eq!([<__path_ $first>]::path(), [<__path_ $more>]::path());)*
-            let methods = axum::routing::MethodRouter::new();
-            let methods = [<__path_ $first>]::methods()
-                .iter()
-                .fold(methods, |methods, method| methods.on(method.to_method_filter(), $first));
-            $(
-                let methods = [<__path_ $more>]::methods()
-                    .iter()
-                    .fold(methods, |methods, method| methods.on(method.to_method_filter(), $more));
-            )*
+            let methods = $crate::routes::guarded!($first);
+            $(let methods = methods.merge($crate::routes::guarded!($more));)*
             $crate::routes::Route {
                 path: [<__path_ $first>]::path(),
                 methods,
@@ -83,4 +122,18 @@ macro_rules! routes {
         }}
     };
 }
-pub(crate) use routes;
+/// The methods of one handler's `#[utoipa::path]`.
+macro_rules! guarded {
+    ($handler:ident) => {
+        utoipa_axum::paste! {{
+            let methods = [<__path_ $handler>]::methods()
+                .iter()
+                .fold(axum::routing::MethodRouter::new(), |methods, method| {
+                    methods.on(method.to_method_filter(), $handler)
+                });
+            $crate::routes::with_known_queries(methods, [<__path_ $handler>]::operation)
+        }}
+    };
+}
+
+pub(crate) use {guarded, routes};

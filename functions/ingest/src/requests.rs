@@ -5,7 +5,7 @@ use percent_encoding::percent_decode_str;
 use posthorn_domain::{
     application::ApplicationIn,
     error::{ApiError, FieldError},
-    form::parse_body,
+    form::{parse_body, unknown_field},
     id::{ApplicationId, MessageId, Reference},
     message::{
         BatchIn, BatchOut, MAX_BATCH_BYTES, MAX_PAYLOAD_BYTES, Message, MessageIn, MessageOut,
@@ -202,17 +202,23 @@ async fn caller<'a>(
 
 fn with_content(request: &Request) -> Result<bool, FieldError> {
     let query = request.uri().query().unwrap_or_default();
-    let mut pairs = form_urlencoded::parse(query.as_bytes());
-    let value = pairs.find_map(|(name, value)| (name == "with_content").then_some(value));
-    match value.as_deref() {
-        None | Some("true") => Ok(true),
-        Some("false") => Ok(false),
-        Some(_) => Err(FieldError::at(
-            "query",
-            "with_content",
-            "must be `true` or `false`",
-        )),
+    let mut shown = None;
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        if name != "with_content" {
+            return Err(unknown_field(vec!["query".to_owned(), name.into_owned()]));
+        }
+        let value = match &*value {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err("must be true or false"),
+        };
+        let value = value.map_err(|rule| FieldError::at("query", "with_content", rule))?;
+        if shown.replace(value).is_some() {
+            let rule = "must not be given twice";
+            return Err(FieldError::at("query", "with_content", rule));
+        }
     }
+    Ok(shown.unwrap_or(true))
 }
 
 /// The caller's span; a header that is none is as good as no header (W3C Trace Context).

@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    change::{Change, null_as_empty, null_empties},
+    change::Change,
     error::FieldError,
-    form::{MAX_ENTITY_BYTES, check_size},
+    form::{MAX_ENTITY_BYTES, check_same, check_size},
     id::{ApplicationId, OrganizationId},
+    metadata,
     name::{DisplayName, Uid},
     rate::Rate,
     shard::DEFAULT_SHARDS,
@@ -55,10 +56,11 @@ pub struct ApplicationIn {
     /// The customer's own id; works wherever the id does.
     pub uid: Option<Uid>,
     /// Messages a second to the whole application.
-    #[serde(alias = "rateLimit")]
     pub throttle_rate: Option<Rate>,
+    /// The name of `throttleRate` in clients before 2.0.
+    pub rate_limit: Option<Rate>,
     /// The customer's own notes.
-    #[serde(default, deserialize_with = "null_as_empty")]
+    #[serde(default, deserialize_with = "metadata::read")]
     pub metadata: BTreeMap<String, String>,
 }
 
@@ -75,11 +77,15 @@ pub struct ApplicationPatch {
     #[schema(value_type = Option<Uid>)]
     pub uid: Change<Option<Uid>>,
     /// Messages a second; null lifts the limit.
-    #[serde(default, alias = "rateLimit")]
+    #[serde(default)]
     #[schema(value_type = Option<Rate>)]
     pub throttle_rate: Change<Option<Rate>>,
+    /// The name of `throttleRate` in clients before 2.0.
+    #[serde(default)]
+    #[schema(value_type = Option<Rate>)]
+    pub rate_limit: Change<Option<Rate>>,
     /// The customer's own notes, all of them.
-    #[serde(default, deserialize_with = "null_empties")]
+    #[serde(default, deserialize_with = "metadata::read_change")]
     #[schema(value_type = BTreeMap<String, String>)]
     pub metadata: Change<BTreeMap<String, String>>,
 }
@@ -111,7 +117,7 @@ impl ApplicationIn {
             id,
             uid: self.uid,
             name: self.name.into(),
-            throttle_rate: self.throttle_rate.map(Rate::get),
+            throttle_rate: self.throttle_rate.or(self.rate_limit).map(Rate::get),
             metadata: self.metadata,
             shards: DEFAULT_SHARDS,
             created_at: now,
@@ -158,8 +164,12 @@ impl ApplicationIn {
     /// Checks what the types cannot.
     ///
     /// # Errors
-    /// When the uid is the built-in application's.
+    /// When the uid is the built-in application's, or both names of the rate are given and differ.
     pub fn check(&self) -> Result<(), FieldError> {
+        check_same(
+            ("throttleRate", self.throttle_rate.as_ref()),
+            ("rateLimit", self.rate_limit.as_ref()),
+        )?;
         check_uid(self.uid.as_ref())
     }
 
@@ -196,8 +206,12 @@ impl ApplicationPatch {
     /// Checks what the types cannot.
     ///
     /// # Errors
-    /// When the uid is the built-in application's.
+    /// When the uid is the built-in application's, or both names of the rate are given and differ.
     pub fn check(&self) -> Result<(), FieldError> {
+        check_same(
+            ("throttleRate", self.throttle_rate.new_value()),
+            ("rateLimit", self.rate_limit.new_value()),
+        )?;
         match &self.uid {
             Change::Set(uid) => check_uid(uid.as_ref()),
             Change::Keep => Ok(()),
@@ -206,9 +220,8 @@ impl ApplicationPatch {
 
     /// The application after the change.
     pub fn over(self, before: Application, now: Timestamp) -> Application {
-        let rate = self
-            .throttle_rate
-            .over(before.throttle_rate.map(Rate::stored));
+        let rate = before.throttle_rate.map(Rate::stored);
+        let rate = self.throttle_rate.over(self.rate_limit.over(rate));
         Application {
             name: self.name.over(DisplayName::stored(before.name)).into(),
             uid: self.uid.over(before.uid),

@@ -14,6 +14,14 @@ pub enum Change<T> {
 }
 
 impl<T> Change<T> {
+    /// The new value, when there is one.
+    pub fn new_value(&self) -> Option<&T> {
+        match self {
+            Self::Keep => None,
+            Self::Set(value) => Some(value),
+        }
+    }
+
     /// The value after the change.
     pub fn over(self, before: T) -> T {
         match self {

@@ -167,6 +167,23 @@ fn kind_of(expected: &str) -> &str {
     }
 }
 
+/// Refuses two names of one field that say different things.
+///
+/// # Errors
+/// When both are given and differ; `older` is named.
+pub fn check_same<T: PartialEq>(
+    (newer, value): (&str, Option<&T>),
+    (older, other): (&str, Option<&T>),
+) -> Result<(), FieldError> {
+    match (value, other) {
+        (Some(value), Some(other)) if value != other => Err(FieldError::body(
+            older,
+            format!("must be the same as {newer}, its newer name"),
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// Bytes of what is stored of one application or endpoint: ingest reads an application with all its
 /// endpoints for every message.
 pub const MAX_ENTITY_BYTES: usize = 64 * 1024;

@@ -36,6 +36,7 @@ pub mod job;
 mod json_text;
 pub mod list;
 pub mod message;
+pub mod metadata;
 pub mod name;
 pub mod operational;
 pub mod payload;
