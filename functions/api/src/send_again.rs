@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use axum::http::StatusCode;
 use posthorn_domain::{
+    delivery::Resend,
     error::{ApiError, FieldError},
     filter::Destination,
     id::{JobId, MessageId},
@@ -11,11 +12,13 @@ use posthorn_domain::{
     message::{Message, MessageOut, RetentionDays},
     name::{EventTypeName, Uid},
     payload::Payload,
+    shard::shard_of,
     timestamp::Timestamp,
 };
 use posthorn_publish::task;
 use posthorn_queue::{JobTask, Task};
 use posthorn_runtime::now;
+use posthorn_store::Consistency;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -139,30 +142,101 @@ impl RecoverIn {
     }
 }
 
-/// Sends a message to an endpoint again, once, whatever became of it before.
+/// Sends a message to an endpoint again, once, whatever became of it before. While the attempt of a
+/// resend is pending, another one is answered 409.
 #[utoipa::path(post, path = "/api/v1/app/{app_id}/msg/{msg_id}/endpoint/{endpoint_id}/resend", operation_id = "v1.message-attempt.resend", tag = "Message Attempt",
     params(("app_id" = Uid, Path), ("msg_id" = Uid, Path), ("endpoint_id" = Uid, Path)), responses((status = 202, body = HashMap<String, String>)))]
 pub(crate) async fn resend(
     api: State,
+    // First: it says when the request came in.
+    fresh: Fresh,
     found: TheMessage,
     to: TheEndpoint,
-    fresh: Fresh,
 ) -> Result<(StatusCode, Json<Empty>), Refusal> {
     to.require_enabled()?;
     let TheMessage { owner, message } = found;
     if message.payload.is_none() {
         return Err(ApiError::Conflict("the message's payload was expunged".to_owned()).into());
     }
-    let organization = owner.organization();
-    let first = task(organization, &owner.application, &to.endpoint, &message);
+    let first = task(
+        owner.organization(),
+        &owner.application,
+        &to.endpoint,
+        &message,
+    );
     let job = JobId::new(fresh.now, fresh.entropy);
+    let resend = Resend::new(job.clone(), fresh.now);
     let manual = Task {
         manual: Some(job),
         payload: None,
         ..first
     };
-    api.queue().send_all([&manual]).await?;
+    if api.reserve(&manual, &resend, fresh.now).await? {
+        api.send_or_release(&manual, resend).await?;
+    }
     Ok((StatusCode::ACCEPTED, Json(Empty::new())))
+}
+
+impl Api {
+    /// Makes sure that no other resend of the delivery is pending; `false` when the attempt was made
+    /// already, for an earlier try of the same request.
+    async fn reserve(&self, task: &Task, resend: &Resend, now: Timestamp) -> Result<bool, Refusal> {
+        let Err(earlier) = self.put_resend(task, resend, None).await? else {
+            return Ok(true);
+        };
+        let shard = shard_of(&task.message, task.shards);
+        let (endpoint, message) = (&task.endpoint, &task.message);
+        let delivery = self
+            .deliveries
+            .get(endpoint, message, shard, Consistency::Strong);
+        let delivery = delivery.await?;
+        if delivery
+            .as_ref()
+            .is_some_and(|delivery| delivery.was_made_for(&resend.job))
+        {
+            return Ok(false);
+        }
+        let is_pending = earlier.is_pending(delivery.as_ref(), now);
+        if is_pending
+            || self
+                .put_resend(task, resend, Some(&earlier.job))
+                .await?
+                .is_err()
+        {
+            let detail = "a resend of this message to this endpoint is pending already";
+            return Err(ApiError::Conflict(detail.to_owned()).into());
+        }
+        Ok(true)
+    }
+
+    async fn put_resend(
+        &self,
+        task: &Task,
+        resend: &Resend,
+        done: Option<&JobId>,
+    ) -> Result<Result<(), Resend>, Refusal> {
+        let shard = shard_of(&task.message, task.shards);
+        let (endpoint, message) = (&task.endpoint, &task.message);
+        let put = self
+            .deliveries
+            .put_resend(endpoint, message, shard, resend, done);
+        Ok(put.await?)
+    }
+
+    /// Queues the task; when that fails, the next resend need not wait for it.
+    async fn send_or_release(&self, task: &Task, resend: Resend) -> Result<(), Refusal> {
+        let Err(error) = self.queue().send_all([task]).await else {
+            return Ok(());
+        };
+        let over = Resend {
+            until: now(),
+            ..resend
+        };
+        if let Err(error) = self.put_resend(task, &over, None).await {
+            tracing::warn!(?error, "a resend that was not queued holds up others");
+        }
+        Err(error.into())
+    }
 }
 
 /// Sends the example of an event type's schema to an endpoint, whatever it filters on.
