@@ -25,7 +25,7 @@ use utoipa::ToSchema;
 use crate::{
     Api, Routes, State,
     background_tasks::RecoverOut,
-    extract::{Json, TheEndpoint},
+    extract::{Json, TheApplication, TheEndpoint},
     idempotency::Fresh,
     messages::TheMessage,
     query::Time,
@@ -239,7 +239,8 @@ impl Api {
     }
 }
 
-/// Sends the example of an event type's schema to an endpoint, whatever it filters on.
+/// Sends the example of an event type's schema to an endpoint, whatever it filters on. `svix.ping` has one
+/// without being in the catalogue.
 #[utoipa::path(post, path = "/api/v1/app/{app_id}/endpoint/{endpoint_id}/send-example", operation_id = "v1.endpoint.send-example", tag = "Endpoint",
     params(("app_id" = Uid, Path), ("endpoint_id" = Uid, Path)), request_body = EventExampleIn, responses((status = 200, body = MessageOut)))]
 pub(crate) async fn send_example(
@@ -249,27 +250,12 @@ pub(crate) async fn send_example(
     Json(body): Json<EventExampleIn>,
 ) -> Result<Json<MessageOut>, Refusal> {
     to.require_enabled()?;
+    let payload = example(&api, &to.owner, &body.event_type).await?;
     let TheEndpoint { owner, endpoint } = to;
-    let found = api
-        .config()
-        .event_type(owner.organization(), &body.event_type)
-        .await?;
-    let found = found.filter(|found| owner.scope.sees(found.feature_flag.as_ref()));
-    let event_type = found.ok_or(ApiError::NotFound("event type"))?;
-    let example = event_type
-        .example()
-        .and_then(|text| Payload::from_text(text).ok());
-    let without = || {
-        FieldError::body(
-            "eventType",
-            "has no schema with an example that is an object",
-        )
-    };
-    let payload = example.ok_or_else(without)?;
     let now = fresh.now;
     let message = Message {
         id: MessageId::new(now, fresh.entropy),
-        event_type: event_type.name,
+        event_type: body.event_type,
         event_id: None,
         channels: None,
         tags: None,
@@ -288,4 +274,29 @@ pub(crate) async fn send_example(
         .publish(organization, &owner.application, &endpoints, message, None)
         .await?;
     Ok(Json(sent.to_out(true)))
+}
+
+/// An event type that every organization has: its example shows whether an endpoint can be reached.
+const PING: &str = "svix.ping";
+
+/// The payload of an event type's example.
+async fn example(
+    api: &Api,
+    owner: &TheApplication,
+    event_type: &EventTypeName,
+) -> Result<Payload, Refusal> {
+    let refused = |msg| FieldError::body("eventType", msg);
+    if event_type.as_str() == PING {
+        let success = Payload::from_text(r#"{"success":true}"#.to_owned());
+        return Ok(success.map_err(|_| refused("has no example"))?);
+    }
+    let found = api.config().event_type(owner.organization(), event_type);
+    let found = found.await?;
+    let found = found.filter(|found| owner.scope.sees(found.feature_flag.as_ref()));
+    let found = found.ok_or(ApiError::NotFound("event type"))?;
+    let payload = found
+        .example()
+        .and_then(|text| Payload::from_text(text).ok());
+    let msg = "has no schema with an example that is an object";
+    Ok(payload.ok_or_else(|| refused(msg))?)
 }
