@@ -124,7 +124,7 @@ impl DeliveriesTable {
             .put_item()
             .table_name(&self.name)
             .set_item(Some(item))
-            .condition_expression("attribute_not_exists(pk) OR j IN (:job, :done)")
+            .condition_expression("attribute_not_exists(pk) OR j = :job OR j = :done")
             .expression_attribute_values(":job", s(resend.job.as_str()))
             .expression_attribute_values(":done", s(done.unwrap_or(&resend.job).as_str()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
