@@ -157,3 +157,70 @@ async fn an_example_of_the_schema_is_sent_to_one_endpoint() {
         .await;
     assert_eq!(other.wait_for(1).await[0].header("webhook-id"), id);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ping_has_an_example_without_being_in_the_catalogue() {
+    let world = World::start().await;
+    let receiver = Receiver::accepting().await;
+    let application = world.application().await;
+    let endpoint = world.endpoint(&application, &receiver).await;
+    let path = format!(
+        "/api/v1/app/{}/endpoint/{}/send-example",
+        application.id, endpoint.id
+    );
+    let ping = json!({ "eventType": "svix.ping" });
+    let sent = world.expect("POST", &path, Some(ping)).await;
+    assert_eq!(sent["payload"], json!({ "success": true }));
+    assert_eq!(sent["eventType"], "svix.ping");
+    let request = &receiver.wait_for(1).await[0];
+    assert_eq!(&request.body[..], br#"{"success":true}"#);
+    request
+        .verify(&world.secret(&application, &endpoint).await)
+        .unwrap();
+    assert!(names(&world, "?include_archived=true").await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn schemas_must_be_json_schemas() {
+    let world = World::start().await;
+    let path = "/api/v1/event-type";
+    let good = json!({ "1": { "type": "object", "properties": { "a": { "type": "string" } } } });
+    let body = json!({ "name": "a.b", "description": "", "schemas": good });
+    world.expect("POST", path, Some(body)).await;
+    let nested = |levels: usize| {
+        let inner = |schema, _| json!({ "not": schema });
+        (1..levels).fold(json!({}), inner)
+    };
+    let one = format!("{path}/a.b");
+    let other = format!("{path}/c.d");
+    for (schema, rule) in [
+        (json!({ "type": "nonsense" }), "`type`"),
+        (
+            json!({ "properties": { "a": { "required": true } } }),
+            "`properties.a.required`",
+        ),
+        (json!([]), "object"),
+        (nested(101), "100 levels"),
+    ] {
+        let schemas = json!({ "0": {}, "1": schema });
+        let update = json!({ "description": "", "schemas": schemas });
+        let new = json!({ "name": "c.d", "description": "", "schemas": schemas });
+        for answer in [
+            world.call("POST", path, Some(new)).await,
+            world.call("PUT", &one, Some(update.clone())).await,
+            world.call("PUT", &other, Some(update)).await,
+            world
+                .call("PATCH", &one, Some(json!({ "schemas": schemas })))
+                .await,
+        ] {
+            let detail = &answer.body["detail"][0];
+            let loc = json!(["body", "schemas", "1"]);
+            assert_eq!((answer.status, &detail["loc"]), (422, &loc), "{answer:?}");
+            assert!(detail["msg"].as_str().unwrap().contains(rule), "{answer:?}");
+        }
+    }
+    assert_eq!(world.call("GET", &other, None).await.status, 404);
+    assert_eq!(world.expect("GET", &one, None).await["schemas"], good);
+    let deepest = json!({ "schemas": { "1": nested(100) } });
+    world.expect("PATCH", &one, Some(deepest)).await;
+}

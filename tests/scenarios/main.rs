@@ -36,6 +36,7 @@ mod raw_payload;
 mod receivers;
 mod recover;
 mod redrive;
+mod resend;
 mod resources;
 mod retries;
 mod revocation;

@@ -324,3 +324,35 @@ async fn a_message_is_sent_again_whether_it_failed_or_succeeded() {
         assert_eq!(request.header("webhook-id"), id);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_endpoint_stays_among_the_destinations_of_its_messages() {
+    let world = World::start().await;
+    let (receiver, other) = (Receiver::accepting().await, Receiver::accepting().await);
+    let application = world.application().await;
+    let deleted = world.endpoint(&application, &receiver).await;
+    let kept = world.endpoint(&application, &other).await;
+    let id = world.send(&application.id, MESSAGE).await;
+    world.attempts(&application, &id, 2).await;
+    let app = format!("/api/v1/app/{}", application.id);
+    let path = format!("{app}/endpoint/{}", deleted.id);
+    assert_eq!(world.call("DELETE", &path, None).await.status, 204);
+    let list = format!("{app}/msg/{id}/endpoint");
+    for limit in [1, 50] {
+        let (found, _) = world.pages(&list, limit).await;
+        assert_eq!(found.len(), 2);
+        let of = |id: &String| found.iter().find(|one| one["id"] == **id).unwrap();
+        let (gone, kept) = (of(&deleted.id), of(&kept.id));
+        assert_eq!(
+            (&gone["deleted"], &kept["deleted"]),
+            (&json!(true), &Value::Null)
+        );
+        assert_eq!(
+            [&gone["status"], &gone["statusText"]],
+            [&json!(0), &json!("success")]
+        );
+        assert_eq!(gone["url"], receiver.url());
+        assert_eq!(gone["nextAttempt"], Value::Null);
+        assert!(gone["createdAt"].is_string() && gone["updatedAt"].is_string());
+    }
+}

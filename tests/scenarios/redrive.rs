@@ -76,7 +76,8 @@ async fn tasks_that_an_outage_left_are_delivered_after_a_redrive() {
     assert_eq!(count_dead(&world).await, 0);
 }
 
-async fn count_dead(world: &World) -> usize {
+/// Messages in the dead-letter queue.
+pub(crate) async fn count_dead(world: &World) -> usize {
     use aws_sdk_sqs::types::QueueAttributeName as Name;
     let sqs = world.aws().await.sqs;
     let url = world.stack.queues().url("DeliveriesDeadLetterQueue");

@@ -1,6 +1,9 @@
 //! Messages and where they went: the messages of an endpoint, the endpoints of a message.
 
+use std::collections::BTreeMap;
+
 use posthorn_domain::{
+    delivery::Delivery,
     endpoint::Endpoint,
     id::{EndpointId, MessageId},
     message::{Message, MessageOut},
@@ -14,7 +17,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     Api, Routes, State,
-    attempts::part,
+    attempts::{meant_for, part},
     endpoints::EndpointOut,
     extract::{Json, Query, TheEndpoint},
     list::{Limit, ListOut, Order, Paging},
@@ -58,6 +61,9 @@ pub(crate) struct EndpointMessageOut {
 pub(crate) struct MessageEndpointOut {
     #[serde(flatten)]
     endpoint: EndpointOut,
+    /// The endpoint was deleted: its id and the URL of the last attempt are what is left of it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    deleted: bool,
     /// 0 success, 1 pending, 2 fail, 3 sending.
     #[schema(maximum = 3)]
     status: u8,
@@ -221,29 +227,54 @@ pub(crate) async fn attempted_destinations(
     let all = api
         .config()
         .application_with_endpoints(owner.organization(), &application.id);
-    let endpoints = all
-        .await?
-        .map(|(_, endpoints)| endpoints)
-        .unwrap_or_default();
-    let keys = endpoints.iter().map(|endpoint| (&endpoint.id, &message.id));
+    let endpoints = all.await?.map(|(_, endpoints)| endpoints);
+    let endpoints = endpoints.unwrap_or_default().into_iter();
+    let mut candidates: BTreeMap<EndpointId, Option<Endpoint>> =
+        meant_for(message).map(|id| (id.clone(), None)).collect();
+    candidates.extend(endpoints.map(|endpoint| (endpoint.id.clone(), Some(endpoint))));
+    let keys = candidates.keys().map(|id| (id, &message.id));
     let deliveries = api
         .deliveries
         .get_many(keys, application.shards, Consistency::Strong)
         .await?;
-    let shown = endpoints.into_iter().filter_map(|endpoint| {
-        let delivery = deliveries.get(&(endpoint.id.clone(), message.id.clone()));
-        let standing = Standing::of(message, &endpoint.id, delivery)?;
-        Some((endpoint.id.to_string(), destination(endpoint, standing)))
+    let shown = candidates.into_iter().filter_map(|(id, endpoint)| {
+        let delivery = deliveries.get(&(id.clone(), message.id.clone()));
+        let standing = Standing::of(message, &id, delivery)?;
+        let key = id.to_string();
+        let shown = match endpoint {
+            Some(endpoint) => destination(endpoint.into(), standing),
+            None => deleted(id, delivery, standing),
+        };
+        Some((key, shown))
     });
     Ok(Json(plan.respond(part(&plan.page, shown.collect()))))
 }
 
-fn destination(endpoint: Endpoint, standing: Standing) -> MessageEndpointOut {
+fn destination(endpoint: EndpointOut, standing: Standing) -> MessageEndpointOut {
     MessageEndpointOut {
-        endpoint: endpoint.into(),
+        endpoint,
+        deleted: false,
         status: standing.status.number(),
         status_text: standing.status,
         skipped: standing.skipped,
         next_attempt: shown(standing.next_attempt),
+    }
+}
+
+/// What is known of an endpoint that was deleted. Nothing more is sent to it.
+fn deleted(id: EndpointId, delivery: Option<&Delivery>, standing: Standing) -> MessageEndpointOut {
+    let last = delivery.and_then(|delivery| delivery.attempts.last());
+    let endpoint = EndpointOut::deleted(id, last);
+    let standing = match standing.status {
+        MessageStatus::Success | MessageStatus::Fail => standing,
+        MessageStatus::Pending | MessageStatus::Sending => Standing {
+            status: MessageStatus::Fail,
+            skipped: true,
+            next_attempt: None,
+        },
+    };
+    MessageEndpointOut {
+        deleted: true,
+        ..destination(endpoint, standing)
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
 use posthorn_domain::{
+    attempt::Attempt,
     endpoint::{Confidential, DisabledReason, Endpoint, EndpointChannels, EndpointEventTypes},
     error::ApiError,
     form::{MAX_ENTITY_BYTES, check_size},
@@ -66,6 +67,33 @@ pub(crate) struct EndpointOut {
     #[serde(with = "rfc3339")]
     #[schema(value_type = String, format = DateTime)]
     updated_at: Timestamp,
+}
+
+/// The URL of a deleted endpoint that nothing was ever posted to.
+const NO_URL: &str = "about:blank";
+
+impl EndpointOut {
+    /// What is left of an endpoint that was deleted: its id and the last attempt at it.
+    pub(crate) fn deleted(id: EndpointId, last: Option<&Attempt>) -> Self {
+        let created_at = id.created_at();
+        Self {
+            id,
+            uid: None,
+            url: last.map_or(NO_URL, |last| last.url.as_str()).to_owned(),
+            description: "deleted".to_owned(),
+            filter_types: None,
+            event_types: None,
+            channels: None,
+            disabled: true,
+            disabled_reason: None,
+            rate_limit: None,
+            version: 1,
+            throttle_rate: None,
+            metadata: BTreeMap::new(),
+            created_at,
+            updated_at: last.map_or(created_at, Attempt::ended_at),
+        }
+    }
 }
 
 impl From<Endpoint> for EndpointOut {

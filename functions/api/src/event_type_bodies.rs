@@ -5,30 +5,36 @@ use std::collections::BTreeMap;
 use posthorn_domain::{
     change::{Change, null_as_empty},
     event_type::EventType,
+    form::{MAX_DEPTH, TOO_DEEP, is_deeper_than},
+    json_schema,
     name::{EventTypeName, FeatureFlag},
     timestamp::{Timestamp, rfc3339},
 };
 use posthorn_runtime::now;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 /// JSON Schemas by version, kept as they were sent.
-type Schemas = BTreeMap<String, Object>;
+type Schemas = BTreeMap<String, Schema>;
 
-/// A JSON object as it was sent.
+/// A JSON Schema as it was sent: an object.
 #[derive(Clone, Debug, Serialize)]
 #[serde(transparent)]
-struct Object(Box<RawValue>);
+struct Schema(Box<RawValue>);
 
-impl<'de> Deserialize<'de> for Object {
-    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+impl<'de> Deserialize<'de> for Schema {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let raw = Box::<RawValue>::deserialize(from)?;
-        if raw.get().starts_with('{') {
-            Ok(Self(raw))
-        } else {
-            Err(serde::de::Error::custom("must be a JSON object"))
+        if !raw.get().starts_with('{') {
+            return Err(D::Error::custom("must be a JSON object"));
         }
+        if is_deeper_than(raw.get(), MAX_DEPTH) {
+            return Err(D::Error::custom(TOO_DEEP));
+        }
+        let schema = serde_json::from_str(raw.get()).map_err(D::Error::custom)?;
+        json_schema::check(&schema).map_err(D::Error::custom)?;
+        Ok(Self(raw))
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use axum::http::StatusCode;
 use posthorn_domain::{
+    delivery::Resend,
     error::{ApiError, FieldError},
     filter::Destination,
     id::{JobId, MessageId},
@@ -11,18 +12,20 @@ use posthorn_domain::{
     message::{Message, MessageOut, RetentionDays},
     name::{EventTypeName, Uid},
     payload::Payload,
+    shard::shard_of,
     timestamp::Timestamp,
 };
 use posthorn_publish::task;
 use posthorn_queue::{JobTask, Task};
 use posthorn_runtime::now;
+use posthorn_store::Consistency;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::{
     Api, Routes, State,
     background_tasks::RecoverOut,
-    extract::{Json, TheEndpoint},
+    extract::{Json, TheApplication, TheEndpoint},
     idempotency::Fresh,
     messages::TheMessage,
     query::Time,
@@ -139,33 +142,105 @@ impl RecoverIn {
     }
 }
 
-/// Sends a message to an endpoint again, once, whatever became of it before.
+/// Sends a message to an endpoint again, once, whatever became of it before. While the attempt of a
+/// resend is pending, another one is answered 409.
 #[utoipa::path(post, path = "/api/v1/app/{app_id}/msg/{msg_id}/endpoint/{endpoint_id}/resend", operation_id = "v1.message-attempt.resend", tag = "Message Attempt",
     params(("app_id" = Uid, Path), ("msg_id" = Uid, Path), ("endpoint_id" = Uid, Path)), responses((status = 202, body = HashMap<String, String>)))]
 pub(crate) async fn resend(
     api: State,
+    // First: it says when the request came in.
+    fresh: Fresh,
     found: TheMessage,
     to: TheEndpoint,
-    fresh: Fresh,
 ) -> Result<(StatusCode, Json<Empty>), Refusal> {
     to.require_enabled()?;
     let TheMessage { owner, message } = found;
     if message.payload.is_none() {
         return Err(ApiError::Conflict("the message's payload was expunged".to_owned()).into());
     }
-    let organization = owner.organization();
-    let first = task(organization, &owner.application, &to.endpoint, &message);
+    let first = task(
+        owner.organization(),
+        &owner.application,
+        &to.endpoint,
+        &message,
+    );
     let job = JobId::new(fresh.now, fresh.entropy);
+    let resend = Resend::new(job.clone(), fresh.now);
     let manual = Task {
         manual: Some(job),
         payload: None,
         ..first
     };
-    api.queue().send_all([&manual]).await?;
+    if api.reserve(&manual, &resend, fresh.now).await? {
+        api.send_or_release(&manual, resend).await?;
+    }
     Ok((StatusCode::ACCEPTED, Json(Empty::new())))
 }
 
-/// Sends the example of an event type's schema to an endpoint, whatever it filters on.
+impl Api {
+    /// Makes sure that no other resend of the delivery is pending; `false` when the attempt was made
+    /// already, for an earlier try of the same request.
+    async fn reserve(&self, task: &Task, resend: &Resend, now: Timestamp) -> Result<bool, Refusal> {
+        let Err(earlier) = self.put_resend(task, resend, None).await? else {
+            return Ok(true);
+        };
+        let shard = shard_of(&task.message, task.shards);
+        let (endpoint, message) = (&task.endpoint, &task.message);
+        let delivery = self
+            .deliveries
+            .get(endpoint, message, shard, Consistency::Strong);
+        let delivery = delivery.await?;
+        if delivery
+            .as_ref()
+            .is_some_and(|delivery| delivery.was_made_for(&resend.job))
+        {
+            return Ok(false);
+        }
+        let is_pending = earlier.is_pending(delivery.as_ref(), now);
+        if is_pending
+            || self
+                .put_resend(task, resend, Some(&earlier.job))
+                .await?
+                .is_err()
+        {
+            let detail = "a resend of this message to this endpoint is pending already";
+            return Err(ApiError::Conflict(detail.to_owned()).into());
+        }
+        Ok(true)
+    }
+
+    async fn put_resend(
+        &self,
+        task: &Task,
+        resend: &Resend,
+        done: Option<&JobId>,
+    ) -> Result<Result<(), Resend>, Refusal> {
+        let shard = shard_of(&task.message, task.shards);
+        let (endpoint, message) = (&task.endpoint, &task.message);
+        let put = self
+            .deliveries
+            .put_resend(endpoint, message, shard, resend, done);
+        Ok(put.await?)
+    }
+
+    /// Queues the task; when that fails, the next resend need not wait for it.
+    async fn send_or_release(&self, task: &Task, resend: Resend) -> Result<(), Refusal> {
+        let Err(error) = self.queue().send_all([task]).await else {
+            return Ok(());
+        };
+        let over = Resend {
+            until: now(),
+            ..resend
+        };
+        if let Err(error) = self.put_resend(task, &over, None).await {
+            tracing::warn!(?error, "a resend that was not queued holds up others");
+        }
+        Err(error.into())
+    }
+}
+
+/// Sends the example of an event type's schema to an endpoint, whatever it filters on. `svix.ping` has one
+/// without being in the catalogue.
 #[utoipa::path(post, path = "/api/v1/app/{app_id}/endpoint/{endpoint_id}/send-example", operation_id = "v1.endpoint.send-example", tag = "Endpoint",
     params(("app_id" = Uid, Path), ("endpoint_id" = Uid, Path)), request_body = EventExampleIn, responses((status = 200, body = MessageOut)))]
 pub(crate) async fn send_example(
@@ -175,27 +250,12 @@ pub(crate) async fn send_example(
     Json(body): Json<EventExampleIn>,
 ) -> Result<Json<MessageOut>, Refusal> {
     to.require_enabled()?;
+    let payload = example(&api, &to.owner, &body.event_type).await?;
     let TheEndpoint { owner, endpoint } = to;
-    let found = api
-        .config()
-        .event_type(owner.organization(), &body.event_type)
-        .await?;
-    let found = found.filter(|found| owner.scope.sees(found.feature_flag.as_ref()));
-    let event_type = found.ok_or(ApiError::NotFound("event type"))?;
-    let example = event_type
-        .example()
-        .and_then(|text| Payload::from_text(text).ok());
-    let without = || {
-        FieldError::body(
-            "eventType",
-            "has no schema with an example that is an object",
-        )
-    };
-    let payload = example.ok_or_else(without)?;
     let now = fresh.now;
     let message = Message {
         id: MessageId::new(now, fresh.entropy),
-        event_type: event_type.name,
+        event_type: body.event_type,
         event_id: None,
         channels: None,
         tags: None,
@@ -214,4 +274,29 @@ pub(crate) async fn send_example(
         .publish(organization, &owner.application, &endpoints, message, None)
         .await?;
     Ok(Json(sent.to_out(true)))
+}
+
+/// An event type that every organization has: its example shows whether an endpoint can be reached.
+const PING: &str = "svix.ping";
+
+/// The payload of an event type's example.
+async fn example(
+    api: &Api,
+    owner: &TheApplication,
+    event_type: &EventTypeName,
+) -> Result<Payload, Refusal> {
+    let refused = |msg| FieldError::body("eventType", msg);
+    if event_type.as_str() == PING {
+        let success = Payload::from_text(r#"{"success":true}"#.to_owned());
+        return Ok(success.map_err(|_| refused("has no example"))?);
+    }
+    let found = api.config().event_type(owner.organization(), event_type);
+    let found = found.await?;
+    let found = found.filter(|found| owner.scope.sees(found.feature_flag.as_ref()));
+    let found = found.ok_or(ApiError::NotFound("event type"))?;
+    let payload = found
+        .example()
+        .and_then(|text| Payload::from_text(text).ok());
+    let msg = "has no schema with an example that is an object";
+    Ok(payload.ok_or_else(|| refused(msg))?)
 }

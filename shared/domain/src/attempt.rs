@@ -183,6 +183,12 @@ impl From<u8> for TriggerType {
 }
 
 impl Attempt {
+    /// When it ended.
+    pub fn ended_at(&self) -> Timestamp {
+        self.started_at
+            .plus(Duration::from_millis(self.duration_ms))
+    }
+
     /// Writes down what an endpoint did.
     pub fn record(
         id: AttemptId,

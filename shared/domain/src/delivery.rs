@@ -10,6 +10,7 @@
 
 use std::time::Duration;
 
+pub use resend::Resend;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -19,6 +20,8 @@ use crate::{
     retry::RetrySchedule,
     timestamp::Timestamp,
 };
+
+mod resend;
 
 /// Attempts that a record keeps; older ones are dropped first.
 pub const MAX_ATTEMPTS_KEPT: usize = 50;
@@ -302,7 +305,8 @@ impl Delivery {
             .is_some_and(|attempt| attempt.job.as_ref() == job)
     }
 
-    fn was_made_for(&self, job: &JobId) -> bool {
+    /// Whether it holds an attempt that this job asked for.
+    pub fn was_made_for(&self, job: &JobId) -> bool {
         self.attempts
             .iter()
             .any(|attempt| attempt.job.as_ref() == Some(job))

@@ -1,10 +1,12 @@
 //! Reads a JSON request body into a type, and says which field is wrong when it cannot.
 
+use std::collections::BTreeMap;
+
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{DeserializeOwned, Error as _, IgnoredAny},
 };
-use serde_json::{Value, error::Category};
+use serde_json::{Value, error::Category, value::RawValue};
 use serde_path_to_error::{Path, Segment};
 
 use crate::error::FieldError;
@@ -15,11 +17,7 @@ use crate::error::FieldError;
 /// A [`FieldError`] whose `loc` names the first wrong or missing field.
 pub fn parse_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, FieldError> {
     if is_deeper(body, MAX_DEPTH + OUTER_DEPTH) {
-        return Err(FieldError {
-            loc: vec!["body".to_owned()],
-            msg: TOO_DEEP.to_owned(),
-            kind: "value_error",
-        });
+        return Err(too_deep(body));
     }
     // serde would take an array for a struct, field by field.
     let is_object = body.trim_ascii_start().starts_with(b"{");
@@ -54,7 +52,8 @@ pub const MAX_DEPTH: usize = 100;
 /// Levels around a payload or a schema in a body.
 const OUTER_DEPTH: usize = 4;
 
-pub(crate) const TOO_DEEP: &str = "must not be nested deeper than 100 levels";
+/// The rule that [`MAX_DEPTH`] is.
+pub const TOO_DEEP: &str = "must not be nested deeper than 100 levels";
 
 /// Whether JSON has more levels of objects and lists than this. Other text may count as well: its brackets do.
 pub fn is_deeper_than(json: &str, levels: usize) -> bool {
@@ -77,6 +76,19 @@ fn is_deeper(json: &[u8], levels: usize) -> bool {
         }
     }
     false
+}
+
+/// Names the field of the body that is nested too deep.
+fn too_deep(body: &[u8]) -> FieldError {
+    let fields: BTreeMap<String, &RawValue> = serde_json::from_slice(body).unwrap_or_default();
+    let is_deep = |text: &RawValue| is_deeper_than(text.get(), MAX_DEPTH);
+    let deep = fields.into_iter().find(|(_, text)| is_deep(text));
+    let names = deep.map(|(name, _)| name);
+    FieldError {
+        loc: std::iter::once("body".to_owned()).chain(names).collect(),
+        msg: TOO_DEEP.to_owned(),
+        kind: "value_error",
+    }
 }
 
 /// A field that the contract has and Posthorn does not: null says nothing, and any value is refused.
@@ -344,7 +356,7 @@ mod tests {
         let error = parse_body::<Form>(deep.as_bytes()).unwrap_err();
         assert_eq!(
             (error.loc, error.msg.as_str()),
-            (vec!["body".to_owned()], TOO_DEEP)
+            (vec!["body".to_owned(), "x".to_owned()], TOO_DEEP)
         );
     }
 

@@ -33,6 +33,7 @@ pub mod headers;
 pub mod health;
 pub mod id;
 pub mod job;
+pub mod json_schema;
 mod json_text;
 pub mod list;
 pub mod message;

@@ -3,16 +3,19 @@
 //! | pk | sk | item |
 //! |---|---|---|
 //! | `{endpoint}#{shard}` | `{message}` | the delivery with its attempts |
+//! | `{endpoint}#{shard}` | `resend#{message}` | its last resend, while it may be pending |
 //!
 //! A delivery that has no item yet is pending.
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::{Client, operation::put_item::PutItemError};
+use aws_sdk_dynamodb::{
+    Client, operation::put_item::PutItemError, types::ReturnValuesOnConditionCheckFailure,
+};
 use futures_util::future::try_join_all;
 use posthorn_domain::{
-    delivery::{Delivery, Status},
-    id::{EndpointId, MessageId},
+    delivery::{Delivery, Resend, Status},
+    id::{EndpointId, JobId, MessageId},
     shard::shard_of,
     timestamp::Timestamp,
 };
@@ -20,7 +23,7 @@ use serde::Deserialize;
 
 use crate::{
     Consistency, Page, Range, Slice, StoreError, Written,
-    item::{Item, Key, entity, n, ttl},
+    item::{Item, Key, entity, n, s, ttl},
     page::Part,
     read::{MAX_COUNT_PAGES, get, get_many, query, query_part, sort_key},
 };
@@ -95,6 +98,42 @@ impl DeliveriesTable {
             Ok(_) => Ok(Written::Yes),
             Err(error) => match error.as_service_error() {
                 Some(PutItemError::ConditionalCheckFailedException(_)) => Ok(Written::Conflict),
+                _ => Err(StoreError::aws("PutItem")(error)),
+            },
+        }
+    }
+
+    /// Keeps a resend, unless another one may be pending: `Err` inside is that one. `done` is one that
+    /// is known not to be. The same resend can be kept again.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn put_resend(
+        &self,
+        endpoint: &EndpointId,
+        message: &MessageId,
+        shard: u16,
+        resend: &Resend,
+        done: Option<&JobId>,
+    ) -> Result<Result<(), Resend>, StoreError> {
+        let key = Key::new(pk(endpoint, shard), format!("resend#{message}"));
+        let mut item = key.with(resend)?;
+        item.extend([ttl(resend.until)]);
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.name)
+            .set_item(Some(item))
+            .condition_expression("attribute_not_exists(pk) OR j = :job OR j = :done")
+            .expression_attribute_values(":job", s(resend.job.as_str()))
+            .expression_attribute_values(":done", s(done.unwrap_or(&resend.job).as_str()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match put.send().await {
+            Ok(_) => Ok(Ok(())),
+            Err(error) => match error.as_service_error() {
+                Some(PutItemError::ConditionalCheckFailedException(failed)) => {
+                    Ok(Err(entity(failed.item().cloned().unwrap_or_default())?))
+                }
                 _ => Err(StoreError::aws("PutItem")(error)),
             },
         }

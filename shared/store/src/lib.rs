@@ -19,6 +19,7 @@
 //! | an audit (scheduler, every 6 hours) | [`ConfigTable::all_applications`], then [`MessagesTable::traces`] and [`DeliveriesTable::get_many`], four times for each message | 0.5 RRU per 4 KB and per delivery |
 //! | lists (api) | one Query of at most 1 MB per shard and page, merged ([`Slice`]) | 1 RRU per 4 KB |
 //! | the deliveries of a message, of a page of messages (api, jobs) | [`DeliveriesTable::get_many`]: one BatchGetItem per 100 | 1 RRU per 4 KB each |
+//! | a resend (api) | [`DeliveriesTable::put_resend`]; where there was one in the last minutes, also [`DeliveriesTable::get`] and the first again | 1 WRU, 1 RRU per 4 KB |
 //! | a job's step (dispatcher) | [`ConfigTable::job`], a page of messages and their deliveries, [`ConfigTable::step_job`] | 1 RRU, lists as above, 2 WRU |
 //! | `idempotency-key` of other requests (api) | [`ConfigTable::reserve_answer`], [`ConfigTable::keep_answer`] | 1 WRU per KB each |
 //! | a data key (api, dispatcher; once per process and key) | [`ConfigTable::data_key`], [`ConfigTable::newest_data_key`] (api, every 5 minutes in use) | 1 RRU, and a call of KMS |

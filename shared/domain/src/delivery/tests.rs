@@ -120,6 +120,22 @@ fn the_second_of_two_copies_that_failed_leaves_the_next_step_to_the_first() {
 }
 
 #[test]
+fn a_resend_is_pending_until_its_attempt_has_ended_or_five_minutes_are_over() {
+    let after = |seconds| NOW.plus(Duration::from_secs(seconds));
+    let resend = Resend::new(job(1), NOW);
+    let (first, _) = add_n(None, 0, 500);
+    let (other, _) = add(Some(first.clone()), Ask::Manual(&job(2)), 200);
+    for delivery in [None, Some(&first), Some(&other)] {
+        let pending = [0, 299, 300].map(|seconds| resend.is_pending(delivery, after(seconds)));
+        assert_eq!(pending, [true, true, false]);
+    }
+    let (mut made, _) = add(Some(other), Ask::Manual(&job(1)), 500);
+    made.attempts[2].duration_ms = 2000;
+    let pending = [0, 1, 2].map(|seconds| resend.is_pending(Some(&made), after(seconds)));
+    assert_eq!(pending, [true, true, false]);
+}
+
+#[test]
 fn every_write_has_the_next_version() {
     let event_type = "a".to_owned().try_into().unwrap();
     assert_eq!(skip(None, &event_type).version, 1);
