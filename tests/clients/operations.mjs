@@ -237,7 +237,7 @@ async function endpoints(svix, receiver) {
   const fresh = await svix.endpoint.upsert(app, "second", { url });
   equal(fresh.uid, "second", "upsert creates an endpoint");
   const paged = await pages((page) => svix.endpoint.list(app, page));
-  equal(ids(paged), [made.id, fresh.id].sort(), "pages of one hold each endpoint once");
+  equal(ids(paged), [fresh.id, made.id], "pages of one hold each endpoint once, newest first");
   await svix.endpoint.delete(app, "second");
   equal(ids((await svix.endpoint.list(app)).data), [made.id], "a deleted endpoint is not listed");
   equal(await statusOf(svix.endpoint.get(app, fresh.id)), 404, "and cannot be read");
