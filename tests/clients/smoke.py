@@ -9,15 +9,12 @@ Needs: pip install svix standardwebhooks
 """
 
 import argparse
-import http.server
 import json
 import os
 import pathlib
-import queue
-import sys
-import threading
-import time
+import urllib.request
 
+from receiver import Receiver, check, poll
 from standardwebhooks import Webhook, WebhookVerificationError
 from svix.api import (
     ApplicationIn,
@@ -29,8 +26,7 @@ from svix.api import (
     Svix,
     SvixOptions,
 )
-
-SECONDS = 30
+from svix.api.message import message_in_raw
 
 # Keys out of order, characters of one to four bytes, escapes, and numbers that a re-serialization
 # would change.
@@ -43,49 +39,12 @@ PAYLOAD = {
     "empty": [{}, [], "", None, False],
 }
 
-
-class Receiver(http.server.ThreadingHTTPServer):
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.secret = ""
-        self.received: queue.Queue = queue.Queue()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/"
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["content-length"]))
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        error = None
-        try:
-            Webhook(self.server.secret).verify(body, headers)
-        except WebhookVerificationError as refused:
-            error = refused
-        self.server.received.put((headers, body, error))
-        self.send_response(400 if error else 204)
-        self.end_headers()
-
-    def log_message(self, *_args: object) -> None:
-        pass
-
-
-def check(holds: bool, what: str) -> None:
-    print(f"  {'ok' if holds else 'FAILED'}  {what}", flush=True)
-    if not holds:
-        sys.exit(1)
-
-
-def poll(read, what: str):
-    deadline = time.monotonic() + SECONDS
-    while time.monotonic() < deadline:
-        if found := read():
-            return found
-        time.sleep(0.1)
-    check(False, f"{what} within {SECONDS} s")
-    return None
+JSON = "application/json"
+# Texts that a parser would change, and their content types.
+RAW = [
+    (' {\n  "b" : 1.0 ,"a":\t"\\u00e9é" }\n', None),
+    ('<?xml version="1.0"?>\n<a b="1">Grüße, 世界 🎺</a>\n', "text/xml; charset=utf-8"),
+]
 
 
 def main() -> None:
@@ -133,7 +92,6 @@ def to_an_endpoint(svix: Svix, url: str) -> None:
 
 def to_this_machine(svix: Svix, save: str | None) -> None:
     receiver = Receiver()
-    threading.Thread(target=receiver.serve_forever, daemon=True).start()
     application = svix.application.create(ApplicationIn(name="Python smoke run"))
     check(application.id.startswith("app_"), f"application {application.id}")
     endpoint = svix.endpoint.create(application.id, EndpointIn(url=receiver.url))
@@ -149,13 +107,9 @@ def to_this_machine(svix: Svix, save: str | None) -> None:
     message = svix.message.create(application.id, message_in)
     check(message.id.startswith("msg_"), f"message {message.id}")
 
-    try:
-        headers, body, error = receiver.received.get(timeout=SECONDS)
-    except queue.Empty:
-        check(False, f"delivered within {SECONDS} s")
-    check(error is None, f"verified by standardwebhooks{f': {error}' if error else ''}")
+    headers, body = receiver.next()
     check(headers["webhook-id"] == message.id, "webhook-id is the message's id")
-    check(headers["content-type"] == "application/json", "content-type is application/json")
+    check(headers["content-type"] == JSON, f"content-type is {JSON}")
     check(body == posted, f"{len(body)} bytes delivered as posted")
     check(refused(receiver.secret, headers, body), "a body with one flipped bit is refused")
 
@@ -181,8 +135,44 @@ def to_this_machine(svix: Svix, save: str | None) -> None:
     by_endpoint = svix.message_attempt.list_by_endpoint(application.id, endpoint.id).data
     check([one.id for one in by_endpoint] == [attempt.id], "it is listed by endpoint")
 
+    raw_payloads(svix, application.id, receiver)
     svix.application.delete(application.id)
     check(receiver.received.empty(), "nothing was delivered twice")
+
+
+def raw_payloads(svix: Svix, application: str, receiver: Receiver) -> None:
+    """What clients send for text that is not to be touched: this one, and those for Java and Kotlin."""
+    for text, content_type in RAW:
+        wanted = content_type or JSON
+        message = svix.message.create(application, message_in_raw("raw.sent", text, content_type))
+        delivered_as_is(receiver, message.id, text, wanted, "message_in_raw")
+        params = {"rawPayload": text}
+        if content_type:
+            params["headers"] = {"content-type": content_type}
+        for payload in ("", {}):
+            body = {"eventType": "raw.sent", "payload": payload, "transformationsParams": params}
+            delivered_as_is(receiver, post(application, body), text, wanted, f"Java's body with payload {payload!r}")
+    for text in ('{"n":1}', "[1, 2]", "plain", "5"):
+        message = svix.message.create(application, message_in_raw("raw.sent", text))
+        delivered_as_is(receiver, message.id, text, JSON, f"raw {text}")
+
+
+def delivered_as_is(receiver: Receiver, message: str, text: str, content_type: str, what: str) -> None:
+    headers, body = receiver.next()
+    check(headers["webhook-id"] == message, f"{what}: delivered")
+    check(body == text.encode(), f"{what}: {len(body)} bytes as they are")
+    check(headers["content-type"] == content_type, f"{what}: content-type {content_type}")
+
+
+def post(application: str, body: dict) -> str:
+    """Posts a message as a client that is not run here does; returns its id."""
+    request = urllib.request.Request(
+        f"{os.environ['POSTHORN_URL'].rstrip('/')}/api/v1/app/{application}/msg",
+        json.dumps(body).encode(),
+        {"authorization": f"Bearer {os.environ['POSTHORN_TOKEN']}", "content-type": JSON},
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)["id"]
 
 
 def refused(secret: str, headers: dict, body: bytes) -> bool:

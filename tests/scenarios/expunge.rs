@@ -66,6 +66,6 @@ async fn an_expunged_response_is_not_shown() {
     let shown = world.expect("GET", &path, None).await;
     assert_eq!(
         (&shown["response"], &shown["responseStatusCode"]),
-        (&json!(""), &json!(200))
+        (&json!("EXPUNGED"), &json!(200))
     );
 }

@@ -102,7 +102,7 @@ async fn access_creates_the_application_and_grants_no_more_than_was_asked_for() 
     access(
         &world,
         "fresh",
-        json!({ "application": { "name": "Fresh" } }),
+        json!({ "application": { "name": "Fresh", "uid": "fresh" } }),
     )
     .await;
     let created = world.expect("GET", "/api/v1/app/fresh", None).await;
@@ -139,15 +139,30 @@ async fn access_creates_the_application_and_grants_no_more_than_was_asked_for() 
             (422, &json!(field))
         );
     }
-    let other = json!({ "application": { "name": "x", "uid": "other" } });
-    let refused = world
-        .call(
-            "POST",
-            "/api/v1/auth/app-portal-access/another",
-            Some(other),
-        )
-        .await;
-    assert_eq!(refused.status, 422, "the body names another uid");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn access_brings_along_the_application_that_its_path_names_or_none() {
+    let world = World::start().await;
+    let application = world.application().await;
+    for path in ["another", &application.id] {
+        for brought in [
+            json!({ "name": "No uid" }),
+            json!({ "name": "Null", "uid": null }),
+            json!({ "name": "Other", "uid": "other" }),
+        ] {
+            let access = format!("/api/v1/auth/app-portal-access/{path}");
+            let body = json!({ "application": brought });
+            let refused = world.call("POST", &access, Some(body)).await;
+            let loc = &refused.body["detail"][0]["loc"];
+            let wanted = json!(["body", "application", "uid"]);
+            assert_eq!((refused.status, loc), (422, &wanted), "{path}: {brought}");
+        }
+    }
+    for uid in ["another", "other"] {
+        let path = format!("/api/v1/app/{uid}");
+        assert_eq!(world.call("GET", &path, None).await.status, 404, "{uid}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -84,7 +84,7 @@ async fn requests_for_one_new_uid_make_one_application() {
     let body = || json!({ "name": "B", "uid": "other" });
     let get_or_create = || world.call("POST", "/api/v1/app?get_if_exists=true", Some(body()));
     let access = || {
-        let body = json!({ "application": { "name": "C" } });
+        let body = json!({ "application": { "name": "C", "uid": "third" } });
         world.call("POST", "/api/v1/auth/app-portal-access/third", Some(body))
     };
     let puts = join_all((0..6).map(|_| put())).await;

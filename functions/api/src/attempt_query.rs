@@ -18,7 +18,7 @@ use crate::{
     extract::{TheApplication, find_endpoint},
     list::{Limit, Paging},
     messages::{has_channel, has_tag},
-    query::{CodeClass, EventTypes, StatusFilter, Time, yes},
+    query::{CodeClass, EventTypes, NotTrue, StatusFilter, Time, yes},
     refusal::Refusal,
     status::MessageStatus,
 };
@@ -57,6 +57,13 @@ pub(crate) struct ListQuery {
     #[serde(default = "yes")]
     #[param(default = true)]
     with_content: bool,
+    /// Whether to show the messages beside the attempts: not supported, false only.
+    #[param(value_type = Option<bool>)]
+    #[expect(dead_code, reason = "true is refused when it is read")]
+    with_msg: Option<NotTrue>,
+    /// Without effect: it would show canceled deliveries as such, and Posthorn has none.
+    #[expect(dead_code, reason = "official clients send it, and it changes nothing")]
+    expanded_statuses: Option<bool>,
 }
 
 impl ListQuery {

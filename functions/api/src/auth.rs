@@ -42,7 +42,7 @@ pub(crate) fn routes() -> Routes {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct AppPortalAccessIn {
-    /// Creates the application that the path names, if there is none.
+    /// Creates the application that the path names, if there is none; its uid must be the path's.
     application: Option<ApplicationIn>,
     /// Event types with one of these flags are visible besides those without a flag.
     #[schema(value_type = Option<Vec<FeatureFlag>>, max_items = 100)]
@@ -95,6 +95,10 @@ pub(crate) async fn app_portal_access(
     Json(body): Json<AppPortalAccessIn>,
 ) -> Result<Json<AppPortalAccessOut>, Refusal> {
     let capabilities = body.capabilities()?;
+    if let Some(brought) = &body.application {
+        let checked = brought.check_brought(&reference.to_string());
+        checked.map_err(|error| error.within("application"))?;
+    }
     let found = find_or_create(&api, &organization, &reference, body.application).await;
     let (_, application) = found.map_err(|refusal| refusal.within("application"))?;
     let now = now();

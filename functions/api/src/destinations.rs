@@ -102,6 +102,9 @@ pub(crate) struct MessagesQuery {
     #[serde(default = "yes")]
     #[param(default = true)]
     with_content: bool,
+    /// Without effect: it would show canceled deliveries as such, and Posthorn has none.
+    #[expect(dead_code, reason = "official clients send it, and it changes nothing")]
+    expanded_statuses: Option<bool>,
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -112,6 +115,9 @@ pub(crate) struct DestinationsQuery {
     limit: Option<Limit>,
     /// Where to go on: `iterator` or `prevIterator` of another page.
     iterator: Option<String>,
+    /// Without effect: it would show canceled deliveries as such, and Posthorn has none.
+    #[expect(dead_code, reason = "official clients send it, and it changes nothing")]
+    expanded_statuses: Option<bool>,
 }
 
 /// Lists the messages that were meant for or sent to an endpoint, newest first, and how each stands
@@ -215,7 +221,11 @@ pub(crate) async fn attempted_destinations(
     found: TheMessage,
     Query(query): Query<DestinationsQuery>,
 ) -> Result<Json<ListOut<MessageEndpointOut>>, Refusal> {
-    let DestinationsQuery { limit, iterator } = query;
+    let DestinationsQuery {
+        limit,
+        iterator,
+        expanded_statuses: _,
+    } = query;
     let plan = Paging {
         limit,
         iterator,

@@ -129,6 +129,23 @@ impl TryFrom<String> for CodeClass {
     }
 }
 
+/// A switch of the contract that cannot be switched on here: some clients send `false`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct NotTrue;
+
+impl TryFrom<String> for NotTrue {
+    type Error = &'static str;
+
+    fn try_from(switch: String) -> Result<Self, Self::Error> {
+        match &*switch {
+            "false" => Ok(Self),
+            "true" => Err("is not supported"),
+            _ => Err("must be true or false"),
+        }
+    }
+}
+
 /// For parameters that are on unless they are switched off.
 pub(crate) fn yes() -> bool {
     true

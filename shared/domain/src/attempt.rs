@@ -11,6 +11,9 @@ use crate::{
     timestamp::Timestamp,
 };
 
+/// What is kept in place of a response that was removed for good: the contract's word.
+pub const EXPUNGED: &str = "EXPUNGED";
+
 /// Bytes of a response body that are read and kept.
 pub const MAX_RESPONSE_BYTES: usize = 4096;
 
@@ -238,11 +241,11 @@ impl Attempt {
         (200..=299).contains(&self.status_code)
     }
 
-    /// The response as the API shows it: the body, or why there is none.
+    /// The response as the API shows it: the body, or why there is none, or [`EXPUNGED`].
     pub fn response_shown(&self) -> String {
         match self.failure {
-            Some(failure) => failure.to_string(),
-            None => self.response.clone(),
+            Some(failure) if self.response.is_empty() => failure.to_string(),
+            _ => self.response.clone(),
         }
     }
 

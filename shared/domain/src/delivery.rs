@@ -14,7 +14,7 @@ pub use resend::Resend;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    attempt::{Attempt, TriggerType},
+    attempt::{Attempt, EXPUNGED, TriggerType},
     id::{AttemptId, JobId},
     name::EventTypeName,
     retry::RetrySchedule,
@@ -317,11 +317,11 @@ impl Delivery {
         self.attempts.iter().any(|held| held.id == *attempt)
     }
 
-    /// The record without the response body of an attempt.
+    /// The record with [`EXPUNGED`] in place of an attempt's response body.
     pub fn without_response(&self, index: usize) -> Self {
         let mut delivery = self.clone();
         if let Some(attempt) = delivery.attempts.get_mut(index) {
-            attempt.response.clear();
+            EXPUNGED.clone_into(&mut attempt.response);
         }
         delivery.version += 1;
         delivery
@@ -334,7 +334,8 @@ impl Delivery {
         let surplus = self.attempts.len().saturating_sub(MAX_ATTEMPTS_KEPT);
         self.attempts.drain(..surplus);
         let mut bytes: usize = self.attempts.iter().map(|kept| kept.response.len()).sum();
-        for kept in &mut self.attempts {
+        let kept = self.attempts.iter_mut();
+        for kept in kept.filter(|kept| kept.response != EXPUNGED) {
             if bytes <= MAX_RESPONSES_KEPT {
                 break;
             }

@@ -1,7 +1,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::attempt::{Outcome, ResponseBody};
+use crate::{
+    attempt::{Outcome, ResponseBody},
+    failure::Failure,
+};
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
@@ -335,6 +338,29 @@ fn a_record_stays_within_an_item() {
         !delivery.attempts.last().unwrap().response.is_empty(),
         "the newest are kept"
     );
+}
+
+#[test]
+fn an_expunged_response_is_shown_as_such_whatever_comes_after() {
+    let large = |n: u8| Attempt {
+        id: AttemptId::new(NOW, [n; 15]),
+        response: "x".repeat(5600),
+        ..attempt(500)
+    };
+    let failure = Outcome::Failure(Failure::Timeout);
+    let id = AttemptId::new(NOW, [9; 15]);
+    let failed = Attempt::record(id, String::new(), NOW, NOW, &failure);
+    let mut delivery = Delivery::pending(&"a".to_owned().try_into().unwrap());
+    delivery.push(large(0));
+    delivery.push(failed);
+    let mut delivery = delivery.without_response(0).without_response(1);
+    for n in 1..30 {
+        delivery.push(large(n));
+    }
+    assert_eq!(delivery.attempts[2].response, "", "an old one is dropped");
+    for expunged in &delivery.attempts[..2] {
+        assert_eq!(expunged.response_shown(), "EXPUNGED");
+    }
 }
 
 proptest! {
