@@ -112,6 +112,13 @@ async fn operate(world: &World, application: &ApplicationOut, [message, expunged
     }
 }
 
+/// A request that may be repeated, as official clients send them.
+async fn create_once(world: &World) {
+    let key = [("idempotency-key", "k")];
+    let answer = world.post("/api/v1/app", r#"{"name":"Once"}"#, &key).await;
+    assert_eq!(answer.status, 201, "{answer:?}");
+}
+
 /// A message that creates its application.
 async fn create_in_passing(world: &World) {
     let body = json!({ "eventType": "a.b", "payload": {}, "application": { "name": "New", "uid": "new" } });
@@ -182,6 +189,7 @@ async fn no_permission_is_missing_and_none_is_unused() {
         operate(&world, application, [&messages[0], &messages[1]]).await;
     }
     create_in_passing(&world).await;
+    create_once(&world).await;
     world.operate(json!({ "rotate_token_key": {} })).await;
     let _receiver = lose(&world).await;
     restart_api(&world).await;

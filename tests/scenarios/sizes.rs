@@ -75,8 +75,8 @@ async fn an_endpoint_that_would_make_every_message_expensive_is_refused() {
     let body = json!({ "url": "https://example.com/", "description": "x".repeat(40_000) });
     let endpoint = world.expect("POST", &path, Some(body)).await;
     let path = format!("{path}/{}", endpoint["id"].as_str().unwrap());
-    let metadata = json!({ "metadata": { "a": "x".repeat(40_000) } });
-    let refused = world.call("PATCH", &path, Some(metadata)).await;
+    let longer = json!({ "url": format!("https://example.com/{}", "x".repeat(40_000)) });
+    let refused = world.call("PATCH", &path, Some(longer)).await;
     let loc = &refused.body["detail"][0]["loc"];
     assert_eq!((refused.status, loc), (422, &json!(["body"])));
 }

@@ -35,7 +35,11 @@ pub fn parse_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, FieldError> {
     let value = serde_path_to_error::deserialize(known);
     let value = match value {
         Err(error) if error.inner().classify() != Category::Data => {
-            return Err(not_json(error.inner()));
+            // serde_json says so as well of JSON where it wants a text.
+            return Err(match serde_json::from_slice::<IgnoredAny>(body) {
+                Ok(_) => locate("body", error.path(), "must be of another type"),
+                Err(error) => not_json(&error),
+            });
         }
         value => value,
     };
