@@ -79,7 +79,7 @@ impl TryFrom<i64> for Expiry {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct AppPortalAccessOut {
     /// The portal's address with the token in its fragment, which browsers do not send.
-    #[schema(format = "uri")]
+    #[schema(format = "uri-reference")]
     url: String,
     /// The token: it reaches this application only.
     token: String,

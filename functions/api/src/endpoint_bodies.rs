@@ -29,6 +29,7 @@ pub(crate) struct EndpointIn {
     #[schema(format = "uri", min_length = 1, max_length = 65536)]
     url: String,
     #[serde(default, deserialize_with = "null_as_empty")]
+    #[schema(value_type = Option<String>)]
     description: String,
     uid: Option<Uid>,
     #[schema(value_type = Option<Vec<EventTypeName>>, min_items = 1, max_items = 500)]
@@ -38,10 +39,12 @@ pub(crate) struct EndpointIn {
     #[schema(value_type = Option<Vec<Channel>>, min_items = 1, max_items = 10)]
     channels: Option<EndpointChannels>,
     #[serde(default, deserialize_with = "null_as_empty")]
+    #[schema(value_type = Option<bool>)]
     disabled: bool,
     throttle_rate: Option<Rate>,
     rate_limit: Option<Rate>,
     #[serde(default, deserialize_with = "metadata::read")]
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
     metadata: BTreeMap<String, String>,
     secret: Option<EndpointSecret>,
     /// Headers that attempts carry; newer official clients set them here.
@@ -55,6 +58,7 @@ pub(crate) struct EndpointUpdate {
     #[schema(format = "uri", min_length = 1, max_length = 65536)]
     url: String,
     #[serde(default, deserialize_with = "null_as_empty")]
+    #[schema(value_type = Option<String>)]
     description: String,
     uid: Option<Uid>,
     #[schema(value_type = Option<Vec<EventTypeName>>, min_items = 1, max_items = 500)]
@@ -64,10 +68,12 @@ pub(crate) struct EndpointUpdate {
     #[schema(value_type = Option<Vec<Channel>>, min_items = 1, max_items = 10)]
     channels: Option<EndpointChannels>,
     #[serde(default, deserialize_with = "null_as_empty")]
+    #[schema(value_type = Option<bool>)]
     disabled: bool,
     throttle_rate: Option<Rate>,
     rate_limit: Option<Rate>,
     #[serde(default, deserialize_with = "metadata::read")]
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
     metadata: BTreeMap<String, String>,
 }
 
@@ -79,7 +85,7 @@ pub(crate) struct EndpointPatch {
     #[schema(value_type = String, format = "uri", max_length = 65536)]
     url: Change<String>,
     #[serde(default, deserialize_with = "null_empties")]
-    #[schema(value_type = String)]
+    #[schema(value_type = Option<String>)]
     description: Change<String>,
     #[serde(default)]
     #[schema(value_type = Option<Uid>)]
@@ -103,7 +109,7 @@ pub(crate) struct EndpointPatch {
     #[schema(value_type = Option<Rate>)]
     rate_limit: Change<Option<Rate>>,
     #[serde(default, deserialize_with = "metadata::read_change")]
-    #[schema(value_type = BTreeMap<String, String>)]
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
     metadata: Change<BTreeMap<String, String>>,
 }
 

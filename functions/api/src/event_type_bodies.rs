@@ -45,8 +45,10 @@ pub(crate) struct EventTypeIn {
     pub(crate) name: EventTypeName,
     description: String,
     #[serde(default, deserialize_with = "null_as_empty")]
+    #[schema(value_type = Option<bool>)]
     archived: bool,
     #[serde(default, deserialize_with = "null_as_empty")]
+    #[schema(value_type = Option<bool>)]
     deprecated: bool,
     #[schema(value_type = Option<BTreeMap<String, BTreeMap<String, serde_json::Value>>>)]
     schemas: Option<Schemas>,
@@ -59,8 +61,10 @@ pub(crate) struct EventTypeIn {
 pub(crate) struct EventTypeUpdate {
     description: String,
     #[serde(default, deserialize_with = "null_as_empty")]
+    #[schema(value_type = Option<bool>)]
     archived: bool,
     #[serde(default, deserialize_with = "null_as_empty")]
+    #[schema(value_type = Option<bool>)]
     deprecated: bool,
     #[schema(value_type = Option<BTreeMap<String, BTreeMap<String, serde_json::Value>>>)]
     schemas: Option<Schemas>,

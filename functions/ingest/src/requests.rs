@@ -1,6 +1,6 @@
 //! HTTP ↔ domain: one message, or a batch.
 
-use ::http::Method;
+use ::http::{HeaderValue, Method, header};
 use percent_encoding::percent_decode_str;
 use posthorn_domain::{
     application::ApplicationIn,
@@ -76,11 +76,25 @@ impl<'a> Path<'a> {
     }
 }
 
+/// RFC 9110, section 15.5.6: what the path does take. A message is read by the api function.
+fn not_allowed(path: &str) -> Response {
+    let takes = match path.ends_with("/msg") || path.ends_with("/msg/batch") {
+        true => "POST",
+        false => "GET,HEAD",
+    };
+    let mut response = http::error_response(&ApiError::Method);
+    let takes = HeaderValue::from_static(takes);
+    response.headers_mut().insert(header::ALLOW, takes);
+    response
+}
+
 /// Answers one request.
 pub(crate) async fn answer(ingest: &Ingest, request: Request, deadline: Timestamp) -> Response {
-    let answer = match Path::of(request.method(), request.uri().path()) {
+    let path = request.uri().path();
+    let answer = match Path::of(request.method(), path) {
         Ok(Path::Message(app_id)) => accept(ingest, &request, app_id, deadline).await,
         Ok(Path::Batch(app_id)) => accept_batch(ingest, &request, app_id, deadline).await,
+        Err(ApiError::Method) => return not_allowed(path),
         Err(error) => Err(error.into()),
     };
     answer.unwrap_or_else(|refusal| http::error_response(&told(refusal)))

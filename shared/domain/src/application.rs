@@ -61,6 +61,7 @@ pub struct ApplicationIn {
     pub rate_limit: Option<Rate>,
     /// The customer's own notes.
     #[serde(default, deserialize_with = "metadata::read")]
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
     pub metadata: BTreeMap<String, String>,
 }
 
@@ -86,7 +87,7 @@ pub struct ApplicationPatch {
     pub rate_limit: Change<Option<Rate>>,
     /// The customer's own notes, all of them.
     #[serde(default, deserialize_with = "metadata::read_change")]
-    #[schema(value_type = BTreeMap<String, String>)]
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
     pub metadata: Change<BTreeMap<String, String>>,
 }
 
