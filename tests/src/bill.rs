@@ -57,7 +57,7 @@ pub(crate) mod prices {
     /// On top, for a message with a group ("fair queues").
     pub(crate) const FAIR_QUEUE: f64 = 0.10 / MILLION;
     pub(crate) const LOG_BYTE: f64 = 0.50 / GB;
-    /// To the internet, behind the first 100 GB of a month.
+    /// To the internet, after the first 100 GB of a month.
     pub(crate) const BYTE_OUT: f64 = 0.09 / GB;
     /// EventBridge: a custom event, each 64 KB; a delivery to an API destination.
     pub(crate) const EVENT: f64 = 1.00 / MILLION;

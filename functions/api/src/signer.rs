@@ -87,7 +87,7 @@ impl Signer {
     }
 
     /// Puts a new key into the secret and its public half into the table: from then on it signs. The
-    /// key before it goes on verifying, unless it is to end. Gives the new key's id.
+    /// previous key goes on verifying, unless it is to end. Returns the new key's id.
     pub(crate) async fn rotate(
         &self,
         table: &ConfigTable,

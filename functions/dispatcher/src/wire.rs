@@ -60,7 +60,7 @@ pub(crate) struct Use {
 }
 
 impl Use {
-    /// Gives the attempt its bytes. The first one on a connection has spent some on the handshake; those
+    /// Sets how many bytes the attempt may read. The first one on a connection has spent some on the handshake; those
     /// that share an HTTP/2 connection share their bytes, too.
     pub(crate) fn begin(meter: Arc<Meter>) -> Self {
         let is_reused = meter.used.swap(true, Relaxed);

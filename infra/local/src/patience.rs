@@ -1,5 +1,5 @@
-//! Time-outs on a machine that other programs use too: Lambda gives a function a processor of its own,
-//! so only the time counts in which a program here could have had one.
+//! Time-outs on a machine that other programs use too. On Lambda a function has its share of a processor to itself;
+//! so here only the time counts in which a program could have had one.
 
 use std::{
     sync::LazyLock,
