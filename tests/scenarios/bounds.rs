@@ -1,6 +1,6 @@
 //! What a request reads does not grow with what an organization has.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Instant};
 
 use futures_util::{StreamExt, stream};
 use posthorn_domain::{application::Application, id::ApplicationId, shard::DEFAULT_SHARDS};
@@ -14,6 +14,8 @@ const APPLICATIONS: usize = 10_000;
 const QUIET: std::time::Duration = std::time::Duration::from_millis(300);
 
 const ENDPOINTS: usize = 50;
+/// That a look at health asks: deliveries, and the slow lane.
+const QUEUES: u64 = 2;
 
 fn application() -> Application {
     let now = now();
@@ -30,7 +32,6 @@ fn application() -> Application {
     }
 }
 
-/// What one request costs.
 /// What a request alone costs, once the others (the auditor's, the token keys' every ten seconds) are over: the least of
 /// some.
 async fn cost(world: &World, method: &str, path: &str, body: Option<Value>) -> MeterReport {
@@ -163,4 +164,24 @@ async fn a_page_that_a_filter_leaves_empty_costs_no_more_than_four_rounds() {
         (0, 2),
         "the second page ends the search"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_asks_for_health_again_and_again_costs_one_look_in_two_seconds() {
+    let world = World::with_options(StackOptions {
+        meter: true,
+        ..StackOptions::default()
+    })
+    .await;
+    let meter = world.stack.meter().unwrap();
+    let asked = Instant::now();
+    for _ in 0..50 {
+        let answer = world
+            .exactly_without_token("GET", "/api/v1/health", &[], "")
+            .await;
+        assert_eq!(answer.status, 204);
+    }
+    let looks = meter.report().calls["SQS GetQueueAttributes"] / QUEUES;
+    let most = 1 + asked.elapsed().as_secs() / 2;
+    assert!((1..=most).contains(&looks), "{looks} looks, at most {most}");
 }

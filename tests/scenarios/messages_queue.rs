@@ -104,6 +104,34 @@ async fn a_message_from_the_queue_is_delivered_as_a_posted_one_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_raw_payload_from_the_queue_is_delivered_byte_for_byte() {
+    let producer = Producer::start().await;
+    let xml = "<a b='\u{fc}'>\t\u{1F680}</a>\r\n";
+    let headers = json!({ "content-type": "text/xml; charset=utf-8" });
+    let message = json!({
+        "eventType": "a.b", "payload": {},
+        "transformationsParams": { "rawPayload": xml, "headers": headers },
+    });
+    producer.send(&producer.body(message).to_string()).await;
+    let received = producer.receiver.wait_for(1).await;
+    assert_eq!(received[0].body, xml.as_bytes());
+    assert_eq!(
+        received[0].header("content-type"),
+        headers["content-type"].as_str().unwrap()
+    );
+    let listed = producer.messages().await;
+    assert_eq!(listed[0]["payload"], json!({ "rawPayload": xml }));
+    // What a post would refuse is a poison record, and is not stored.
+    let unknown = json!({ "rawPayload": "x", "variables": {} });
+    let message = json!({ "eventType": "a.b", "payload": {}, "transformationsParams": unknown });
+    assert_eq!(
+        producer.invoke(&[("1", producer.body(message))]).await,
+        ["1"]
+    );
+    assert_eq!(producer.messages().await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_is_received_again_is_the_same_message() {
     let producer = Producer::start().await;
     let plain = producer.body(json!({ "eventType": "a.b", "payload": {} }));
