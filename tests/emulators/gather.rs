@@ -7,6 +7,7 @@ use axum::{Router, body::Bytes, routing::any};
 use posthorn_domain::{
     delivery::skip,
     id::{ApplicationId, EndpointId, MessageId, OrganizationId},
+    key::{AppKey, DeliveryKey},
 };
 use posthorn_runtime::{entropy, now};
 use posthorn_store::{ConfigTable, DeliveriesTable, Wanted};
@@ -37,10 +38,16 @@ impl Ids {
 
     fn wanted(&self) -> Wanted<'_> {
         Wanted {
-            organization: &self.0,
-            application: &self.1,
+            endpoint: AppKey::new(&self.0, &self.1).endpoint(&self.2),
+            delivery: Some(self.delivery()),
+        }
+    }
+
+    fn delivery(&self) -> DeliveryKey<'_> {
+        DeliveryKey {
             endpoint: &self.2,
-            message: Some((&self.3, 0)),
+            message: &self.3,
+            shards: 1,
         }
     }
 }
@@ -75,7 +82,7 @@ async fn any_number_of_tasks_is_read() {
     for ids in ids.iter().step_by(10) {
         let until = now().plus(Duration::from_secs(3600));
         let deliveries = &clients.deliveries;
-        let put = deliveries.put(&ids.2, &ids.3, 0, &skipped, until);
+        let put = deliveries.put(ids.delivery(), &skipped, until);
         put.await.unwrap();
     }
     let gathered = clients.deliveries.gather(&clients.config, &wanted).await;

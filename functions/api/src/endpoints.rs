@@ -135,12 +135,7 @@ pub(crate) async fn create(
 async fn store_new(api: &Api, owner: &TheApplication, body: EndpointIn, fresh: Fresh) -> Created {
     let new = body.into_new(api, owner, fresh).await?;
     check_room(api, owner).await?;
-    let (organization, application) = (owner.organization(), &owner.application.id);
-    match api
-        .config()
-        .create_endpoint(organization, application, &new)
-        .await?
-    {
+    match api.config().create_endpoint(owner.key(), &new).await? {
         Written::Yes => {
             tell_of(api, owner, &new, OperationalEvent::EndpointCreated).await;
             Ok((StatusCode::CREATED, Json(new.into())))
@@ -158,13 +153,7 @@ async fn store_new(api: &Api, owner: &TheApplication, body: EndpointIn, fresh: F
 const MAX_ENDPOINTS: usize = 500;
 
 async fn check_room(api: &Api, owner: &TheApplication) -> Result<(), Refusal> {
-    let (organization, application) = (owner.organization(), &owner.application.id);
-    if api
-        .config()
-        .count_endpoints(organization, application)
-        .await?
-        >= MAX_ENDPOINTS
-    {
+    if api.config().count_endpoints(owner.key()).await? >= MAX_ENDPOINTS {
         let detail = format!("an application has at most {MAX_ENDPOINTS} endpoints");
         return Err(ApiError::Conflict(detail).into());
     }
@@ -184,11 +173,7 @@ pub(crate) async fn list(
     Query(paging): Query<Paging>,
 ) -> Result<Json<ListOut<EndpointOut>>, Refusal> {
     let plan = paging.plan::<EndpointId>(Order::Descending)?;
-    let (organization, application) = (owner.organization(), &owner.application.id);
-    let found = api
-        .config()
-        .endpoints(organization, application, &plan.page)
-        .await?;
+    let found = api.config().endpoints(owner.key(), &plan.page).await?;
     Ok(Json(plan.respond(filter_map(found, |endpoint| {
         Some(endpoint.into())
     }))))
@@ -257,7 +242,6 @@ pub(crate) async fn change(
     mut before: Endpoint,
     edit: Edit<'_>,
 ) -> Result<Endpoint, Refusal> {
-    let (organization, application) = (owner.organization(), &owner.application.id);
     for tries in 0..MAX_TRIES {
         let changed = edit.make(api, owner, before.clone()).await?;
         if changed == before {
@@ -278,7 +262,7 @@ pub(crate) async fn change(
         check_size(&after, MAX_ENTITY_BYTES)?;
         match api
             .config()
-            .update_endpoint(organization, application, &before, &after)
+            .update_endpoint(owner.key(), &before, &after)
             .await?
         {
             Written::Yes => {
@@ -313,13 +297,13 @@ impl Edit<'_> {
         match self {
             Self::Shown(edit) => Ok(edit(before)),
             Self::Sealed(edit) => {
-                let whose = owner.owner(&before.id);
-                let opened = api.vault.open(whose, &before.sealed).await?;
+                let key = owner.key().endpoint(&before.id);
+                let opened = api.vault.open(key, &before.sealed).await?;
                 let edited = edit(opened.clone())?;
                 if edited == opened {
                     return Ok(before);
                 }
-                let sealed = api.vault.seal(whose, &edited).await?;
+                let sealed = api.vault.seal(key, &edited).await?;
                 Ok(Endpoint { sealed, ..before })
             }
         }
@@ -343,11 +327,8 @@ pub(crate) async fn delete(api: State, found: TheEndpoint) -> Result<StatusCode,
         owner,
         mut endpoint,
     } = found;
-    let (organization, application) = (owner.organization(), &owner.application.id);
     for _ in 0..MAX_TRIES {
-        let deleted = api
-            .config()
-            .delete_endpoint(organization, application, &endpoint);
+        let deleted = api.config().delete_endpoint(owner.key(), &endpoint);
         if deleted.await? == Written::Yes {
             tell_of(&api, &owner, &endpoint, OperationalEvent::EndpointDeleted).await;
             return Ok(StatusCode::NO_CONTENT);

@@ -12,7 +12,6 @@ use posthorn_domain::{
     message::{Message, MessageOut, RetentionDays},
     name::{EventTypeName, Uid},
     payload::Payload,
-    shard::shard_of,
     timestamp::Timestamp,
 };
 use posthorn_publish::task;
@@ -184,12 +183,8 @@ impl Api {
         let Err(earlier) = self.put_resend(task, resend, None).await? else {
             return Ok(true);
         };
-        let shard = shard_of(&task.message, task.shards);
-        let (endpoint, message) = (&task.endpoint, &task.message);
-        let delivery = self
-            .deliveries
-            .get(endpoint, message, shard, Consistency::Strong);
-        let delivery = delivery.await?;
+        let (key, strong) = (task.delivery(), Consistency::Strong);
+        let delivery = self.deliveries.get(key, strong).await?;
         if delivery
             .as_ref()
             .is_some_and(|delivery| delivery.was_made_for(&resend.job))
@@ -215,11 +210,7 @@ impl Api {
         resend: &Resend,
         done: Option<&JobId>,
     ) -> Result<Result<(), Resend>, Refusal> {
-        let shard = shard_of(&task.message, task.shards);
-        let (endpoint, message) = (&task.endpoint, &task.message);
-        let put = self
-            .deliveries
-            .put_resend(endpoint, message, shard, resend, done);
+        let put = self.deliveries.put_resend(task.delivery(), resend, done);
         Ok(put.await?)
     }
 

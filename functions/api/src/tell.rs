@@ -16,7 +16,7 @@ pub(crate) async fn tell_of(
     endpoint: &Endpoint,
     event: impl FnOnce(EndpointData) -> OperationalEvent,
 ) {
-    if owner.is_operational() {
+    if owner.key().is_operational() {
         return;
     }
     let event = event(EndpointData::new(&owner.application, endpoint));

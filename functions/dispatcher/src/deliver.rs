@@ -9,11 +9,10 @@ use posthorn_domain::{
     endpoint::Endpoint,
     failure::Failure,
     health::{Experience, MessageMark, SLOW_AFTER},
-    id::{ApplicationId, AttemptId},
+    id::AttemptId,
     operational::OperationalEvent,
     payload::Payload,
     retry::{Wait, wait_until},
-    shard::shard_of,
     timestamp::Timestamp,
     trace::TraceParent,
 };
@@ -25,7 +24,7 @@ use posthorn_runtime::{
     now,
 };
 use posthorn_store::{Consistency, Gathered, Scheduled, StoreError, Wanted, Written};
-use posthorn_vault::{Owner, VaultError};
+use posthorn_vault::VaultError;
 use tokio::{
     time::{sleep, timeout},
     try_join,
@@ -114,16 +113,8 @@ impl Dispatcher {
         delivery: Option<Delivery>,
         time: Time,
     ) -> Result<(), Fault> {
-        let owner = Owner {
-            organization: &task.organization,
-            application: &task.application,
-            endpoint: &task.endpoint,
-        };
-        let (payload, opened) = join(
-            self.payload(&task),
-            self.vault.open(owner, &endpoint.sealed),
-        )
-        .await;
+        let opened = self.vault.open(task.endpoint_key(), &endpoint.sealed);
+        let (payload, opened) = join(self.payload(&task), opened).await;
         let Some(payload) = payload? else {
             return self.skip(&task, delivery, "the payload is gone").await;
         };
@@ -291,31 +282,24 @@ impl Dispatcher {
 
     /// Tells operators what became of a message. Failures are rare, so the reads are as well.
     async fn tell(&self, task: &Task, delivery: &Delivery, notice: Notice) -> Result<(), Fault> {
-        let Task {
-            organization,
-            application,
-            shards,
-            message,
-            endpoint,
-            ..
-        } = task;
-        if *application == ApplicationId::operational(organization) {
+        let app = task.app_key();
+        if app.is_operational() {
             return Ok(());
         }
         let (application, message) = try_join!(
-            self.config().application(organization, application),
-            self.messages()
-                .get(application, *shards, message, Consistency::Strong),
+            self.config().application(app),
+            self.messages().get(task.message_key(), Consistency::Strong),
         )?;
         let (Some(application), Some(message), Some(last)) =
             (application, message, delivery.decider())
         else {
             return Ok(());
         };
+        let endpoint = &task.endpoint;
         let event = OperationalEvent::of_delivery(notice, &application, endpoint, &message, last);
         let cause = last.id.as_str();
         self.publisher
-            .tell(organization, &event, last.started_at, cause)
+            .tell(app.organization, &event, last.started_at, cause)
             .await?;
         Ok(())
     }
@@ -363,10 +347,7 @@ impl Dispatcher {
         task: &Task,
         consistency: Consistency,
     ) -> Result<Option<Endpoint>, Fault> {
-        let (organization, application) = (&task.organization, &task.application);
-        let read = self
-            .config()
-            .endpoint(organization, application, &task.endpoint, consistency);
+        let read = self.config().endpoint(task.endpoint_key(), consistency);
         Ok(read.await?)
     }
 
@@ -386,25 +367,14 @@ impl Dispatcher {
         task: &Task,
         consistency: Consistency,
     ) -> Result<Option<Delivery>, Fault> {
-        let shard = shard_of(&task.message, task.shards);
-        Ok(self
-            .deliveries
-            .get(&task.endpoint, &task.message, shard, consistency)
-            .await?)
+        Ok(self.deliveries.get(task.delivery(), consistency).await?)
     }
 
     async fn put(&self, task: &Task, delivery: &Delivery) -> Result<Written, Fault> {
-        let shard = shard_of(&task.message, task.shards);
-        Ok(self
+        let put = self
             .deliveries
-            .put(
-                &task.endpoint,
-                &task.message,
-                shard,
-                delivery,
-                task.expires_at,
-            )
-            .await?)
+            .put(task.delivery(), delivery, task.expires_at);
+        Ok(put.await?)
     }
 
     /// What is posted: from the task, or from the table; `None` when it is gone.
@@ -412,11 +382,9 @@ impl Dispatcher {
         if let Some(payload) = &task.payload {
             return Ok(Some(payload.clone()));
         }
-        let (application, message) = (&task.application, &task.message);
-        let strong = Consistency::Strong;
         let found = self
             .messages()
-            .get(application, task.shards, message, strong)
+            .get(task.message_key(), Consistency::Strong)
             .await?;
         Ok(found.and_then(|message| message.payload))
     }
@@ -428,12 +396,9 @@ fn is_first(task: &Task) -> bool {
 
 /// What of a task's endpoint and delivery may be read before, with those of others.
 fn wanted(task: &Task) -> Wanted<'_> {
-    let shard = shard_of(&task.message, task.shards);
     Wanted {
-        organization: &task.organization,
-        application: &task.application,
-        endpoint: &task.endpoint,
-        message: is_first(task).then_some((&task.message, shard)),
+        endpoint: task.endpoint_key(),
+        delivery: is_first(task).then_some(task.delivery()),
     }
 }
 
@@ -478,7 +443,7 @@ fn count_attempt(task: &Task, outcome: &Outcome, started_at: Timestamp) {
     count(Metric::Attempts2xx, u64::from(outcome.is_success()));
     // A task that carries its payload comes straight from who published it.
     let is_straight = task.attempt == 0 && task.manual.is_none() && task.payload.is_some();
-    if is_straight && task.application != ApplicationId::operational(&task.organization) {
+    if is_straight && !task.app_key().is_operational() {
         let latency = started_at.since(task.message.created_at()).as_millis();
         measure(
             Metric::FirstAttemptLatency,

@@ -6,7 +6,6 @@ use posthorn_domain::{
     application::Application,
     endpoint::{DisabledReason, Endpoint},
     health::{Admission, Experience, Health, Verdict},
-    id::ApplicationId,
     operational::{EndpointData, OperationalEvent},
     timestamp::Timestamp,
 };
@@ -147,10 +146,7 @@ impl Dispatcher {
             revision: endpoint.revision + 1,
             ..endpoint.clone()
         };
-        let (organization, application) = (&task.organization, &task.application);
-        let put = self
-            .config()
-            .put_endpoint(organization, application, &after);
+        let put = self.config().put_endpoint(task.app_key(), &after);
         Ok((put.await? == Written::Yes).then_some(after))
     }
 
@@ -162,17 +158,11 @@ impl Dispatcher {
         reason: DisabledReason,
         since: Timestamp,
     ) -> Result<(), Fault> {
-        let Task {
-            organization,
-            application: id,
-            endpoint,
-            ..
-        } = task;
+        let (app, endpoint) = (task.app_key(), task.endpoint_key());
         for _ in 0..MAX_MERGES {
             let (application, found) = try_join!(
-                self.config().application(organization, id),
-                self.config()
-                    .endpoint(organization, id, endpoint, Consistency::Strong),
+                self.config().application(app),
+                self.config().endpoint(endpoint, Consistency::Strong),
             )?;
             let (Some(application), Some(before)) = (application, found) else {
                 return Ok(());
@@ -187,12 +177,10 @@ impl Dispatcher {
                 // Another attempt did, and tells.
                 return Ok(());
             };
-            let update = self
-                .config()
-                .update_endpoint(organization, id, &before, &after);
+            let update = self.config().update_endpoint(app, &before, &after);
             if update.await? == Written::Yes {
                 count(Metric::EndpointsDisabled, 1);
-                tracing::warn!(endpoint_id = %endpoint, ?reason, "disabled");
+                tracing::warn!(endpoint_id = %endpoint.id, ?reason, "disabled");
                 return self.tell_of(task, application, after, since).await;
             }
         }
@@ -206,7 +194,7 @@ impl Dispatcher {
         endpoint: Endpoint,
         since: Timestamp,
     ) -> Result<(), Fault> {
-        if application.id == ApplicationId::operational(&task.organization) {
+        if task.app_key().is_operational() {
             return Ok(());
         }
         let data = EndpointData::new(&application, &endpoint).failing_since(since);

@@ -16,6 +16,7 @@ use posthorn_domain::{
     endpoint::Endpoint,
     health::Lane,
     id::{EndpointId, MessageId},
+    key::LogKey,
     timestamp::Timestamp,
 };
 use posthorn_queue::{DeliveriesQueue, Task};
@@ -226,7 +227,7 @@ impl Auditor {
             .collect();
         let mut lost = Vec::new();
         for meant in meant.chunks(DELIVERIES) {
-            lost.extend(self.lost(meant, application.shards).await?);
+            lost.extend(self.lost(meant, application.log()).await?);
         }
         round.seen += slice.items.len() as u64;
         let is_patient = at.span < PATIENT_LOOKS;
@@ -238,15 +239,15 @@ impl Auditor {
     async fn lost<'a>(
         &self,
         meant: &[(&'a Trace, &'a EndpointId)],
-        shards: u16,
+        log: LogKey<'a>,
     ) -> Result<Vec<Lost<'a>>, RunError> {
         let keys = meant
             .iter()
-            .map(|(message, endpoint)| (*endpoint, &message.id));
+            .map(|(message, endpoint)| log.message(&message.id).to(endpoint));
         let eventual = Consistency::Eventual;
-        let deliveries = self.deliveries.get_many(keys, shards, eventual).await?;
+        let deliveries = self.deliveries.get_many(keys, eventual).await?;
         let lost = meant.iter().filter_map(|(message, endpoint)| {
-            let delivery = deliveries.get(&((*endpoint).clone(), message.id.clone()));
+            let delivery = deliveries.get(&log.message(&message.id).to(endpoint));
             let attempt = lost(delivery, message.created_at, now(), self.lost_after)?;
             Some(Lost {
                 message,
@@ -267,8 +268,7 @@ impl Auditor {
         if lost.is_empty() {
             return Ok(0);
         }
-        let (organization, id) = (&found.organization, &found.application.id);
-        let application = self.config.application_with_endpoints(organization, id);
+        let application = self.config.application_with_endpoints(found.key());
         let Some((application, endpoints)) = application.await? else {
             return Ok(0);
         };
@@ -282,7 +282,7 @@ impl Auditor {
                 continue;
             }
             tasks.extend(lost.map(|lost| Task {
-                organization: organization.clone(),
+                organization: found.organization.clone(),
                 application: application.id.clone(),
                 endpoint: endpoint.id.clone(),
                 revision: endpoint.revision,

@@ -11,6 +11,7 @@ use posthorn_domain::{
     endpoint::Endpoint,
     filter::destinations,
     id::{EndpointId, OrganizationId},
+    key::AppKey,
     message::{Message, RetentionDays},
     operational::OperationalEvent,
     payload::Payload,
@@ -86,8 +87,7 @@ impl Publisher {
         message: Message,
         trace: Option<TraceParent>,
     ) -> Result<Stored, StoreError> {
-        let Application { id, shards, .. } = application;
-        let message = match self.messages.put(id, *shards, &message).await? {
+        let message = match self.messages.put(application.log(), &message).await? {
             Put::New => message,
             Put::Existed(stored) => *stored,
         };
@@ -111,11 +111,9 @@ impl Publisher {
         cause: &str,
     ) -> Result<(), PublishError> {
         let id = Application::operational(organization).id;
-        let found = self
-            .config
-            .application_with_endpoints(organization, &id)
-            .await?;
-        let Some((application, endpoints)) = found else {
+        let app = AppKey::new(organization, &id);
+        let Some((application, endpoints)) = self.config.application_with_endpoints(app).await?
+        else {
             return Ok(());
         };
         let Ok(event_type) = event.event_type().to_owned().try_into() else {

@@ -7,6 +7,7 @@ use posthorn_domain::{
     delivery::Ask,
     health::Lane,
     id::{ApplicationId, EndpointId, JobId, MessageId, OrganizationId},
+    key::{AppKey, DeliveryKey, EndpointKey, LogKey, MessageKey},
     name::EventTypeName,
     payload::Payload,
     timestamp::Timestamp,
@@ -105,6 +106,30 @@ impl Task {
             payload: None,
             ..self
         }
+    }
+
+    /// Whose message it is.
+    pub fn app_key(&self) -> AppKey<'_> {
+        AppKey::new(&self.organization, &self.application)
+    }
+
+    /// Where it goes.
+    pub fn endpoint_key(&self) -> EndpointKey<'_> {
+        self.app_key().endpoint(&self.endpoint)
+    }
+
+    /// What is delivered.
+    pub fn message_key(&self) -> MessageKey<'_> {
+        let log = LogKey {
+            application: &self.application,
+            shards: self.shards,
+        };
+        log.message(&self.message)
+    }
+
+    /// The delivery that its attempt is one of.
+    pub fn delivery(&self) -> DeliveryKey<'_> {
+        self.message_key().to(&self.endpoint)
     }
 
     /// Which attempt it asks for.

@@ -1,9 +1,10 @@
 //! Where the auditor is on its round through all applications. Its row is in the schedule table.
 
-use aws_sdk_dynamodb::{operation::put_item::PutItemError, types::AttributeValue};
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use posthorn_domain::{
     application::Application,
     id::{MessageId, OrganizationId},
+    key::AppKey,
     timestamp::Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -72,6 +73,13 @@ pub struct Found {
     pub organization: OrganizationId,
     /// The application.
     pub application: Application,
+}
+
+impl Found {
+    /// The application's address.
+    pub fn key(&self) -> AppKey<'_> {
+        AppKey::new(&self.organization, &self.application.id)
+    }
 }
 
 fn audit_key() -> Key {
@@ -151,13 +159,6 @@ fn found_in(item: Item) -> Result<Found, StoreError> {
 }
 
 fn place(key: &Item) -> Result<Place, StoreError> {
-    let text = |name: &'static str| {
-        let value = key.get(name).map(AttributeValue::as_s);
-        let text = value.and_then(Result::ok).cloned();
-        text.ok_or(StoreError::Attribute(name))
-    };
-    Ok(Place {
-        pk: text("pk")?,
-        sk: text("sk")?,
-    })
+    let Key { pk, sk } = Key::of(key)?;
+    Ok(Place { pk, sk })
 }

@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use posthorn_domain::{
     delivery::Delivery,
     endpoint::Endpoint,
-    id::{ApplicationId, EndpointId, MessageId, OrganizationId},
+    key::{DeliveryKey, EndpointKey},
 };
 use serde::de::DeserializeOwned;
 
 use crate::{
     ConfigTable, DeliveriesTable, StoreError,
-    applications::endpoint_key,
+    config::endpoint_key,
     deliveries::delivery_key,
     item::{Item, Key, entity},
     read::get_batch,
@@ -20,14 +20,10 @@ use crate::{
 /// An endpoint, and a delivery to it.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
-    /// Of the application.
-    pub organization: &'a OrganizationId,
-    /// Of the endpoint.
-    pub application: &'a ApplicationId,
-    /// Where to.
-    pub endpoint: &'a EndpointId,
-    /// The message and its shard ([`posthorn_domain::shard::shard_of`]); `None` leaves the delivery out.
-    pub message: Option<(&'a MessageId, u16)>,
+    /// The endpoint.
+    pub endpoint: EndpointKey<'a>,
+    /// The delivery; `None` leaves it out.
+    pub delivery: Option<DeliveryKey<'a>>,
 }
 
 /// What was read, eventually consistent.
@@ -40,23 +36,14 @@ pub struct Gathered {
 impl Gathered {
     /// The endpoint, or that there is none; `None` when it was not read.
     pub fn endpoint(&self, wanted: Wanted<'_>) -> Option<Option<Endpoint>> {
-        self.endpoints.get(&wanted.endpoint_key()).cloned()
+        self.endpoints.get(&endpoint_key(wanted.endpoint)).cloned()
     }
 
     /// The delivery, or that it has no record; `None` when it was not read.
     pub fn delivery(&self, wanted: Wanted<'_>) -> Option<Option<Delivery>> {
-        self.deliveries.get(&wanted.delivery_key()?).cloned()
-    }
-}
-
-impl Wanted<'_> {
-    fn endpoint_key(&self) -> Key {
-        endpoint_key(self.organization, self.application, self.endpoint)
-    }
-
-    fn delivery_key(&self) -> Option<Key> {
-        let (message, shard) = self.message?;
-        Some(delivery_key(self.endpoint, message, shard))
+        self.deliveries
+            .get(&delivery_key(wanted.delivery?))
+            .cloned()
     }
 }
 
@@ -73,9 +60,9 @@ impl DeliveriesTable {
     ) -> Result<Gathered, StoreError> {
         let endpoints = wanted
             .iter()
-            .map(|it| (config.name.as_str(), it.endpoint_key()));
-        let deliveries = wanted.iter().filter_map(Wanted::delivery_key);
-        let deliveries = deliveries.map(|key| (self.name.as_str(), key));
+            .map(|it| (config.name.as_str(), endpoint_key(it.endpoint)));
+        let deliveries = wanted.iter().filter_map(|it| it.delivery);
+        let deliveries = deliveries.map(|key| (self.name.as_str(), delivery_key(key)));
         let read = get_batch(&self.client, endpoints.chain(deliveries)).await?;
         let mut gathered = Gathered::default();
         for ((table, key), item) in read {

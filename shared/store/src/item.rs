@@ -26,6 +26,18 @@ impl Key {
         }
     }
 
+    /// The key of an item.
+    pub(crate) fn of(item: &Item) -> Result<Self, StoreError> {
+        let text = |name: &'static str| {
+            let value = item.get(name).and_then(|value| value.as_s().ok());
+            value.cloned().ok_or(StoreError::Attribute(name))
+        };
+        Ok(Self {
+            pk: text("pk")?,
+            sk: text("sk")?,
+        })
+    }
+
     /// Whether an item has this key.
     pub(crate) fn is_of(&self, item: &Item) -> bool {
         let is = |name: &str, value: &str| {

@@ -18,11 +18,11 @@ use aws_sdk_dynamodb::{
 use futures_util::future::try_join_all;
 use posthorn_domain::{
     filter::Destination,
-    id::{ApplicationId, EndpointId, MessageId},
+    id::{ApplicationId, MessageId},
+    key::{EndpointKey, LogKey, MessageKey},
     message::{MAX_PAYLOAD_BYTES, Message, MessageChannels, MessageTags},
     name::{EventId, EventTypeName},
     payload::{ContentType, Payload},
-    shard::shard_of,
     timestamp::Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -92,8 +92,11 @@ struct Attributes {
     expires_at: Timestamp,
 }
 
-fn key(application: &ApplicationId, shards: u16, id: &MessageId) -> Key {
-    Key::new(pk(application, shard_of(id, shards)), id.as_str())
+fn message_key(message: MessageKey<'_>) -> Key {
+    Key::new(
+        pk(message.log.application, message.shard()),
+        message.id.as_str(),
+    )
 }
 
 fn pk(application: &ApplicationId, shard: u16) -> String {
@@ -113,17 +116,12 @@ impl MessagesTable {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn put(
-        &self,
-        application: &ApplicationId,
-        shards: u16,
-        message: &Message,
-    ) -> Result<Put, StoreError> {
+    pub async fn put(&self, log: LogKey<'_>, message: &Message) -> Result<Put, StoreError> {
         let result = self
             .client
             .put_item()
             .table_name(&self.name)
-            .set_item(Some(to_item(application, shards, message)?))
+            .set_item(Some(to_item(log, message)?))
             .condition_expression("attribute_not_exists(pk)")
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
@@ -143,12 +141,10 @@ impl MessagesTable {
     /// [`StoreError`].
     pub async fn get(
         &self,
-        application: &ApplicationId,
-        shards: u16,
-        id: &MessageId,
+        message: MessageKey<'_>,
         consistency: Consistency,
     ) -> Result<Option<Message>, StoreError> {
-        let key = key(application, shards, id);
+        let key = message_key(message);
         let item = get(&self.client, &self.name, key, consistency).await?;
         item.map(to_message).transpose()
     }
@@ -160,11 +156,10 @@ impl MessagesTable {
     /// [`StoreError`].
     pub async fn get_many(
         &self,
-        application: &ApplicationId,
-        shards: u16,
+        log: LogKey<'_>,
         ids: impl IntoIterator<Item = &MessageId>,
     ) -> Result<Vec<Message>, StoreError> {
-        let keys = ids.into_iter().map(|id| key(application, shards, id));
+        let keys = ids.into_iter().map(|id| message_key(log.message(id)));
         let items = get_many(
             &self.client,
             &self.name,
@@ -194,15 +189,10 @@ impl MessagesTable {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn expunge(
-        &self,
-        application: &ApplicationId,
-        shards: u16,
-        id: &MessageId,
-    ) -> Result<Written, StoreError> {
+    pub async fn expunge(&self, message: MessageKey<'_>) -> Result<Written, StoreError> {
         let update = self.client.update_item().table_name(&self.name);
         let update = update
-            .set_key(Some(key(application, shards, id).item()))
+            .set_key(Some(message_key(message).item()))
             .update_expression("REMOVE z, p, h SET k = :gone")
             .condition_expression("attribute_exists(pk)")
             .expression_attribute_values(":gone", AttributeValue::Bool(true));
@@ -223,17 +213,16 @@ impl MessagesTable {
     /// [`StoreError`].
     pub async fn list(
         &self,
-        application: &ApplicationId,
-        shards: u16,
+        log: LogKey<'_>,
         range: Range,
         page: &Page,
     ) -> Result<Slice<Message>, StoreError> {
         let part = |shard| {
-            let pk = pk(application, shard);
+            let pk = pk(log.application, shard);
             let (client, table) = (&self.client, &self.name);
             query_part(client, table, pk, range.clone(), page, Consistency::Strong)
         };
-        unpack(page.merge(try_join_all((0..shards).map(part)).await?))
+        unpack(page.merge(try_join_all((0..log.shards).map(part)).await?))
     }
 
     /// What the auditor needs of the messages of a shard, by id. Eventually consistent: it looks at
@@ -267,15 +256,15 @@ impl MessagesTable {
     /// [`StoreError`].
     pub async fn meant_for(
         &self,
-        application: &ApplicationId,
+        endpoint: EndpointKey<'_>,
         shard: u16,
         range: Range,
-        endpoint: &EndpointId,
     ) -> Result<Option<Vec<(String, bool)>>, StoreError> {
         if range.is_empty() {
             return Ok(Some(Vec::new()));
         }
-        let query = query(&self.client, &self.name, pk(application, shard), range);
+        let pk = pk(endpoint.app.application, shard);
+        let query = query(&self.client, &self.name, pk, range);
         let mut pages = query.projection_expression("sk, d").into_paginator().send();
         let mut found = Vec::new();
         let mut read = 0;
@@ -290,7 +279,7 @@ impl MessagesTable {
                 let Meant { destinations } = entity(item)?;
                 let own = destinations
                     .iter()
-                    .find(|destination| destination.endpoint == *endpoint);
+                    .find(|destination| destination.endpoint == *endpoint.id);
                 found.extend(own.map(|own| (key, own.skipped.is_some())));
             }
         }
@@ -325,11 +314,7 @@ struct Meant {
     destinations: Vec<Destination>,
 }
 
-fn to_item(
-    application: &ApplicationId,
-    shards: u16,
-    message: &Message,
-) -> Result<Item, StoreError> {
+fn to_item(log: LogKey<'_>, message: &Message) -> Result<Item, StoreError> {
     let attributes = Attributes {
         event_type: message.event_type.clone(),
         event_id: message.event_id.clone(),
@@ -343,7 +328,7 @@ fn to_item(
         created_at: message.created_at,
         expires_at: message.expires_at,
     };
-    let mut item = key(application, shards, &message.id).with(&attributes)?;
+    let mut item = message_key(log.message(&message.id)).with(&attributes)?;
     item.extend([ttl(message.expires_at)]);
     item.extend([match &message.payload {
         Some(payload) => payload_attribute(payload)?,
