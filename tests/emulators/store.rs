@@ -5,10 +5,9 @@ use std::time::Duration;
 use posthorn_domain::{
     attempt::{Attempt, Outcome},
     delivery::{Ask, record},
-    filter::Destination,
     id::{ApplicationId, AttemptId, EndpointId, MessageId},
     key::{DeliveryKey, LogKey},
-    message::Message,
+    message::{Destination, Message},
     payload::Payload,
     retry::RetrySchedule,
     timestamp::Timestamp,

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use axum::http::StatusCode;
 use posthorn_domain::{
     attempt::Attempt,
-    endpoint::{Confidential, DisabledReason, Endpoint, EndpointChannels, EndpointEventTypes},
+    endpoint::{Confidential, Endpoint, EndpointChannels, EndpointEventTypes},
     error::ApiError,
     form::{MAX_ENTITY_BYTES, check_size},
-    health::Health,
+    health::{DisabledReason, Health},
     id::{EndpointId, Reference},
     name::{Channel, EventTypeName, Uid},
     operational::OperationalEvent,

@@ -6,10 +6,9 @@ use axum::http::StatusCode;
 use posthorn_domain::{
     delivery::Resend,
     error::{ApiError, FieldError},
-    filter::Destination,
     id::{JobId, MessageId},
     job::{Job, JobKind, JobStatus, MAX_LOOK_BACK},
-    message::{Message, MessageOut, RetentionDays},
+    message::{Destination, Message, MessageOut, RetentionDays},
     name::{EventTypeName, Uid},
     payload::Payload,
     timestamp::Timestamp,

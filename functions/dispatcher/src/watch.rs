@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use posthorn_domain::{
     application::Application,
-    endpoint::{DisabledReason, Endpoint},
-    health::{Admission, Experience, Health, Verdict},
+    endpoint::Endpoint,
+    health::{Admission, DisabledReason, Experience, Health, Verdict},
     operational::{EndpointData, OperationalEvent},
     timestamp::Timestamp,
 };

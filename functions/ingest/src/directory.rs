@@ -21,7 +21,7 @@ use posthorn_domain::{
 use posthorn_runtime::entropy;
 use posthorn_store::{ConfigTable, Written};
 
-use crate::{Refusal, publish::Target};
+use crate::{Refusal, submission::Target};
 
 /// Uids that a process remembers; about 2 MB.
 const MAX_REMEMBERED: usize = 10_000;

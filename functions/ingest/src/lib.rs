@@ -11,6 +11,7 @@ mod publish;
 mod records;
 mod requests;
 mod reserve;
+mod submission;
 
 use posthorn_domain::{error::ApiError, trace::TraceParent};
 use posthorn_publish::{PublishError, Publisher};

@@ -3,24 +3,17 @@
 use std::{collections::HashSet, time::Duration};
 
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
-use posthorn_domain::{
-    application::Application,
-    endpoint::Endpoint,
-    error::ApiError,
-    filter::destinations,
-    id::{MessageId, OrganizationId},
-    message::{Message, NewMessage},
-    payload::Payload,
-    timestamp::Timestamp,
-    trace::TraceParent,
-};
+use posthorn_domain::{error::ApiError, message::Message};
 use posthorn_publish::Stored;
 use posthorn_queue::Unsent;
 use posthorn_runtime::now;
-use posthorn_store::{Guard, Reservation};
 use tokio::time::timeout;
 
-use crate::{Ingest, Refusal, reserve::Turn};
+use crate::{
+    Ingest, Refusal,
+    reserve::Turn,
+    submission::{LONGEST_PART, Reserved, Submission, Target, exists},
+};
 
 /// Messages of one call that are written at the same time: each takes a connection.
 const MAX_CONCURRENT: usize = 8;
@@ -28,34 +21,8 @@ const MAX_CONCURRENT: usize = 8;
 /// Tasks that are queued together: with their payloads some 20 MB.
 const MAX_TASKS: usize = 1000;
 
-/// Time that some messages take together at most, when AWS does not fail.
-pub(crate) const LONGEST_PART: Duration = Duration::from_secs(4);
-
 /// Time to leave behind the queueing of tasks, to say of their messages how that went.
 const MARGIN: Duration = Duration::from_millis(1500);
-
-/// Where messages go.
-pub(crate) struct Target {
-    pub(crate) organization: OrganizationId,
-    pub(crate) application: Application,
-    pub(crate) endpoints: Vec<Endpoint>,
-}
-
-/// A message that was read, and whose sender may send it.
-pub(crate) struct Submission {
-    pub(crate) message: NewMessage,
-    /// The hash of the header's value: a key may be any text.
-    pub(crate) idempotency_key: Option<String>,
-    pub(crate) request_hash: String,
-    /// The id that it gets, unless an earlier try has one.
-    pub(crate) id: MessageId,
-    /// When it came.
-    pub(crate) at: Timestamp,
-    /// When the function's time is over.
-    pub(crate) deadline: Timestamp,
-    /// The span of this request.
-    pub(crate) trace: Option<TraceParent>,
-}
 
 /// A message that was accepted, now or by an earlier try, or why it was not.
 pub(crate) type Published = Result<Message, Refusal>;
@@ -66,12 +33,6 @@ enum Step {
     Done(Message),
     /// Its tasks are to be queued, and its guards settled.
     Queue(Reserved, Stored),
-}
-
-/// A message's guards, and what they reserve.
-pub(crate) struct Reserved {
-    pub(crate) guards: Vec<(Guard, Timestamp)>,
-    pub(crate) reservation: Reservation,
 }
 
 impl Ingest {
@@ -213,10 +174,6 @@ fn fault(unsent: &Unsent, tasks: std::ops::Range<usize>) -> Option<Refusal> {
     (!is_sent).then(|| Refusal::Fault(unsent.error.to_string()))
 }
 
-pub(crate) fn exists(message: &MessageId) -> ApiError {
-    ApiError::Conflict(format!("a message with this eventId exists: {message}"))
-}
-
 impl Step {
     fn tasks(&self) -> &[posthorn_queue::Task] {
         match self {
@@ -226,43 +183,9 @@ impl Step {
     }
 }
 
-impl Submission {
-    pub(crate) fn expires_at(&self, created_at: Timestamp) -> Timestamp {
-        self.message.payload_retention_period.end(created_at)
-    }
-
-    /// Whether a stored message is this request's, and not that of an earlier try with another body.
-    fn made(&self, message: &Message) -> bool {
-        let is_own = |payload: &Payload| *payload == self.message.payload;
-        message.event_type == self.message.event_type && message.payload.as_ref().is_none_or(is_own)
-    }
-
-    fn message(&self, target: &Target, reservation: &Reservation) -> Message {
-        let NewMessage {
-            event_type,
-            payload,
-            event_id,
-            channels,
-            tags,
-            ..
-        } = &self.message;
-        Message {
-            id: reservation.message.clone(),
-            event_type: event_type.clone(),
-            event_id: event_id.clone(),
-            channels: channels.clone(),
-            tags: tags.clone(),
-            payload: Some(payload.clone()),
-            destinations: destinations(&target.endpoints, event_type, channels.as_ref()),
-            created_at: reservation.created_at,
-            expires_at: self.expires_at(reservation.created_at),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use posthorn_domain::message::MessageIn;
+    use posthorn_domain::{id::MessageId, message::MessageIn, timestamp::Timestamp};
 
     use super::*;
 

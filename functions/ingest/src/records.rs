@@ -22,8 +22,8 @@ use serde::Deserialize;
 
 use crate::{
     Ingest, Refusal,
-    publish::{Submission, Target},
     requests::{check, note},
+    submission::{Submission, Target},
 };
 
 /// The body of a record.

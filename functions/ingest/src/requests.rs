@@ -26,7 +26,8 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     Ingest, Refusal,
-    publish::{Published, Submission, Target},
+    publish::Published,
+    submission::{Submission, Target},
 };
 
 /// Bytes of a body beside its payload: names, channels and tags at their longest, and white space.

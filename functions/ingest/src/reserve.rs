@@ -11,7 +11,7 @@ use posthorn_store::{Guard, Reservation};
 
 use crate::{
     Ingest, Refusal,
-    publish::{LONGEST_PART, Reserved, Submission, Target, exists},
+    submission::{LONGEST_PART, Reserved, Submission, Target, exists},
 };
 
 /// The function's time-out: an unfinished request that is older ended in the middle.

@@ -3,12 +3,11 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use crate::{
     envelope::Sealed,
     headers::CustomHeaders,
-    health::Health,
+    health::{DisabledReason, Health},
     id::{EndpointId, MessageId},
     list::UniqueList,
     name::{Channel, EventTypeName, Uid},
@@ -87,16 +86,6 @@ pub struct Confidential {
     /// Headers that every attempt carries besides its own.
     #[serde(default, skip_serializing_if = "CustomHeaders::is_empty")]
     pub headers: CustomHeaders,
-}
-
-/// Why Posthorn disabled an endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum DisabledReason {
-    /// It answered 410 Gone: it wants no more (Standard Webhooks, "Deliverability and reliability").
-    Gone,
-    /// It only failed for as long as the deployment bears.
-    Failing,
 }
 
 /// A secret that was rotated out.

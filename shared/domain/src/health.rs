@@ -21,11 +21,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
 
-use crate::{
-    attempt::Outcome, endpoint::DisabledReason, failure::Failure, id::MessageId,
-    timestamp::Timestamp,
-};
+use crate::{attempt::Outcome, failure::Failure, id::MessageId, timestamp::Timestamp};
 
 /// How long an endpoint may fail before failures pause it that say nothing of too much load: the
 /// first retries of a message (after 5 s) are not held up.
@@ -96,6 +94,16 @@ pub struct Experience<'a> {
     pub started_at: Timestamp,
     /// When it ended.
     pub ended_at: Timestamp,
+}
+
+/// Why Posthorn disabled an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DisabledReason {
+    /// It answered 410 Gone: it wants no more (Standard Webhooks, "Deliverability and reliability").
+    Gone,
+    /// It only failed for as long as the deployment bears.
+    Failing,
 }
 
 /// What an attempt means for its endpoint.

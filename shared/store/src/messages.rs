@@ -17,10 +17,9 @@ use aws_sdk_dynamodb::{
 };
 use futures_util::future::try_join_all;
 use posthorn_domain::{
-    filter::Destination,
     id::{ApplicationId, MessageId},
     key::{EndpointKey, LogKey, MessageKey},
-    message::{MAX_PAYLOAD_BYTES, Message, MessageChannels, MessageTags},
+    message::{Destination, MAX_PAYLOAD_BYTES, Message, MessageChannels, MessageTags},
     name::{EventId, EventTypeName},
     payload::{ContentType, Payload},
     timestamp::Timestamp,
@@ -29,9 +28,8 @@ use serde::{Deserialize, Serialize};
 use zstd::bulk::Compressor;
 
 use crate::{
-    Consistency, Guard, Page, Range, Reservation, Slice, StoreError, Written,
-    guards::{guard_key, take_existing},
-    item::{Item, Key, entity, s, ttl},
+    Consistency, Page, Range, Slice, StoreError, Written,
+    item::{Item, Key, entity, s, take_existing, ttl},
     read::{MAX_COUNT_PAGES, get, get_many, query, query_part, sort_key},
 };
 
@@ -168,21 +166,6 @@ impl MessagesTable {
         )
         .await?;
         items.into_iter().map(to_message).collect()
-    }
-
-    /// The id of the message with this `eventId`.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn id_by_event(
-        &self,
-        application: &ApplicationId,
-        event: &EventId,
-    ) -> Result<Option<MessageId>, StoreError> {
-        let key = guard_key(application, &Guard::EventId(event.clone()));
-        let item = get(&self.client, &self.name, key, Consistency::Strong).await?;
-        let reservation: Option<Reservation> = item.map(entity).transpose()?;
-        Ok(reservation.map(|reservation| reservation.message))
     }
 
     /// Removes a message's payload for good.
