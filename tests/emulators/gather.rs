@@ -10,7 +10,7 @@ use posthorn_domain::{
     key::{AppKey, DeliveryKey},
 };
 use posthorn_runtime::{entropy, now};
-use posthorn_store::{ConfigTable, DeliveriesTable, Wanted};
+use posthorn_store::{ConfigTable, DeliveriesTable, Lookup};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -36,8 +36,8 @@ impl Ids {
         )
     }
 
-    fn wanted(&self) -> Wanted<'_> {
-        Wanted {
+    fn lookup(&self) -> Lookup<'_> {
+        Lookup {
             endpoint: AppKey::new(&self.0, &self.1).endpoint(&self.2),
             delivery: Some(self.delivery()),
         }
@@ -66,9 +66,9 @@ async fn what_dynamodb_does_not_come_to_is_not_taken_for_missing() {
     let config = ConfigTable::new(client.clone(), "ConfigTable");
     let deliveries = DeliveriesTable::new(client, "DeliveriesTable");
     let ids = Ids::new();
-    let gathered = deliveries.gather(&config, &[ids.wanted()]).await.unwrap();
-    assert_eq!(gathered.delivery(ids.wanted()), None);
-    assert_eq!(gathered.endpoint(ids.wanted()), Some(None));
+    let gathered = deliveries.prefetch(&config, &[ids.lookup()]).await.unwrap();
+    assert_eq!(gathered.delivery(ids.lookup()), None);
+    assert_eq!(gathered.endpoint(ids.lookup()), Some(None));
     server.abort();
 }
 
@@ -77,7 +77,7 @@ async fn what_dynamodb_does_not_come_to_is_not_taken_for_missing() {
 async fn any_number_of_tasks_is_read() {
     let (_aws, clients) = emulators(&[], None).await;
     let ids: Vec<_> = (0..130).map(|_| Ids::new()).collect();
-    let wanted: Vec<_> = ids.iter().chain(&ids).map(Ids::wanted).collect();
+    let wanted: Vec<_> = ids.iter().chain(&ids).map(Ids::lookup).collect();
     let skipped = skip(None, &"a.b".to_owned().try_into().unwrap());
     for ids in ids.iter().step_by(10) {
         let until = now().plus(Duration::from_secs(3600));
@@ -85,7 +85,7 @@ async fn any_number_of_tasks_is_read() {
         let put = deliveries.put(ids.delivery(), &skipped, until);
         put.await.unwrap();
     }
-    let gathered = clients.deliveries.gather(&clients.config, &wanted).await;
+    let gathered = clients.deliveries.prefetch(&clients.config, &wanted).await;
     let gathered = gathered.unwrap();
     for (n, wanted) in wanted.into_iter().enumerate() {
         let stored = (n % 10 == 0).then(|| skipped.clone());

@@ -216,7 +216,7 @@ pub(crate) async fn task_of(
         expires_at: posthorn_runtime::now().plus(std::time::Duration::from_secs(86_400)),
         manual: None,
         hops: 0,
-        place: None,
+        slot: None,
         trace: None,
         payload: None,
         lane: posthorn_domain::health::Lane::Fast,

@@ -25,10 +25,10 @@ use crate::{
     extract::{EndpointReference, Json, Query, TheApplication, TheEndpoint, find_endpoint},
     idempotency::Fresh,
     list::{ListOut, Order, Paging, filter_map},
+    notify::notify_operators,
     pause,
     refusal::Refusal,
     routes::routes,
-    tell::tell_of,
 };
 
 pub(crate) fn routes() -> Routes {
@@ -137,7 +137,7 @@ async fn store_new(api: &Api, owner: &TheApplication, body: EndpointIn, fresh: F
     check_room(api, owner).await?;
     match api.config().create_endpoint(owner.key(), &new).await? {
         Written::Yes => {
-            tell_of(api, owner, &new, OperationalEvent::EndpointCreated).await;
+            notify_operators(api, owner, &new, OperationalEvent::EndpointCreated).await;
             Ok((StatusCode::CREATED, Json(new.into())))
         }
         Written::Taken => {
@@ -266,7 +266,7 @@ pub(crate) async fn change(
             .await?
         {
             Written::Yes => {
-                tell_of(api, owner, &after, OperationalEvent::EndpointUpdated).await;
+                notify_operators(api, owner, &after, OperationalEvent::EndpointUpdated).await;
                 return Ok(after);
             }
             Written::Taken => return Err(uid_taken().into()),
@@ -330,7 +330,7 @@ pub(crate) async fn delete(api: State, found: TheEndpoint) -> Result<StatusCode,
     for _ in 0..MAX_TRIES {
         let deleted = api.config().delete_endpoint(owner.key(), &endpoint);
         if deleted.await? == Written::Yes {
-            tell_of(&api, &owner, &endpoint, OperationalEvent::EndpointDeleted).await;
+            notify_operators(&api, &owner, &endpoint, OperationalEvent::EndpointDeleted).await;
             return Ok(StatusCode::NO_CONTENT);
         }
         endpoint = reread(&api, &owner, &endpoint.id).await?;

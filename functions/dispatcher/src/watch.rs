@@ -5,7 +5,7 @@ use std::time::Duration;
 use posthorn_domain::{
     application::Application,
     endpoint::Endpoint,
-    health::{Admission, DisabledReason, Experience, Health, Verdict},
+    health::{Admission, DisabledReason, Health, Observation, Verdict},
     operational::{EndpointData, OperationalEvent},
     timestamp::Timestamp,
 };
@@ -32,7 +32,7 @@ impl Dispatcher {
         &self,
         task: &Task,
         endpoint: &Endpoint,
-        attempt: Experience<'_>,
+        attempt: Observation<'_>,
     ) -> Health {
         if attempt.outcome.is_success() {
             self.memory.succeeded(&endpoint.id, attempt.ended_at);
@@ -51,7 +51,7 @@ impl Dispatcher {
         &self,
         task: &Task,
         endpoint: &Endpoint,
-        attempt: Experience<'_>,
+        attempt: Observation<'_>,
     ) -> Result<Health, Fault> {
         let health = endpoint.health;
         match health.after(attempt, self.disable_after) {
@@ -83,7 +83,7 @@ impl Dispatcher {
         &self,
         task: &Task,
         endpoint: &Endpoint,
-        attempt: Experience<'_>,
+        attempt: Observation<'_>,
     ) -> Result<(), Fault> {
         for _ in 0..MAX_MERGES {
             let found = self.read_endpoint(task, Consistency::Strong).await?;
@@ -181,13 +181,13 @@ impl Dispatcher {
             if update.await? == Written::Yes {
                 count(Metric::EndpointsDisabled, 1);
                 tracing::warn!(endpoint_id = %endpoint.id, ?reason, "disabled");
-                return self.tell_of(task, application, after, since).await;
+                return self.notify_disabled(task, application, after, since).await;
             }
         }
         Err(Fault::Contention)
     }
 
-    async fn tell_of(
+    async fn notify_disabled(
         &self,
         task: &Task,
         application: Application,
@@ -202,7 +202,7 @@ impl Dispatcher {
         let cause = format!("{}#{}", endpoint.id, endpoint.revision);
         let at = endpoint.updated_at;
         self.publisher
-            .tell(&task.organization, &event, at, &cause)
+            .notify_operators(&task.organization, &event, at, &cause)
             .await?;
         Ok(())
     }

@@ -25,8 +25,8 @@ use posthorn_runtime::{
     now,
 };
 use posthorn_store::{
-    Audit, ConfigTable, Consistency, DeliveriesTable, Found, MessagesTable, Page, Range,
-    ScheduleTable, Trace, Within, Written,
+    Audit, ConfigTable, Consistency, DeliveriesTable, Found, MessageHead, MessagesTable, Page,
+    Range, ScheduleTable, Within, Written,
 };
 
 use crate::{MARGIN, RunError};
@@ -60,7 +60,7 @@ pub struct Auditor {
     pub every: Duration,
     /// How overdue an attempt is when its task counts as lost.
     pub lost_after: Duration,
-    /// Where its place on the round is kept.
+    /// Where its cursor is kept.
     pub schedule: ScheduleTable,
     /// Where lost tasks go.
     pub queue: DeliveriesQueue,
@@ -77,7 +77,7 @@ pub struct Audited {
 
 /// An attempt whose task is lost.
 struct Lost<'a> {
-    message: &'a Trace,
+    message: &'a MessageHead,
     endpoint: &'a EndpointId,
     attempt: u32,
 }
@@ -218,7 +218,7 @@ impl Auditor {
         };
         let slice = self
             .messages
-            .traces(&application.id, at.shard, range, &page)
+            .heads(&application.id, at.shard, range, &page)
             .await?;
         let meant: Vec<_> = slice
             .items
@@ -238,7 +238,7 @@ impl Auditor {
     /// Those of some deliveries whose task is lost.
     async fn lost<'a>(
         &self,
-        meant: &[(&'a Trace, &'a EndpointId)],
+        meant: &[(&'a MessageHead, &'a EndpointId)],
         log: LogKey<'a>,
     ) -> Result<Vec<Lost<'a>>, RunError> {
         let keys = meant
@@ -293,7 +293,7 @@ impl Auditor {
                 expires_at: lost.message.expires_at,
                 manual: None,
                 hops: 0,
-                place: None,
+                slot: None,
                 trace: None,
                 payload: None,
                 // The dispatcher moves it when the endpoint is slow.
@@ -315,7 +315,7 @@ impl Auditor {
             return Ok(true);
         }
         let row = match endpoint.throttle_rate {
-            Some(rate) => self.schedule.next_place(&endpoint.id, rate).await?,
+            Some(rate) => self.schedule.next_slot(&endpoint.id, rate).await?,
             None => None,
         };
         Ok(row > Some(now().plus(self.lost_after)))
@@ -329,7 +329,7 @@ impl Auditor {
 }
 
 /// The endpoints that a message is still to reach, or has reached.
-fn meant(message: &Trace) -> impl Iterator<Item = (&Trace, &EndpointId)> {
+fn meant(message: &MessageHead) -> impl Iterator<Item = (&MessageHead, &EndpointId)> {
     let is_over = message.expunged || message.expires_at <= now();
     let wanted = message.destinations.iter();
     let wanted = wanted.filter(move |destination| !is_over && destination.skipped.is_none());

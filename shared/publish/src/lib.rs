@@ -98,12 +98,12 @@ impl Publisher {
         Ok(Stored { message, tasks })
     }
 
-    /// Tells operators. `cause` and `at` say which happening it is: the same one again is the same
+    /// Notifies operators. `cause` and `at` say which happening it is: the same one again is the same
     /// message. Costs one Query when nobody subscribed.
     ///
     /// # Errors
     /// [`PublishError`].
-    pub async fn tell(
+    pub async fn notify_operators(
         &self,
         organization: &OrganizationId,
         event: &OperationalEvent,
@@ -181,7 +181,7 @@ pub fn task(
         expires_at: message.expires_at,
         manual: None,
         hops: 0,
-        place: None,
+        slot: None,
         trace: None,
         payload: None,
         lane: endpoint.health.lane(),

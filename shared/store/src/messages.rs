@@ -54,7 +54,7 @@ pub enum Put {
 
 /// A message without its payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trace {
+pub struct MessageHead {
     /// Its id.
     pub id: MessageId,
     /// Its event type.
@@ -213,20 +213,20 @@ impl MessagesTable {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn traces(
+    pub async fn heads(
         &self,
         application: &ApplicationId,
         shard: u16,
         range: Range,
         page: &Page,
-    ) -> Result<Slice<Trace>, StoreError> {
+    ) -> Result<Slice<MessageHead>, StoreError> {
         let pk = pk(application, shard);
         let (client, table) = (&self.client, &self.name);
         let part = query_part(client, table, pk, range, page, Consistency::Eventual).await?;
         let slice = page.merge(vec![part]);
-        let trace = |(key, item): (String, Item)| Some((key, to_trace(item).ok()?));
+        let head = |(key, item): (String, Item)| Some((key, to_head(item).ok()?));
         Ok(Slice {
-            items: slice.items.into_iter().filter_map(trace).collect(),
+            items: slice.items.into_iter().filter_map(head).collect(),
             next: slice.next,
         })
     }
@@ -350,10 +350,10 @@ fn read_text(item: &Item) -> Result<Option<String>, StoreError> {
     Ok(Some(text))
 }
 
-fn to_trace(item: Item) -> Result<Trace, StoreError> {
+fn to_head(item: Item) -> Result<MessageHead, StoreError> {
     let (id, expunged) = (message_id(&item)?, item.contains_key("k"));
     let attributes: Attributes = entity(item)?;
-    Ok(Trace {
+    Ok(MessageHead {
         id,
         event_type: attributes.event_type,
         destinations: attributes.destinations,

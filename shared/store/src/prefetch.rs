@@ -19,7 +19,7 @@ use crate::{
 
 /// An endpoint, and a delivery to it.
 #[derive(Clone, Copy, Debug)]
-pub struct Wanted<'a> {
+pub struct Lookup<'a> {
     /// The endpoint.
     pub endpoint: EndpointKey<'a>,
     /// The delivery; `None` leaves it out.
@@ -28,51 +28,51 @@ pub struct Wanted<'a> {
 
 /// What was read, eventually consistent.
 #[derive(Debug, Default)]
-pub struct Gathered {
+pub struct Prefetched {
     endpoints: HashMap<Key, Option<Endpoint>>,
     deliveries: HashMap<Key, Option<Delivery>>,
 }
 
-impl Gathered {
+impl Prefetched {
     /// The endpoint, or that there is none; `None` when it was not read.
-    pub fn endpoint(&self, wanted: Wanted<'_>) -> Option<Option<Endpoint>> {
-        self.endpoints.get(&endpoint_key(wanted.endpoint)).cloned()
+    pub fn endpoint(&self, lookup: Lookup<'_>) -> Option<Option<Endpoint>> {
+        self.endpoints.get(&endpoint_key(lookup.endpoint)).cloned()
     }
 
     /// The delivery, or that it has no record; `None` when it was not read.
-    pub fn delivery(&self, wanted: Wanted<'_>) -> Option<Option<Delivery>> {
+    pub fn delivery(&self, lookup: Lookup<'_>) -> Option<Option<Delivery>> {
         self.deliveries
-            .get(&delivery_key(wanted.delivery?))
+            .get(&delivery_key(lookup.delivery?))
             .cloned()
     }
 }
 
 impl DeliveriesTable {
-    /// Deliveries with their endpoints: one BatchGetItem for up to 100 items. An endpoint that several want is
+    /// Deliveries with their endpoints: one BatchGetItem for up to 100 items. An endpoint that several look up is
     /// read once. What DynamoDB did not come to, and what cannot be read, is left out.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn gather(
+    pub async fn prefetch(
         &self,
         config: &ConfigTable,
-        wanted: &[Wanted<'_>],
-    ) -> Result<Gathered, StoreError> {
-        let endpoints = wanted
+        lookups: &[Lookup<'_>],
+    ) -> Result<Prefetched, StoreError> {
+        let endpoints = lookups
             .iter()
             .map(|it| (config.name.as_str(), endpoint_key(it.endpoint)));
-        let deliveries = wanted.iter().filter_map(|it| it.delivery);
+        let deliveries = lookups.iter().filter_map(|it| it.delivery);
         let deliveries = deliveries.map(|key| (self.name.as_str(), delivery_key(key)));
         let read = get_batch(&self.client, endpoints.chain(deliveries)).await?;
-        let mut gathered = Gathered::default();
+        let mut prefetched = Prefetched::default();
         for ((table, key), item) in read {
             if table == config.name {
-                insert(&mut gathered.endpoints, key, item);
+                insert(&mut prefetched.endpoints, key, item);
             } else {
-                insert(&mut gathered.deliveries, key, item);
+                insert(&mut prefetched.deliveries, key, item);
             }
         }
-        Ok(gathered)
+        Ok(prefetched)
     }
 }
 

@@ -25,7 +25,7 @@ const MAX_TASKS: usize = 1000;
 const MARGIN: Duration = Duration::from_millis(1500);
 
 /// A message that was accepted, now or by an earlier try, or why it was not.
-pub(crate) type Published = Result<Message, Refusal>;
+pub(crate) type Accepted = Result<Message, Refusal>;
 
 /// What became of a message before tasks are queued.
 enum Step {
@@ -36,30 +36,30 @@ enum Step {
 }
 
 impl Ingest {
-    /// Publishes messages to one application: each succeeds or fails by itself, and their tasks travel together.
+    /// Accepts messages for one application: each succeeds or fails by itself, and their tasks travel together.
     /// Those that there is no time for are not begun.
-    pub(crate) async fn publish(
+    pub(crate) async fn accept(
         &self,
         target: &Target,
         submissions: &[Submission],
-    ) -> Vec<Published> {
-        let mut published: Vec<Published> = Vec::new();
+    ) -> Vec<Accepted> {
+        let mut accepted: Vec<Accepted> = Vec::new();
         for part in parts(submissions, target.endpoints.len()) {
             let is_late = |it: &Submission| now().plus(LONGEST_PART) > it.deadline;
-            if !published.is_empty() && part.iter().any(is_late) {
-                published.extend(part.iter().map(|_| Err(ApiError::Unavailable.into())));
+            if !accepted.is_empty() && part.iter().any(is_late) {
+                accepted.extend(part.iter().map(|_| Err(ApiError::Unavailable.into())));
             } else {
-                published.extend(self.publish_part(target, part).await);
+                accepted.extend(self.accept_part(target, part).await);
             }
         }
-        published
+        accepted
     }
 
-    async fn publish_part<'a>(
+    async fn accept_part<'a>(
         &'a self,
         target: &'a Target,
         submissions: &'a [Submission],
-    ) -> Vec<Published> {
+    ) -> Vec<Accepted> {
         let begin = |submission| self.store(target, submission).boxed();
         let begun = at_once(submissions.iter().map(begin).collect()).await;
         let tasks = begun.iter().flatten().flat_map(Step::tasks);
@@ -128,7 +128,7 @@ impl Ingest {
         submission: &Submission,
         step: Result<Step, Refusal>,
         fault: Option<Refusal>,
-    ) -> Published {
+    ) -> Accepted {
         let (reserved, message) = match step? {
             Step::Done(message) => return Ok(message),
             Step::Queue(reserved, stored) => (reserved, stored.message),
@@ -146,17 +146,17 @@ impl Ingest {
     }
 }
 
-/// Messages that are published together: not too many tasks, and no event twice, as the second one depends on what
+/// Messages that are accepted together: not too many tasks, and no event twice, as the second one depends on what
 /// becomes of the first.
 fn parts(submissions: &[Submission], endpoints: usize) -> Vec<&[Submission]> {
     let most = (MAX_TASKS / endpoints.max(1)).max(1);
     let (mut parts, mut first, mut events) = (Vec::new(), 0, HashSet::new());
-    for (place, submission) in submissions.iter().enumerate() {
+    for (index, submission) in submissions.iter().enumerate() {
         let event = submission.message.event_id.as_ref();
         let is_new = event.is_none_or(|event| events.insert(event));
-        if place > first && (place - first == most || !is_new) {
-            parts.push(&submissions[first..place]);
-            first = place;
+        if index > first && (index - first == most || !is_new) {
+            parts.push(&submissions[first..index]);
+            first = index;
             events = event.into_iter().collect();
         }
     }
