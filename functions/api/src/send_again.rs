@@ -13,7 +13,7 @@ use posthorn_domain::{
     payload::Payload,
     timestamp::Timestamp,
 };
-use posthorn_publish::task;
+use posthorn_publish::{Target, task};
 use posthorn_queue::{JobTask, Task};
 use posthorn_runtime::now;
 use posthorn_store::Consistency;
@@ -257,12 +257,12 @@ pub(crate) async fn send_example(
         created_at: now,
         expires_at: RetentionDays::default().end(now),
     };
-    let endpoints = [endpoint];
-    let organization = owner.organization();
-    let sent = api
-        .publisher
-        .publish(organization, &owner.application, &endpoints, message, None)
-        .await?;
+    let target = Target {
+        organization: owner.scope.organization,
+        application: owner.application,
+        endpoints: vec![endpoint],
+    };
+    let sent = api.publisher.publish(&target, message, None).await?;
     Ok(Json(sent.to_out(true)))
 }
 

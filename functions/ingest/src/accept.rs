@@ -4,7 +4,7 @@ use std::{collections::HashSet, time::Duration};
 
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
 use posthorn_domain::{error::ApiError, message::Message};
-use posthorn_publish::Stored;
+use posthorn_publish::{Stored, Target};
 use posthorn_queue::Unsent;
 use posthorn_runtime::now;
 use tokio::time::timeout;
@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use crate::{
     Ingest, Refusal,
     reserve::Turn,
-    submission::{LONGEST_PART, Reserved, Submission, Target, exists},
+    submission::{LONGEST_PART, Reserved, Submission, exists},
 };
 
 /// Messages of one call that are written at the same time: each takes a connection.
@@ -99,19 +99,8 @@ impl Ingest {
             guards,
             reservation,
         };
-        let Target {
-            organization,
-            application,
-            endpoints,
-        } = target;
         let message = submission.message(target, &reserved.reservation);
-        let stored = self.publisher.store(
-            organization,
-            application,
-            endpoints,
-            message,
-            submission.trace,
-        );
+        let stored = self.publisher.store(target, message, submission.trace);
         match stored.await {
             Ok(stored) => Ok(Step::Queue(reserved, stored)),
             Err(error) => {

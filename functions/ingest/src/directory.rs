@@ -18,10 +18,11 @@ use posthorn_domain::{
     name::Uid,
     timestamp::Timestamp,
 };
+use posthorn_publish::Target;
 use posthorn_runtime::entropy;
 use posthorn_store::{ConfigTable, Written};
 
-use crate::{Refusal, submission::Target};
+use crate::Refusal;
 
 /// Uids that a process remembers; about 2 MB.
 const MAX_REMEMBERED: usize = 10_000;

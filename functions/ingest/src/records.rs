@@ -14,6 +14,7 @@ use posthorn_domain::{
     message::{MessageIn, NewMessage},
     timestamp::Timestamp,
 };
+use posthorn_publish::Target;
 use posthorn_runtime::{
     metrics::{Metric, count},
     now,
@@ -23,7 +24,7 @@ use serde::Deserialize;
 use crate::{
     Ingest, Refusal,
     requests::{check, note},
-    submission::{Submission, Target},
+    submission::Submission,
 };
 
 /// The body of a record.

@@ -15,6 +15,7 @@ use posthorn_domain::{
     token::Scope,
     trace::TraceParent,
 };
+use posthorn_publish::Target;
 use posthorn_runtime::{
     entropy,
     http::{self, Request, Response},
@@ -24,11 +25,7 @@ use posthorn_runtime::{
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::{
-    Ingest, Refusal,
-    accept::Accepted,
-    submission::{Submission, Target},
-};
+use crate::{Ingest, Refusal, accept::Accepted, submission::Submission};
 
 /// Bytes of a body beside its payload: names, channels and tags at their longest, and white space.
 const MAX_ENVELOPE_BYTES: usize = 64 * 1024;

@@ -1,29 +1,21 @@
-//! What is submitted, and where to: the nouns of the use case.
+//! What is submitted: the nouns of the use case.
 
 use std::time::Duration;
 
 use posthorn_domain::{
-    application::Application,
-    endpoint::Endpoint,
     error::ApiError,
     filter::destinations,
-    id::{MessageId, OrganizationId},
+    id::MessageId,
     message::{Message, NewMessage},
     payload::Payload,
     timestamp::Timestamp,
     trace::TraceParent,
 };
+use posthorn_publish::Target;
 use posthorn_store::{Guard, Reservation};
 
 /// Time that some messages take together at most, when AWS does not fail.
 pub(crate) const LONGEST_PART: Duration = Duration::from_secs(4);
-
-/// Where messages go.
-pub(crate) struct Target {
-    pub(crate) organization: OrganizationId,
-    pub(crate) application: Application,
-    pub(crate) endpoints: Vec<Endpoint>,
-}
 
 /// A message that was read, and whose sender may send it.
 pub(crate) struct Submission {
