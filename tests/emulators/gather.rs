@@ -7,9 +7,10 @@ use axum::{Router, body::Bytes, routing::any};
 use posthorn_domain::{
     delivery::skip,
     id::{ApplicationId, EndpointId, MessageId, OrganizationId},
+    key::{AppKey, DeliveryKey},
 };
 use posthorn_runtime::{entropy, now};
-use posthorn_store::{ConfigTable, DeliveriesTable, Wanted};
+use posthorn_store::{ConfigTable, DeliveriesTable, Lookup};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -35,12 +36,18 @@ impl Ids {
         )
     }
 
-    fn wanted(&self) -> Wanted<'_> {
-        Wanted {
-            organization: &self.0,
-            application: &self.1,
+    fn lookup(&self) -> Lookup<'_> {
+        Lookup {
+            endpoint: AppKey::new(&self.0, &self.1).endpoint(&self.2),
+            delivery: Some(self.delivery()),
+        }
+    }
+
+    fn delivery(&self) -> DeliveryKey<'_> {
+        DeliveryKey {
             endpoint: &self.2,
-            message: Some((&self.3, 0)),
+            message: &self.3,
+            shards: 1,
         }
     }
 }
@@ -59,9 +66,9 @@ async fn what_dynamodb_does_not_come_to_is_not_taken_for_missing() {
     let config = ConfigTable::new(client.clone(), "ConfigTable");
     let deliveries = DeliveriesTable::new(client, "DeliveriesTable");
     let ids = Ids::new();
-    let gathered = deliveries.gather(&config, &[ids.wanted()]).await.unwrap();
-    assert_eq!(gathered.delivery(ids.wanted()), None);
-    assert_eq!(gathered.endpoint(ids.wanted()), Some(None));
+    let gathered = deliveries.prefetch(&config, &[ids.lookup()]).await.unwrap();
+    assert_eq!(gathered.delivery(ids.lookup()), None);
+    assert_eq!(gathered.endpoint(ids.lookup()), Some(None));
     server.abort();
 }
 
@@ -70,15 +77,15 @@ async fn what_dynamodb_does_not_come_to_is_not_taken_for_missing() {
 async fn any_number_of_tasks_is_read() {
     let (_aws, clients) = emulators(&[], None).await;
     let ids: Vec<_> = (0..130).map(|_| Ids::new()).collect();
-    let wanted: Vec<_> = ids.iter().chain(&ids).map(Ids::wanted).collect();
+    let wanted: Vec<_> = ids.iter().chain(&ids).map(Ids::lookup).collect();
     let skipped = skip(None, &"a.b".to_owned().try_into().unwrap());
     for ids in ids.iter().step_by(10) {
         let until = now().plus(Duration::from_secs(3600));
         let deliveries = &clients.deliveries;
-        let put = deliveries.put(&ids.2, &ids.3, 0, &skipped, until);
+        let put = deliveries.put(ids.delivery(), &skipped, until);
         put.await.unwrap();
     }
-    let gathered = clients.deliveries.gather(&clients.config, &wanted).await;
+    let gathered = clients.deliveries.prefetch(&clients.config, &wanted).await;
     let gathered = gathered.unwrap();
     for (n, wanted) in wanted.into_iter().enumerate() {
         let stored = (n % 10 == 0).then(|| skipped.clone());

@@ -28,7 +28,7 @@ fn task(attempt: u32) -> Task {
         expires_at: now(),
         manual: None,
         hops: 0,
-        place: None,
+        slot: None,
         trace: None,
         lane: Lane::Fast,
         payload: Some(Payload::from_text(r#"{ "a" : "ü" }"#.to_owned()).unwrap()),

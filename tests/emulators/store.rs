@@ -5,9 +5,9 @@ use std::time::Duration;
 use posthorn_domain::{
     attempt::{Attempt, Outcome},
     delivery::{Ask, record},
-    filter::Destination,
     id::{ApplicationId, AttemptId, EndpointId, MessageId},
-    message::Message,
+    key::{DeliveryKey, LogKey},
+    message::{Destination, Message},
     payload::Payload,
     retry::RetrySchedule,
     timestamp::Timestamp,
@@ -38,24 +38,25 @@ fn message(payload: &str) -> Message {
     }
 }
 
+fn log_of(application: &ApplicationId) -> LogKey<'_> {
+    LogKey {
+        application,
+        shards: 4,
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_is_stored_once_and_read_as_it_was() {
     let (_aws, clients) = emulators(&[], None).await;
     let application = ApplicationId::new(now(), entropy());
+    let log = log_of(&application);
     let long = format!(r#"{{ "a" : "{}" }}"#, "grüße ".repeat(30_000));
     for payload in ["{}", r#"{ "z":1 , "a":"\u00e9" }"#, long.as_str()] {
         let message = message(payload);
-        assert_eq!(
-            clients
-                .messages
-                .put(&application, 4, &message)
-                .await
-                .unwrap(),
-            Put::New
-        );
+        assert_eq!(clients.messages.put(log, &message).await.unwrap(), Put::New);
         let read = clients
             .messages
-            .get(&application, 4, &message.id, Consistency::Strong)
+            .get(log.message(&message.id), Consistency::Strong)
             .await
             .unwrap();
         assert_eq!(read.as_ref(), Some(&message));
@@ -63,7 +64,7 @@ async fn a_message_is_stored_once_and_read_as_it_was() {
             payload: Payload::from_text("{\"other\":1}".to_owned()).ok(),
             ..message.clone()
         };
-        let existed = clients.messages.put(&application, 4, &again).await.unwrap();
+        let existed = clients.messages.put(log, &again).await.unwrap();
         assert_eq!(
             existed,
             Put::Existed(Box::new(message)),
@@ -76,14 +77,11 @@ async fn a_message_is_stored_once_and_read_as_it_was() {
 async fn a_list_merges_the_shards_in_both_directions() {
     let (_aws, clients) = emulators(&[], None).await;
     let application = ApplicationId::new(now(), entropy());
+    let log = log_of(&application);
     let mut ids = Vec::new();
     for _ in 0..40 {
         let message = message("{}");
-        clients
-            .messages
-            .put(&application, 4, &message)
-            .await
-            .unwrap();
+        clients.messages.put(log, &message).await.unwrap();
         ids.push(message.id);
     }
     ids.sort();
@@ -96,11 +94,7 @@ async fn a_list_merges_the_shards_in_both_directions() {
                 after,
             };
             let all = Range::prefix("msg_");
-            let found = clients
-                .messages
-                .list(&application, 4, all, &page)
-                .await
-                .unwrap();
+            let found = clients.messages.list(log, all, &page).await.unwrap();
             listed.extend(found.items.into_iter().map(|(_, message)| message.id));
             after = found.next;
             if after.is_none() {
@@ -199,10 +193,12 @@ async fn concurrent_records_of_a_delivery_do_not_overwrite_each_other() {
             message.clone(),
         );
         async move {
-            deliveries
-                .put(&endpoint, &message, 2, &delivery, expires_at)
-                .await
-                .unwrap()
+            let key = DeliveryKey {
+                endpoint: &endpoint,
+                message: &message,
+                shards: 4,
+            };
+            deliveries.put(key, &delivery, expires_at).await.unwrap()
         }
     };
     let ask = Ask::Scheduled(0);
@@ -229,9 +225,14 @@ async fn concurrent_records_of_a_delivery_do_not_overwrite_each_other() {
         0.5,
     );
     assert_eq!(put(late).await, Written::Conflict);
+    let key = DeliveryKey {
+        endpoint: &endpoint,
+        message: &message,
+        shards: 4,
+    };
     let read = clients
         .deliveries
-        .get(&endpoint, &message, 2, Consistency::Strong)
+        .get(key, Consistency::Strong)
         .await
         .unwrap();
     assert_eq!(read, Some(second));

@@ -8,6 +8,7 @@ use posthorn_domain::{
     filter::destinations,
     health::Health,
     id::{AttemptId, MessageId},
+    key::{AppKey, LogKey},
     message::Message,
     payload::Payload,
 };
@@ -182,7 +183,7 @@ async fn directory(
         application.parse().unwrap(),
     );
     let config = world.aws().await.config;
-    let found = config.application_with_endpoints(&organization, &id);
+    let found = config.application_with_endpoints(AppKey::new(&organization, &id));
     found.await.unwrap().unwrap()
 }
 
@@ -193,22 +194,17 @@ pub(crate) async fn put(
     delivery: Option<&Delivery>,
 ) {
     let clients = world.aws().await;
-    let shards = posthorn_domain::shard::DEFAULT_SHARDS;
     let application = application.parse().unwrap();
-    clients
-        .messages
-        .put(&application, shards, message)
-        .await
-        .unwrap();
+    let log = LogKey {
+        application: &application,
+        shards: posthorn_domain::shard::DEFAULT_SHARDS,
+    };
+    clients.messages.put(log, message).await.unwrap();
     if let Some(delivery) = delivery {
-        let (shard, endpoint) = (
-            posthorn_domain::shard::shard_of(&message.id, shards),
-            &message.destinations[0].endpoint,
-        );
-        let put =
-            clients
-                .deliveries
-                .put(endpoint, &message.id, shard, delivery, message.expires_at);
+        let key = log
+            .message(&message.id)
+            .to(&message.destinations[0].endpoint);
+        let put = clients.deliveries.put(key, delivery, message.expires_at);
         put.await.unwrap();
     }
 }

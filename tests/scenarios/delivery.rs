@@ -4,7 +4,7 @@ use posthorn_domain::{
     attempt::{Attempt, Outcome, ResponseBody},
     delivery::{Status, record},
     id::AttemptId,
-    shard::shard_of,
+    key::AppKey,
 };
 use posthorn_store::Consistency;
 use posthorn_tests::client::EndpointIn;
@@ -42,7 +42,7 @@ async fn a_private_address_is_refused_at_the_attempt_too() {
     let id = application.id.parse().unwrap();
     let config = world.aws().await.config;
     let (_, endpoints) = config
-        .application_with_endpoints(&organization, &id)
+        .application_with_endpoints(AppKey::new(&organization, &id))
         .await
         .unwrap()
         .unwrap();
@@ -53,7 +53,7 @@ async fn a_private_address_is_refused_at_the_attempt_too() {
         ..before.clone()
     };
     config
-        .update_endpoint(&organization, &id, before, &after)
+        .update_endpoint(AppKey::new(&organization, &id), before, &after)
         .await
         .unwrap();
     let message = world.send(&application.id, MESSAGE).await;
@@ -136,20 +136,17 @@ async fn a_recorded_attempt_is_not_repeated_and_its_lost_next_step_is() {
         now,
         0.5,
     );
-    let shard = shard_of(&task.message, task.shards);
     let later = now.plus(std::time::Duration::from_secs(3600));
     clients
         .deliveries
-        .put(&task.endpoint, &task.message, shard, &delivery, later)
+        .put(task.delivery(), &delivery, later)
         .await
         .unwrap();
 
     clients.queue.send_all([&task]).await.unwrap();
     let recorded = clients.deliveries;
     let delivery = until("the end of the delivery", || async {
-        let read = recorded
-            .get(&task.endpoint, &task.message, shard, Consistency::Strong)
-            .await;
+        let read = recorded.get(task.delivery(), Consistency::Strong).await;
         read.unwrap()
             .filter(|delivery| delivery.status == Status::Success)
     })
@@ -185,12 +182,8 @@ async fn what_is_due_behind_its_messages_retention_is_skipped() {
     let clients = world.aws().await;
     let task = task.with_payload(&payload);
     clients.queue.send_all([&task]).await.unwrap();
-    let shard = shard_of(&task.message, task.shards);
     let status = until("the record", || async {
-        let (endpoint, message) = (&task.endpoint, &task.message);
-        let read = clients
-            .deliveries
-            .get(endpoint, message, shard, Consistency::Strong);
+        let read = clients.deliveries.get(task.delivery(), Consistency::Strong);
         Some(read.await.unwrap()?.status)
     })
     .await;
@@ -207,7 +200,7 @@ pub(crate) async fn task_of(
     let id = application.parse().unwrap();
     let config = world.aws().await.config;
     let (application, endpoints) = config
-        .application_with_endpoints(&organization, &id)
+        .application_with_endpoints(AppKey::new(&organization, &id))
         .await
         .unwrap()
         .unwrap();
@@ -223,7 +216,7 @@ pub(crate) async fn task_of(
         expires_at: posthorn_runtime::now().plus(std::time::Duration::from_secs(86_400)),
         manual: None,
         hops: 0,
-        place: None,
+        slot: None,
         trace: None,
         payload: None,
         lane: posthorn_domain::health::Lane::Fast,

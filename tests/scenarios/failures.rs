@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use posthorn_domain::failure::Failure;
+use posthorn_domain::{failure::Failure, key::AppKey};
 use posthorn_tests::{Broken, Fault, Receiver, World, until};
 use serde_json::json;
 
@@ -185,10 +185,8 @@ async fn an_endpoint_that_only_fails_is_disabled_and_a_success_in_between_resets
     let (organization, app) = (organization.parse().unwrap(), app.parse().unwrap());
     let strong = posthorn_store::Consistency::Strong;
     let id = good.id.parse().unwrap();
-    let stored = config
-        .endpoint(&organization, &app, &id, strong)
-        .await
-        .unwrap();
+    let key = AppKey::new(&organization, &app).endpoint(&id);
+    let stored = config.endpoint(key, strong).await.unwrap();
     let since = stored.unwrap().health.failing_since;
     assert_eq!(since, None, "the success reset it");
     let secret = world.secret(&application, &good).await;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use posthorn_domain::{
     endpoint::Endpoint,
     health::{Health, Lane, MessageMark},
+    key::AppKey,
 };
 use posthorn_runtime::now;
 use posthorn_store::{Consistency, Written};
@@ -31,7 +32,8 @@ pub(crate) async fn stored(
         endpoint.id.parse().unwrap(),
     );
     let config = world.aws().await.config;
-    let found = config.endpoint(&organization, &application, &id, Consistency::Strong);
+    let key = AppKey::new(&organization, &application).endpoint(&id);
+    let found = config.endpoint(key, Consistency::Strong);
     found.await.unwrap().unwrap()
 }
 
@@ -54,7 +56,8 @@ pub(crate) async fn set_health(
             revision: before.revision + 1,
             ..before
         };
-        let written = config.put_endpoint(&organization, &id, &after).await;
+        let app = AppKey::new(&organization, &id);
+        let written = config.put_endpoint(app, &after).await;
         (written.unwrap() == Written::Yes).then_some(())
     })
     .await;

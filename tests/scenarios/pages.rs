@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use futures_util::{StreamExt, stream};
 use posthorn_domain::{
     id::{ApplicationId, MessageId},
+    key::LogKey,
     message::Message,
     payload::Payload,
     shard::DEFAULT_SHARDS,
@@ -40,10 +41,11 @@ pub(crate) async fn store(
 ) -> HashSet<String> {
     let puts = stream::iter(created_at).map(|at| async move {
         let message = message(at);
-        table
-            .put(application, DEFAULT_SHARDS, &message)
-            .await
-            .unwrap();
+        let log = LogKey {
+            application,
+            shards: DEFAULT_SHARDS,
+        };
+        table.put(log, &message).await.unwrap();
         message.id.to_string()
     });
     puts.buffer_unordered(32).collect().await

@@ -147,15 +147,14 @@ async fn delivery(
     message: &str,
 ) -> Option<posthorn_domain::delivery::Delivery> {
     let (endpoint, message) = (endpoint.parse().unwrap(), message.parse().unwrap());
-    let shard = posthorn_domain::shard::shard_of(&message, posthorn_domain::shard::DEFAULT_SHARDS);
+    let key = posthorn_domain::key::DeliveryKey {
+        endpoint: &endpoint,
+        message: &message,
+        shards: posthorn_domain::shard::DEFAULT_SHARDS,
+    };
     let deliveries = world.aws().await.deliveries;
     deliveries
-        .get(
-            &endpoint,
-            &message,
-            shard,
-            posthorn_store::Consistency::Strong,
-        )
+        .get(key, posthorn_store::Consistency::Strong)
         .await
         .unwrap()
 }

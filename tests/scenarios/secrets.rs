@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use posthorn_domain::{endpoint::Endpoint, envelope::Sealed};
+use posthorn_domain::{endpoint::Endpoint, envelope::Sealed, key::AppKey};
 use posthorn_local::StackOptions;
 use posthorn_store::Consistency;
 use posthorn_tests::client::ApplicationOut;
@@ -41,7 +41,8 @@ async fn stored(world: &World, application: &str, endpoint: &str) -> Endpoint {
     let organization = world.organization.parse().unwrap();
     let (application, endpoint) = (application.parse().unwrap(), endpoint.parse().unwrap());
     let config = world.aws().await.config;
-    let found = config.endpoint(&organization, &application, &endpoint, Consistency::Strong);
+    let key = AppKey::new(&organization, &application).endpoint(&endpoint);
+    let found = config.endpoint(key, Consistency::Strong);
     found.await.unwrap().unwrap()
 }
 
@@ -92,7 +93,7 @@ async fn an_envelope_opens_for_its_own_endpoint_only() {
     );
     let config = world.aws().await.config;
     config
-        .put_endpoint(&organization, &owner, &after)
+        .put_endpoint(AppKey::new(&organization, &owner), &after)
         .await
         .unwrap();
     let path = |id: &str| format!("/api/v1/app/{}/endpoint/{id}/secret", application.id);
@@ -131,7 +132,7 @@ async fn a_text_that_is_not_encrypted_is_refused_where_kms_seals() {
         application.id.parse().unwrap(),
     );
     let config = world.aws().await.config;
-    let put = config.put_endpoint(&organization, &owner, &after);
+    let put = config.put_endpoint(AppKey::new(&organization, &owner), &after);
     put.await.unwrap();
     let path = format!("/api/v1/app/{}/endpoint/{id}", application.id);
     for path in [format!("{path}/secret"), format!("{path}/headers")] {

@@ -9,6 +9,7 @@ use aws_sdk_dynamodb::{
 use futures_util::{StreamExt, stream};
 use posthorn_domain::{
     id::{ApplicationId, EndpointId, MessageId},
+    key::AppKey,
     shard::shard_of,
     timestamp::Timestamp,
 };
@@ -182,7 +183,7 @@ impl Rows {
         let organization_id = organization.parse().unwrap();
         let found = clients
             .config
-            .application(&organization_id, &application)
+            .application(AppKey::new(&organization_id, &application))
             .await;
         Self {
             shards: found.unwrap().unwrap().shards,

@@ -21,6 +21,7 @@ use futures_util::{StreamExt, stream};
 use posthorn_domain::{
     delivery::Status,
     id::{EndpointId, MessageId},
+    key::DeliveryKey,
     shard::DEFAULT_SHARDS,
 };
 use posthorn_local::StackOptions;
@@ -406,18 +407,23 @@ impl Soak {
         let accepted = self.accepted.lock().unwrap().clone();
         let pairs: Vec<_> = accepted
             .iter()
-            .flat_map(|message| endpoints.iter().map(move |endpoint| (endpoint, message)))
+            .flat_map(|message| {
+                endpoints.iter().map(move |endpoint| DeliveryKey {
+                    endpoint,
+                    message,
+                    shards: DEFAULT_SHARDS,
+                })
+            })
             .collect();
         let mut all = HashMap::new();
         for pairs in pairs.chunks(1000) {
             let found = table
-                .get_many(pairs.iter().copied(), DEFAULT_SHARDS, Consistency::Strong)
+                .get_many(pairs.iter().copied(), Consistency::Strong)
                 .await
                 .unwrap();
-            for (endpoint, message) in pairs {
-                let key = ((*endpoint).clone(), (*message).clone());
-                let delivery = found.get(&key).map(|it| (it.status, it.attempts.len()));
-                all.insert(key, delivery);
+            for key in pairs {
+                let delivery = found.get(key).map(|it| (it.status, it.attempts.len()));
+                all.insert((key.endpoint.clone(), key.message.clone()), delivery);
             }
         }
         all

@@ -8,6 +8,7 @@ use posthorn_domain::{
     error::ApiError,
     form::{MAX_ENTITY_BYTES, check_size},
     id::{ApplicationId, OrganizationId, Reference},
+    key::AppKey,
     name::Uid,
     timestamp::{Timestamp, rfc3339},
 };
@@ -95,7 +96,8 @@ pub(crate) async fn create(
         return Ok((StatusCode::CREATED, Json(new.into())));
     }
     // An earlier try of this request may have made it.
-    if let Some(own) = api.config().application(&organization, &new.id).await? {
+    let app = AppKey::new(&organization, &new.id);
+    if let Some(own) = api.config().application(app).await? {
         return Ok((StatusCode::CREATED, Json(own.into())));
     }
     let existing = match reference.filter(|_| query.get_if_exists) {
@@ -205,7 +207,7 @@ async fn change(
     change: impl Fn(&Application) -> Application,
 ) -> Result<Json<ApplicationOut>, Refusal> {
     for tries in 0..MAX_TRIES {
-        require_own(organization, &before.id)?;
+        require_own(AppKey::new(organization, &before.id))?;
         let after = change(&before);
         let (updated_at, same) = (before.updated_at, after.clone());
         if before == (Application { updated_at, ..same }) {
@@ -222,7 +224,8 @@ async fn change(
             Written::Conflict => {}
         }
         pause(tries).await;
-        let again = api.config().application(organization, &before.id).await?;
+        let app = AppKey::new(organization, &before.id);
+        let again = api.config().application(app).await?;
         before = again.ok_or(ApiError::NotFound("application"))?;
     }
     Err(ApiError::Conflict("the application keeps changing: try again".to_owned()).into())
@@ -245,8 +248,9 @@ pub(crate) async fn delete(
         Reference::Uid(uid) => api.config().application_by_uid(&organization, &uid).await?,
     };
     let id = id.ok_or(ApiError::NotFound("application"))?;
-    require_own(&organization, &id)?;
-    match api.config().delete_application(&organization, &id).await? {
+    let app = AppKey::new(&organization, &id);
+    require_own(app)?;
+    match api.config().delete_application(app).await? {
         Some(Written::Yes) => Ok(StatusCode::NO_CONTENT),
         Some(_) => {
             Err(ApiError::Conflict("the application keeps changing: try again".to_owned()).into())
@@ -255,8 +259,8 @@ pub(crate) async fn delete(
     }
 }
 
-fn require_own(organization: &OrganizationId, id: &ApplicationId) -> Result<(), ApiError> {
-    if *id == ApplicationId::operational(organization) {
+fn require_own(app: AppKey<'_>) -> Result<(), ApiError> {
+    if app.is_operational() {
         return Err(ApiError::Conflict(
             "the built-in application cannot be changed".to_owned(),
         ));

@@ -127,11 +127,8 @@ impl ListQuery {
             .iter()
             .filter_map(|(key, _)| key.parse().ok())
             .collect();
-        let application = &owner.application;
-        let found = api
-            .messages()
-            .get_many(&application.id, application.shards, &ids)
-            .await?;
+        let log = owner.application.log();
+        let found = api.messages().get_many(log, &ids).await?;
         let admitted = found
             .into_iter()
             .filter(|message| self.admits_message(message));

@@ -5,9 +5,9 @@ use posthorn_domain::{
     delivery::Delivery,
     error::ApiError,
     id::{AttemptId, EndpointId, MessageId},
+    key::MessageKey,
     message::Message,
     name::Uid,
-    shard::shard_of,
 };
 use posthorn_store::{Consistency, Page, Slice, Written};
 
@@ -35,14 +35,10 @@ pub(crate) fn routes() -> Routes {
 pub(crate) async fn deliveries(
     api: &Api,
     owner: &TheApplication,
-    message: &MessageId,
+    message: MessageKey<'_>,
     meant: impl IntoIterator<Item = &EndpointId>,
 ) -> Result<Vec<(EndpointId, Delivery)>, Refusal> {
-    let (organization, application) = (owner.organization(), &owner.application);
-    let found = api
-        .config()
-        .application_with_endpoints(organization, &application.id)
-        .await?;
+    let found = api.config().application_with_endpoints(owner.key()).await?;
     let mut endpoints: Vec<EndpointId> = found
         .into_iter()
         .flat_map(|(_, endpoints)| endpoints)
@@ -51,14 +47,11 @@ pub(crate) async fn deliveries(
     endpoints.extend(meant.into_iter().cloned());
     endpoints.sort();
     endpoints.dedup();
-    let keys = endpoints.iter().map(|endpoint| (endpoint, message));
-    let found = api
-        .deliveries
-        .get_many(keys, application.shards, Consistency::Strong)
-        .await?;
+    let keys = endpoints.iter().map(|endpoint| message.to(endpoint));
+    let found = api.deliveries.get_many(keys, Consistency::Strong).await?;
     let mut found: Vec<_> = found
         .into_iter()
-        .map(|((id, _), delivery)| (id, delivery))
+        .map(|(key, delivery)| (key.endpoint.clone(), delivery))
         .collect();
     found.sort_by(|(a, _), (b, _)| a.cmp(b));
     Ok(found)
@@ -85,7 +78,7 @@ pub(crate) async fn by_message(
     let wanted = query.endpoint(&api, owner).await?;
     let mut items = Vec::new();
     if query.admits_message(message) {
-        for (endpoint, delivery) in deliveries(&api, owner, &message.id, meant_for(message)).await?
+        for (endpoint, delivery) in deliveries(&api, owner, found.key(), meant_for(message)).await?
         {
             if wanted.as_ref().is_none_or(|wanted| *wanted == endpoint) {
                 let shown = query.show(&endpoint, &message.id, delivery);
@@ -209,8 +202,8 @@ struct Found {
 }
 
 async fn find(api: &Api, found: &TheMessage, id: &str) -> Result<Found, Refusal> {
-    let TheMessage { owner, message } = found;
-    let deliveries = deliveries(api, owner, &message.id, meant_for(message)).await?;
+    let meant = meant_for(&found.message);
+    let deliveries = deliveries(api, &found.owner, found.key(), meant).await?;
     let found = deliveries.into_iter().find_map(|(endpoint, delivery)| {
         let index = delivery
             .attempts
@@ -269,13 +262,10 @@ pub(crate) async fn expunge(
 ) -> Result<StatusCode, Refusal> {
     let expires_at = message.message.expires_at;
     let mut found = find(&api, &message, &id).await?;
-    let message_id = &message.message.id;
-    let shard = shard_of(message_id, message.owner.application.shards);
     for _ in 0..MAX_TRIES {
         let delivery = found.delivery.without_response(found.index);
-        let put = api
-            .deliveries
-            .put(&found.endpoint, message_id, shard, &delivery, expires_at);
+        let key = message.key().to(&found.endpoint);
+        let put = api.deliveries.put(key, &delivery, expires_at);
         if put.await? == Written::Yes {
             return Ok(StatusCode::NO_CONTENT);
         }

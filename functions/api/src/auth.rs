@@ -219,10 +219,7 @@ pub(crate) async fn expire_all(
 ) -> Result<StatusCode, Refusal> {
     let grace = Duration::from_secs(body.expiry.map_or(0, |grace| grace.0));
     let tags = body.session_ids.map(Vec::from).unwrap_or_default();
-    let (organization, application) = (found.organization(), &found.application.id);
-    let ended = api
-        .config()
-        .end_sessions(organization, application, &tags, now(), grace);
+    let ended = api.config().end_sessions(found.key(), &tags, now(), grace);
     if ended.await? != Written::Yes {
         let msg = "others end the same sessions at the same time: try again";
         return Err(ApiError::Conflict(msg.to_owned()).into());

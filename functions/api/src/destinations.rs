@@ -148,27 +148,21 @@ async fn slice(
     query: &MessagesQuery,
     page: Page,
 ) -> Result<Slice<EndpointMessageOut>, Refusal> {
-    let (application, endpoint) = (&found.owner.application, &found.endpoint.id);
+    let (log, endpoint) = (found.owner.application.log(), &found.endpoint.id);
     let range = range(
         query.after.map(|time| time.0),
         query.before.map(|time| time.0),
     );
-    let slice = api
-        .messages()
-        .list(&application.id, application.shards, range, &page)
-        .await?;
+    let slice = api.messages().list(log, range, &page).await?;
     let messages = slice.items.iter().map(|(_, message)| message);
     let admitted: Vec<_> = messages.filter(|message| query.admits(message)).collect();
     let keys: Vec<_> = admitted
         .iter()
-        .map(|message| (endpoint, &message.id))
+        .map(|message| log.message(&message.id).to(endpoint))
         .collect();
-    let deliveries = api
-        .deliveries
-        .get_many(keys, application.shards, Consistency::Strong)
-        .await?;
+    let deliveries = api.deliveries.get_many(keys, Consistency::Strong).await?;
     let shown = admitted.iter().filter_map(|message| {
-        let delivery = deliveries.get(&(endpoint.clone(), message.id.clone()));
+        let delivery = deliveries.get(&log.message(&message.id).to(endpoint));
         let standing = Standing::of(message, endpoint, delivery)?;
         Some((message.id.to_string(), query.show(message, standing)?))
     });
@@ -233,27 +227,21 @@ pub(crate) async fn attempted_destinations(
     }
     .plan::<EndpointId>(Order::Ascending)?;
     let TheMessage { owner, message } = &found;
-    let application = &owner.application;
-    let all = api
-        .config()
-        .application_with_endpoints(owner.organization(), &application.id);
+    let all = api.config().application_with_endpoints(owner.key());
     let endpoints = all.await?.map(|(_, endpoints)| endpoints);
     let endpoints = endpoints.unwrap_or_default().into_iter();
     let mut candidates: BTreeMap<EndpointId, Option<Endpoint>> =
         meant_for(message).map(|id| (id.clone(), None)).collect();
     candidates.extend(endpoints.map(|endpoint| (endpoint.id.clone(), Some(endpoint))));
-    let keys = candidates.keys().map(|id| (id, &message.id));
-    let deliveries = api
-        .deliveries
-        .get_many(keys, application.shards, Consistency::Strong)
-        .await?;
-    let shown = candidates.into_iter().filter_map(|(id, endpoint)| {
-        let delivery = deliveries.get(&(id.clone(), message.id.clone()));
-        let standing = Standing::of(message, &id, delivery)?;
+    let keys = candidates.keys().map(|id| found.key().to(id));
+    let deliveries = api.deliveries.get_many(keys, Consistency::Strong).await?;
+    let shown = candidates.iter().filter_map(|(id, endpoint)| {
+        let delivery = deliveries.get(&found.key().to(id));
+        let standing = Standing::of(message, id, delivery)?;
         let key = id.to_string();
         let shown = match endpoint {
-            Some(endpoint) => destination(endpoint.into(), standing),
-            None => deleted(id, delivery, standing),
+            Some(endpoint) => destination(endpoint.clone().into(), standing),
+            None => deleted(id.clone(), delivery, standing),
         };
         Some((key, shown))
     });

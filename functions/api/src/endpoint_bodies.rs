@@ -135,7 +135,10 @@ impl EndpointIn {
             headers: self.headers.unwrap_or_default(),
             ..Confidential::new(secret.unwrap_or_else(|| EndpointSecret::generate(entropy())))
         };
-        let sealed = api.vault.seal(owner.owner(&id), &confidential).await?;
+        let sealed = api
+            .vault
+            .seal(owner.key().endpoint(&id), &confidential)
+            .await?;
         let new = Endpoint {
             id,
             uid: self.uid,
@@ -310,7 +313,7 @@ async fn check_event_types(
         .collect();
     let usable: Vec<EventTypeName> = if wanted.is_empty() {
         return Ok(());
-    } else if owner.is_operational() {
+    } else if owner.key().is_operational() {
         EVENT_TYPES
             .into_iter()
             .filter_map(|name| name.to_owned().try_into().ok())

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use axum::http::StatusCode;
 use posthorn_domain::{
     attempt::Attempt,
-    endpoint::{Confidential, DisabledReason, Endpoint, EndpointChannels, EndpointEventTypes},
+    endpoint::{Confidential, Endpoint, EndpointChannels, EndpointEventTypes},
     error::ApiError,
     form::{MAX_ENTITY_BYTES, check_size},
-    health::Health,
+    health::{DisabledReason, Health},
     id::{EndpointId, Reference},
     name::{Channel, EventTypeName, Uid},
     operational::OperationalEvent,
@@ -25,10 +25,10 @@ use crate::{
     extract::{EndpointReference, Json, Query, TheApplication, TheEndpoint, find_endpoint},
     idempotency::Fresh,
     list::{ListOut, Order, Paging, filter_map},
+    notify::notify_operators,
     pause,
     refusal::Refusal,
     routes::routes,
-    tell::tell_of,
 };
 
 pub(crate) fn routes() -> Routes {
@@ -135,14 +135,9 @@ pub(crate) async fn create(
 async fn store_new(api: &Api, owner: &TheApplication, body: EndpointIn, fresh: Fresh) -> Created {
     let new = body.into_new(api, owner, fresh).await?;
     check_room(api, owner).await?;
-    let (organization, application) = (owner.organization(), &owner.application.id);
-    match api
-        .config()
-        .create_endpoint(organization, application, &new)
-        .await?
-    {
+    match api.config().create_endpoint(owner.key(), &new).await? {
         Written::Yes => {
-            tell_of(api, owner, &new, OperationalEvent::EndpointCreated).await;
+            notify_operators(api, owner, &new, OperationalEvent::EndpointCreated).await;
             Ok((StatusCode::CREATED, Json(new.into())))
         }
         Written::Taken => {
@@ -158,13 +153,7 @@ async fn store_new(api: &Api, owner: &TheApplication, body: EndpointIn, fresh: F
 const MAX_ENDPOINTS: usize = 500;
 
 async fn check_room(api: &Api, owner: &TheApplication) -> Result<(), Refusal> {
-    let (organization, application) = (owner.organization(), &owner.application.id);
-    if api
-        .config()
-        .count_endpoints(organization, application)
-        .await?
-        >= MAX_ENDPOINTS
-    {
+    if api.config().count_endpoints(owner.key()).await? >= MAX_ENDPOINTS {
         let detail = format!("an application has at most {MAX_ENDPOINTS} endpoints");
         return Err(ApiError::Conflict(detail).into());
     }
@@ -184,11 +173,7 @@ pub(crate) async fn list(
     Query(paging): Query<Paging>,
 ) -> Result<Json<ListOut<EndpointOut>>, Refusal> {
     let plan = paging.plan::<EndpointId>(Order::Descending)?;
-    let (organization, application) = (owner.organization(), &owner.application.id);
-    let found = api
-        .config()
-        .endpoints(organization, application, &plan.page)
-        .await?;
+    let found = api.config().endpoints(owner.key(), &plan.page).await?;
     Ok(Json(plan.respond(filter_map(found, |endpoint| {
         Some(endpoint.into())
     }))))
@@ -257,7 +242,6 @@ pub(crate) async fn change(
     mut before: Endpoint,
     edit: Edit<'_>,
 ) -> Result<Endpoint, Refusal> {
-    let (organization, application) = (owner.organization(), &owner.application.id);
     for tries in 0..MAX_TRIES {
         let changed = edit.make(api, owner, before.clone()).await?;
         if changed == before {
@@ -278,11 +262,11 @@ pub(crate) async fn change(
         check_size(&after, MAX_ENTITY_BYTES)?;
         match api
             .config()
-            .update_endpoint(organization, application, &before, &after)
+            .update_endpoint(owner.key(), &before, &after)
             .await?
         {
             Written::Yes => {
-                tell_of(api, owner, &after, OperationalEvent::EndpointUpdated).await;
+                notify_operators(api, owner, &after, OperationalEvent::EndpointUpdated).await;
                 return Ok(after);
             }
             Written::Taken => return Err(uid_taken().into()),
@@ -313,13 +297,13 @@ impl Edit<'_> {
         match self {
             Self::Shown(edit) => Ok(edit(before)),
             Self::Sealed(edit) => {
-                let whose = owner.owner(&before.id);
-                let opened = api.vault.open(whose, &before.sealed).await?;
+                let key = owner.key().endpoint(&before.id);
+                let opened = api.vault.open(key, &before.sealed).await?;
                 let edited = edit(opened.clone())?;
                 if edited == opened {
                     return Ok(before);
                 }
-                let sealed = api.vault.seal(whose, &edited).await?;
+                let sealed = api.vault.seal(key, &edited).await?;
                 Ok(Endpoint { sealed, ..before })
             }
         }
@@ -343,13 +327,10 @@ pub(crate) async fn delete(api: State, found: TheEndpoint) -> Result<StatusCode,
         owner,
         mut endpoint,
     } = found;
-    let (organization, application) = (owner.organization(), &owner.application.id);
     for _ in 0..MAX_TRIES {
-        let deleted = api
-            .config()
-            .delete_endpoint(organization, application, &endpoint);
+        let deleted = api.config().delete_endpoint(owner.key(), &endpoint);
         if deleted.await? == Written::Yes {
-            tell_of(&api, &owner, &endpoint, OperationalEvent::EndpointDeleted).await;
+            notify_operators(&api, &owner, &endpoint, OperationalEvent::EndpointDeleted).await;
             return Ok(StatusCode::NO_CONTENT);
         }
         endpoint = reread(&api, &owner, &endpoint.id).await?;

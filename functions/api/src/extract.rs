@@ -16,12 +16,12 @@ use posthorn_domain::{
     error::{ApiError, FieldError},
     form::{locate, parse_body},
     id::{ApplicationId, EndpointId, OrganizationId, Reference},
+    key::{AppKey, EndpointKey},
     token::Scope,
 };
 use posthorn_runtime::now;
 use posthorn_store::Consistency;
 use posthorn_tokens::refuse;
-use posthorn_vault::Owner;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{Api, access, query::pairs, refusal::Refusal};
@@ -51,9 +51,8 @@ pub(crate) async fn require_open(api: &Api, scope: &Scope) -> Result<(), Refusal
     let (Some(session), Some(application)) = (&scope.session, &scope.application) else {
         return Ok(());
     };
-    let ended = api
-        .config()
-        .is_session_ended(&scope.organization, application, session, now());
+    let app = AppKey::new(&scope.organization, application);
+    let ended = api.config().is_session_ended(app, session, now());
     if ended.await? {
         return Err(refuse("the session was ended").into());
     }
@@ -81,18 +80,8 @@ impl TheApplication {
         &self.scope.organization
     }
 
-    /// Whom the secrets of one of its endpoints belong to.
-    pub(crate) fn owner<'a>(&'a self, endpoint: &'a EndpointId) -> Owner<'a> {
-        Owner {
-            organization: self.organization(),
-            application: &self.application.id,
-            endpoint,
-        }
-    }
-
-    /// Whether it is the organization's built-in application.
-    pub(crate) fn is_operational(&self) -> bool {
-        self.application.id == ApplicationId::operational(self.organization())
+    pub(crate) fn key(&self) -> AppKey<'_> {
+        AppKey::new(self.organization(), &self.application.id)
     }
 }
 
@@ -153,7 +142,8 @@ pub(crate) async fn find_application(
         Reference::Uid(uid) => api.config().application_by_uid(organization, uid).await?,
     };
     let Some(id) = id else { return Ok(None) };
-    Ok(api.config().application(organization, &id).await?)
+    let app = AppKey::new(organization, &id);
+    Ok(api.config().application(app).await?)
 }
 
 /// The endpoint that the path names, with its application.
@@ -163,10 +153,13 @@ pub(crate) struct TheEndpoint {
 }
 
 impl TheEndpoint {
+    pub(crate) fn key(&self) -> EndpointKey<'_> {
+        self.owner.key().endpoint(&self.endpoint.id)
+    }
+
     /// What is sealed of it.
     pub(crate) async fn confidential(&self, api: &Api) -> Result<Confidential, Refusal> {
-        let whose = self.owner.owner(&self.endpoint.id);
-        Ok(api.vault.open(whose, &self.endpoint.sealed).await?)
+        Ok(api.vault.open(self.key(), &self.endpoint.sealed).await?)
     }
 
     /// Nothing is sent to an endpoint that its owner switched off.
@@ -198,19 +191,15 @@ pub(crate) async fn find_endpoint(
     owner: &TheApplication,
     reference: &Reference<EndpointId>,
 ) -> Result<Option<Endpoint>, Refusal> {
-    let (organization, application) = (owner.organization(), &owner.application.id);
+    let app = owner.key();
     let id = match reference {
         Reference::Id(id) => Some(id.clone()),
-        Reference::Uid(uid) => {
-            api.config()
-                .endpoint_by_uid(organization, application, uid)
-                .await?
-        }
+        Reference::Uid(uid) => api.config().endpoint_by_uid(app, uid).await?,
     };
     let Some(id) = id else { return Ok(None) };
     let endpoint = api
         .config()
-        .endpoint(organization, application, &id, Consistency::Strong);
+        .endpoint(app.endpoint(&id), Consistency::Strong);
     Ok(endpoint.await?)
 }
 

@@ -13,6 +13,7 @@ use axum::{
 use posthorn_domain::{
     health::Lane,
     id::{ApplicationId, EndpointId, MessageId, OrganizationId},
+    key::{AppKey, LogKey},
     timestamp::Timestamp,
 };
 use posthorn_runtime::now;
@@ -79,12 +80,17 @@ async fn look(api: &Api) -> Vec<&'static str> {
         MessageId::new(now(), [0; 15]),
         EndpointId::new(now(), [0; 15]),
     );
+    let app = AppKey::new(&organization, &application);
+    let log = LogKey {
+        application: &application,
+        shards: 1,
+    };
+    let message = log.message(&message);
     let (config, messages, deliveries, queue, slow_queue) = join!(
-        api.config().application(&organization, &application),
-        api.messages()
-            .get(&application, 1, &message, Consistency::Eventual),
+        api.config().application(app),
+        api.messages().get(message, Consistency::Eventual),
         api.deliveries
-            .get(&endpoint, &message, 0, Consistency::Eventual),
+            .get(message.to(&endpoint), Consistency::Eventual),
         api.queue().check(Lane::Fast),
         api.queue().check(Lane::Slow),
     );

@@ -24,6 +24,7 @@ mod health;
 mod idempotency;
 mod list;
 mod messages;
+mod notify;
 mod openapi;
 mod operator;
 mod query;
@@ -33,7 +34,6 @@ mod send_again;
 mod signer;
 mod stats;
 mod status;
-mod tell;
 
 use std::{
     sync::{Arc, OnceLock},

@@ -4,13 +4,12 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{extract::FromRequestParts, http::StatusCode, http::request::Parts};
 use posthorn_domain::{
-    application::Application,
     delivery::{Delivery, Status, skip},
     error::ApiError,
     id::MessageId,
+    key::MessageKey,
     message::{BatchIn, BatchOut, Message, MessageIn, MessageOut},
     name::{Channel, EventId, Tag, Uid},
-    shard::shard_of,
     timestamp::Timestamp,
 };
 use posthorn_runtime::now;
@@ -79,17 +78,9 @@ pub(crate) struct TheMessage {
 
 const NOT_FOUND: ApiError = ApiError::NotFound("message");
 
-impl Api {
-    async fn message(
-        &self,
-        application: &Application,
-        id: &MessageId,
-    ) -> Result<Option<Message>, Refusal> {
-        let (shards, strong) = (application.shards, Consistency::Strong);
-        Ok(self
-            .messages()
-            .get(&application.id, shards, id, strong)
-            .await?)
+impl TheMessage {
+    pub(crate) fn key(&self) -> MessageKey<'_> {
+        self.owner.application.log().message(&self.message.id)
     }
 }
 
@@ -99,15 +90,16 @@ impl FromRequestParts<Arc<Api>> for TheMessage {
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Refusal> {
         let owner = TheApplication::from_request_parts(parts, api).await?;
         let text: String = path_parameter(parts, "msg_id").await?;
-        let application = &owner.application;
+        let (log, strong) = (owner.application.log(), Consistency::Strong);
         let found = match text.parse() {
-            Ok(id) => api.message(application, &id).await?,
+            Ok(id) => api.messages().get(log.message(&id), strong).await?,
             Err(_) => None,
         };
         let found = match (found, EventId::try_from(text)) {
             (None, Ok(event)) => {
-                let id = api.messages().id_by_event(&application.id, &event).await?;
-                api.message(application, &id.ok_or(NOT_FOUND)?).await?
+                let id = api.messages().id_by_event(log.application, &event).await?;
+                let id = id.ok_or(NOT_FOUND)?;
+                api.messages().get(log.message(&id), strong).await?
             }
             (found, _) => found,
         };
@@ -152,12 +144,12 @@ async fn slice(
     query: &ListQuery,
     page: Page,
 ) -> Result<Slice<MessageOut>, Refusal> {
-    let (id, shards) = (&owner.application.id, owner.application.shards);
     let range = range(
         query.after.map(|time| time.0),
         query.before.map(|time| time.0),
     );
-    let slice = api.messages().list(id, shards, range, &page).await?;
+    let log = owner.application.log();
+    let slice = api.messages().list(log, range, &page).await?;
     Ok(filter_map(slice, |message| {
         query
             .admits(&message)
@@ -169,23 +161,18 @@ async fn slice(
 #[utoipa::path(delete, path = "/api/v1/app/{app_id}/msg/{msg_id}/content", operation_id = "v1.message.expunge-content", tag = "Message",
     params(("app_id" = Uid, Path), ("msg_id" = Uid, Path)), responses((status = 204)))]
 pub(crate) async fn expunge(api: State, found: TheMessage) -> Result<StatusCode, Refusal> {
-    let TheMessage { owner, message } = found;
-    let (id, shards) = (&owner.application.id, owner.application.shards);
-    if api.messages().expunge(id, shards, &message.id).await? != Written::Yes {
+    if api.messages().expunge(found.key()).await? != Written::Yes {
         return Err(NOT_FOUND.into());
     }
-    end_deliveries(&api, &owner, &message).await?;
+    end_deliveries(&api, &found).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Ends the deliveries that were not finished: a task on the queue may carry the payload.
-async fn end_deliveries(
-    api: &Api,
-    owner: &TheApplication,
-    message: &Message,
-) -> Result<(), Refusal> {
+async fn end_deliveries(api: &Api, of: &TheMessage) -> Result<(), Refusal> {
+    let TheMessage { owner, message } = of;
     for _ in 0..MAX_TRIES {
-        let found = deliveries(api, owner, &message.id, meant_for(message)).await?;
+        let found = deliveries(api, owner, of.key(), meant_for(message)).await?;
         let meant = meant_for(message).map(|id| (id, None));
         let mut standing: BTreeMap<_, Option<&Delivery>> = meant.collect();
         standing.extend(found.iter().map(|(id, delivery)| (id, Some(delivery))));
@@ -193,11 +180,8 @@ async fn end_deliveries(
         for (endpoint, delivery) in standing {
             if delivery.is_none_or(|delivery| delivery.status == Status::Sending) {
                 let ended = skip(delivery.cloned(), &message.event_type);
-                let shard = shard_of(&message.id, owner.application.shards);
-                let expires_at = message.expires_at;
-                let put = api
-                    .deliveries
-                    .put(endpoint, &message.id, shard, &ended, expires_at);
+                let key = of.key().to(endpoint);
+                let put = api.deliveries.put(key, &ended, message.expires_at);
                 is_done &= put.await? == Written::Yes;
             }
         }

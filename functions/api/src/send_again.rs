@@ -6,16 +6,14 @@ use axum::http::StatusCode;
 use posthorn_domain::{
     delivery::Resend,
     error::{ApiError, FieldError},
-    filter::Destination,
     id::{JobId, MessageId},
     job::{Job, JobKind, JobStatus, MAX_LOOK_BACK},
-    message::{Message, MessageOut, RetentionDays},
+    message::{Destination, Message, MessageOut, RetentionDays},
     name::{EventTypeName, Uid},
     payload::Payload,
-    shard::shard_of,
     timestamp::Timestamp,
 };
-use posthorn_publish::task;
+use posthorn_publish::{Target, task};
 use posthorn_queue::{JobTask, Task};
 use posthorn_runtime::now;
 use posthorn_store::Consistency;
@@ -184,12 +182,8 @@ impl Api {
         let Err(earlier) = self.put_resend(task, resend, None).await? else {
             return Ok(true);
         };
-        let shard = shard_of(&task.message, task.shards);
-        let (endpoint, message) = (&task.endpoint, &task.message);
-        let delivery = self
-            .deliveries
-            .get(endpoint, message, shard, Consistency::Strong);
-        let delivery = delivery.await?;
+        let (key, strong) = (task.delivery(), Consistency::Strong);
+        let delivery = self.deliveries.get(key, strong).await?;
         if delivery
             .as_ref()
             .is_some_and(|delivery| delivery.was_made_for(&resend.job))
@@ -215,11 +209,7 @@ impl Api {
         resend: &Resend,
         done: Option<&JobId>,
     ) -> Result<Result<(), Resend>, Refusal> {
-        let shard = shard_of(&task.message, task.shards);
-        let (endpoint, message) = (&task.endpoint, &task.message);
-        let put = self
-            .deliveries
-            .put_resend(endpoint, message, shard, resend, done);
+        let put = self.deliveries.put_resend(task.delivery(), resend, done);
         Ok(put.await?)
     }
 
@@ -267,12 +257,12 @@ pub(crate) async fn send_example(
         created_at: now,
         expires_at: RetentionDays::default().end(now),
     };
-    let endpoints = [endpoint];
-    let organization = owner.organization();
-    let sent = api
-        .publisher
-        .publish(organization, &owner.application, &endpoints, message, None)
-        .await?;
+    let target = Target {
+        organization: owner.scope.organization,
+        application: owner.application,
+        endpoints: vec![endpoint],
+    };
+    let sent = api.publisher.publish(&target, message, None).await?;
     Ok(Json(sent.to_out(true)))
 }
 

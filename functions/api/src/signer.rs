@@ -119,7 +119,7 @@ impl Signer {
             }
             let key = Arc::new(self.read().await?);
             let is_known = is_current(&key);
-            if is_known || publish(table, trust, &key).await? == Written::Yes {
+            if is_known || announce(table, trust, &key).await? == Written::Yes {
                 self.remember(Arc::clone(&key));
                 return Ok(key);
             }
@@ -149,7 +149,8 @@ impl Signer {
     }
 }
 
-async fn publish(
+/// Adds a key to those that verifiers know.
+async fn announce(
     table: &ConfigTable,
     trust: Trust,
     key: &TokenKey,

@@ -95,13 +95,13 @@ async fn count(
     shard: u16,
     range: Range,
 ) -> Result<EndpointStats, Refusal> {
-    let (application, endpoint) = (&found.owner.application.id, &found.endpoint.id);
+    let endpoint = found.key();
     // Messages first: a delivery that is recorded in between is then not taken for pending.
     let meant = api
         .messages()
-        .meant_for(application, shard, range.clone(), endpoint)
+        .meant_for(endpoint, shard, range.clone())
         .await?;
-    let statuses = api.deliveries.statuses(endpoint, shard, range).await?;
+    let statuses = api.deliveries.statuses(endpoint.id, shard, range).await?;
     let (Some(meant), Some(statuses)) = (meant, statuses) else {
         let msg = "there are too many messages to count: choose a shorter range";
         return Err(FieldError::at("query", "since", msg).into());

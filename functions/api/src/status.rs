@@ -2,9 +2,8 @@
 
 use posthorn_domain::{
     delivery::{Delivery, Status},
-    filter::SkipReason,
     id::EndpointId,
-    message::Message,
+    message::{Message, SkipReason},
     timestamp::Timestamp,
 };
 use serde::Serialize;

@@ -21,7 +21,7 @@ use crate::{Dispatcher, batch::Time, deliver::Fault};
 /// How often a task is put back before its attempt is made although its endpoint is paused: so that
 /// every delivery comes to its end, and no task goes round for ever. (Lambda's own guard stops such a
 /// loop after about 16 rounds; the template switches it off, as retries are such rounds.) It still waits
-/// for a place in time, but one that missed its place again is sent at once.
+/// for a slot, but one that missed its slot again is sent at once.
 pub(crate) const MAX_HOPS: u16 = 16;
 
 /// Tasks that wait for the same moment come within this part of their wait behind it, and within
@@ -71,7 +71,7 @@ impl Dispatcher {
         }
     }
 
-    /// The task with its place at an endpoint with a rate, when that is near enough to wait for it
+    /// The task with its slot at an endpoint with a rate, when that is near enough to wait for it
     /// here; otherwise the task waits in the queue.
     pub(crate) async fn keep_pace(
         &self,
@@ -79,43 +79,40 @@ impl Dispatcher {
         endpoint: &Endpoint,
     ) -> Result<Option<Task>, Fault> {
         let Some(rate) = endpoint.throttle_rate else {
-            return Ok(Some(Task {
-                place: None,
-                ..task
-            }));
+            return Ok(Some(Task { slot: None, ..task }));
         };
-        let at = |place| Pace::at(place, now(), task.lane);
-        let held = task.place.map(|place| (place, at(place)));
-        let (place, timing) = match held {
+        let at = |slot| Pace::at(slot, now(), task.lane);
+        let held = task.slot.map(|slot| (slot, at(slot)));
+        let (slot, timing) = match held {
             // Who comes too late again and again is no burden to the endpoint.
             Some((_, Timing::Missed)) if task.hops >= MAX_HOPS => return Ok(Some(task)),
             Some((_, Timing::Missed)) | None => {
-                let Some(place) = self.reserve(endpoint, Pace::new(rate), task.lane).await? else {
+                let Some(slot) = self.reserve(endpoint, Pace::new(rate), task.lane).await? else {
                     self.put_back(task, Lane::Slow, now(), None).await?;
                     return Ok(None);
                 };
-                (place, at(place))
+                (slot, at(slot))
             }
             Some(held) => held,
         };
         if let Timing::Later(at) = timing {
-            // Who waits for a place would hold up others in the fast lane.
-            self.put_back(task, Lane::Slow, at, Some(place)).await?;
+            // Who waits for a slot would hold up others in the fast lane.
+            self.put_back(task, Lane::Slow, at, Some(slot)).await?;
             return Ok(None);
         }
-        let place = Some(place);
-        Ok(Some(Task { place, ..task }))
+        let slot = Some(slot);
+        Ok(Some(Task { slot, ..task }))
     }
 
-    /// The next place that a task in this lane can come to; `None` when only the slow lane can.
+    /// The next slot within reach of a task in this lane; `None` when only the slow lane can.
     async fn reserve(
         &self,
         endpoint: &Endpoint,
         pace: Pace,
         lane: Lane,
     ) -> Result<Option<Timestamp>, Fault> {
-        if let Some(place) = self.places.take(&endpoint.id, now()) {
-            return Ok(Some(place));
+        if let Some(slot) = self.slots.take(&endpoint.id, now()) {
+            return Ok(Some(slot));
         }
         let out_of_reach = Pace::out_of_reach(lane);
         let first = self
@@ -123,7 +120,7 @@ impl Dispatcher {
             .reserve(&endpoint.id, pace, out_of_reach, now())
             .await?;
         if let Some(first) = first {
-            self.places.keep(&endpoint.id, first, pace);
+            self.slots.keep(&endpoint.id, first, pace);
         }
         Ok(first)
     }
@@ -153,13 +150,13 @@ impl Dispatcher {
         task: Task,
         lane: Lane,
         due: Timestamp,
-        place: Option<Timestamp>,
+        slot: Option<Timestamp>,
     ) -> Result<(), Fault> {
         count(Metric::TasksPutBack, 1);
         tracing::debug!(msg_id = %task.message, endpoint_id = %task.endpoint, hops = task.hops, due = %due.to_rfc3339(), "put back");
         let task = Task {
             lane,
-            ..task.put_back(place)
+            ..task.put_back(slot)
         };
         self.send_at(task, due).await
     }

@@ -10,7 +10,7 @@ use posthorn_runtime::{
     metrics::{Metric, count},
     now,
 };
-use posthorn_store::Gathered;
+use posthorn_store::Prefetched;
 use tokio::time::timeout;
 
 use crate::{Dispatcher, deliver::Fault};
@@ -74,7 +74,7 @@ impl Dispatcher {
             Some((_, Ok(Work::Attempt(task)))) => Some(&**task),
             _ => None,
         });
-        let known = self.gather(tasks).await;
+        let known = self.prefetch(tasks).await;
         let groups = groups
             .into_values()
             .map(|group| self.handle_group(group, time, &known));
@@ -88,9 +88,9 @@ impl Dispatcher {
         &self,
         group: Vec<(&SqsMessage, Parsed)>,
         time: Time,
-        known: &Gathered,
+        known: &Prefetched,
     ) -> Vec<String> {
-        let (mut known, unknown) = (known, Gathered::default());
+        let (mut known, unknown) = (known, Prefetched::default());
         let mut failed = Vec::new();
         for (record, work) in group {
             failed.extend(self.handle_record(record, work, time, known).await);
@@ -106,7 +106,7 @@ impl Dispatcher {
         record: &SqsMessage,
         work: Parsed,
         time: Time,
-        known: &Gathered,
+        known: &Prefetched,
     ) -> Option<String> {
         let record_id = record.message_id.clone().unwrap_or_default();
         let work = match work {
@@ -134,7 +134,7 @@ impl Dispatcher {
         work: Work,
         lane: Lane,
         time: Time,
-        known: &Gathered,
+        known: &Prefetched,
     ) -> Result<(), Fault> {
         match work {
             Work::Attempt(task) => self.deliver(Task { lane, ..*task }, time, known).await,

@@ -8,12 +8,11 @@ use posthorn_domain::{
     delivery::{Delivery, NextStep, Notice, Plan, Retry, Status, plan, record, skip},
     endpoint::Endpoint,
     failure::Failure,
-    health::{Experience, MessageMark, SLOW_AFTER},
-    id::{ApplicationId, AttemptId},
+    health::{MessageMark, Observation, SLOW_AFTER},
+    id::AttemptId,
     operational::OperationalEvent,
     payload::Payload,
     retry::{Wait, wait_until},
-    shard::shard_of,
     timestamp::Timestamp,
     trace::TraceParent,
 };
@@ -24,8 +23,8 @@ use posthorn_runtime::{
     metrics::{Metric, count, measure},
     now,
 };
-use posthorn_store::{Consistency, Gathered, Scheduled, StoreError, Wanted, Written};
-use posthorn_vault::{Owner, VaultError};
+use posthorn_store::{Consistency, Lookup, Prefetched, Scheduled, StoreError, Written};
+use posthorn_vault::VaultError;
 use tokio::{
     time::{sleep, timeout},
     try_join,
@@ -34,7 +33,7 @@ use tokio::{
 use crate::{Dispatcher, Signed, admit::MAX_HOPS, batch::Time};
 
 /// How long tasks wait for what is read for all of them.
-const LONGEST_GATHERING: Duration = Duration::from_secs(2);
+const LONGEST_PREFETCH: Duration = Duration::from_secs(2);
 
 /// How often a record is merged with what concurrent dispatchers wrote before the task is given back.
 pub(crate) const MAX_MERGES: u32 = 6;
@@ -63,14 +62,14 @@ pub(crate) enum Fault {
 
 impl Dispatcher {
     /// Reads what the tasks of a batch begin with. A fault leaves it to each task, which then fails alone.
-    pub(crate) async fn gather<'a>(&self, tasks: impl Iterator<Item = &'a Task>) -> Gathered {
-        let tasks: Vec<_> = tasks.map(wanted).collect();
-        let gathered = self.deliveries.gather(self.config(), &tasks);
-        match timeout(LONGEST_GATHERING, gathered).await {
-            Ok(Ok(gathered)) => gathered,
+    pub(crate) async fn prefetch<'a>(&self, tasks: impl Iterator<Item = &'a Task>) -> Prefetched {
+        let tasks: Vec<_> = tasks.map(lookup).collect();
+        let prefetched = self.deliveries.prefetch(self.config(), &tasks);
+        match timeout(LONGEST_PREFETCH, prefetched).await {
+            Ok(Ok(prefetched)) => prefetched,
             failed => {
                 tracing::warn!(?failed, "a batch could not be read at once");
-                Gathered::default()
+                Prefetched::default()
             }
         }
     }
@@ -80,7 +79,7 @@ impl Dispatcher {
         &self,
         task: Task,
         time: Time,
-        known: &Gathered,
+        known: &Prefetched,
     ) -> Result<(), Fault> {
         let (endpoint, delivery) =
             try_join!(self.endpoint(&task, known), self.delivery(&task, known))?;
@@ -114,16 +113,8 @@ impl Dispatcher {
         delivery: Option<Delivery>,
         time: Time,
     ) -> Result<(), Fault> {
-        let owner = Owner {
-            organization: &task.organization,
-            application: &task.application,
-            endpoint: &task.endpoint,
-        };
-        let (payload, opened) = join(
-            self.payload(&task),
-            self.vault.open(owner, &endpoint.sealed),
-        )
-        .await;
+        let opened = self.vault.open(task.endpoint_key(), &endpoint.sealed);
+        let (payload, opened) = join(self.payload(&task), opened).await;
         let Some(payload) = payload? else {
             return self.skip(&task, delivery, "the payload is gone").await;
         };
@@ -154,27 +145,27 @@ impl Dispatcher {
         let attempt = Attempt::record(id, endpoint.url.clone(), started_at, ended_at, &outcome);
         log(&task, &attempt, &outcome, trace);
         count_attempt(&task, &outcome, started_at);
-        let experience = Experience {
+        let observation = Observation {
             outcome: &outcome,
             message: MessageMark::of(&task.message),
             started_at,
             ended_at,
         };
         // Before the attempt is recorded: a task that ends in between is received again.
-        let health = self.watch(&task, &endpoint, experience).await;
+        let health = self.watch(&task, &endpoint, observation).await;
         let (delivery, step) = self.record(&task, delivery, attempt).await?;
         let lane = health.lane();
         self.follow(Task { lane, ..task }, &delivery, step).await
     }
 
-    /// Waits for the task's place, if it has one; `None` when the task is back in the queue.
+    /// Waits for the task's slot, if it has one; `None` when the task is back in the queue.
     async fn wait_for_turn(
         &self,
         task: Task,
         endpoint: &Endpoint,
         time: Time,
     ) -> Result<Option<Task>, Fault> {
-        // The same place again, unless reading took so long that it is past. The attempt that finds out
+        // The same slot again, unless reading took so long that it is past. The attempt that finds out
         // whether a paused endpoint works again is made all the same: the others wait for it.
         let kept = match endpoint.health.probing {
             true => Some(task),
@@ -183,13 +174,13 @@ impl Dispatcher {
         let Some(task) = kept else {
             return Ok(None);
         };
-        if let Some(place) = task.place {
-            sleep(place.since(now())).await;
+        if let Some(slot) = task.slot {
+            sleep(slot.since(now())).await;
         }
         // Waiting and reading may have taken long: a request cut short would be the endpoint's failure.
         if !time.is_enough(self.sender.longest()) && task.hops < MAX_HOPS {
-            let (lane, place) = (task.lane, task.place);
-            self.put_back(task, lane, now(), place).await?;
+            let (lane, slot) = (task.lane, task.slot);
+            self.put_back(task, lane, now(), slot).await?;
             return Ok(None);
         }
         Ok(Some(task))
@@ -261,7 +252,7 @@ impl Dispatcher {
             self.send_at(task.clone().retry(attempt), due).await?;
         }
         match step.notice {
-            Some(notice) => self.tell(&task, delivery, notice).await,
+            Some(notice) => self.notify_operators(&task, delivery, notice).await,
             None => Ok(()),
         }
     }
@@ -290,32 +281,30 @@ impl Dispatcher {
     }
 
     /// Tells operators what became of a message. Failures are rare, so the reads are as well.
-    async fn tell(&self, task: &Task, delivery: &Delivery, notice: Notice) -> Result<(), Fault> {
-        let Task {
-            organization,
-            application,
-            shards,
-            message,
-            endpoint,
-            ..
-        } = task;
-        if *application == ApplicationId::operational(organization) {
+    async fn notify_operators(
+        &self,
+        task: &Task,
+        delivery: &Delivery,
+        notice: Notice,
+    ) -> Result<(), Fault> {
+        let app = task.app_key();
+        if app.is_operational() {
             return Ok(());
         }
         let (application, message) = try_join!(
-            self.config().application(organization, application),
-            self.messages()
-                .get(application, *shards, message, Consistency::Strong),
+            self.config().application(app),
+            self.messages().get(task.message_key(), Consistency::Strong),
         )?;
         let (Some(application), Some(message), Some(last)) =
             (application, message, delivery.decider())
         else {
             return Ok(());
         };
+        let endpoint = &task.endpoint;
         let event = OperationalEvent::of_delivery(notice, &application, endpoint, &message, last);
         let cause = last.id.as_str();
         self.publisher
-            .tell(organization, &event, last.started_at, cause)
+            .notify_operators(app.organization, &event, last.started_at, cause)
             .await?;
         Ok(())
     }
@@ -344,8 +333,8 @@ impl Dispatcher {
     }
 
     /// The endpoint, at least as new as the task: an update holds for the very next message.
-    async fn endpoint(&self, task: &Task, known: &Gathered) -> Result<Option<Endpoint>, Fault> {
-        let found = match known.endpoint(wanted(task)) {
+    async fn endpoint(&self, task: &Task, known: &Prefetched) -> Result<Option<Endpoint>, Fault> {
+        let found = match known.endpoint(lookup(task)) {
             Some(found) => found,
             None => self.read_endpoint(task, Consistency::Eventual).await?,
         };
@@ -363,18 +352,15 @@ impl Dispatcher {
         task: &Task,
         consistency: Consistency,
     ) -> Result<Option<Endpoint>, Fault> {
-        let (organization, application) = (&task.organization, &task.application);
-        let read = self
-            .config()
-            .endpoint(organization, application, &task.endpoint, consistency);
+        let read = self.config().endpoint(task.endpoint_key(), consistency);
         Ok(read.await?)
     }
 
     /// The delivery's record. Before a first attempt there is none, so a read that misses the last
     /// moments will do; whatever follows depends on what was recorded, and a task that was put back
     /// may have copies.
-    async fn delivery(&self, task: &Task, known: &Gathered) -> Result<Option<Delivery>, Fault> {
-        match known.delivery(wanted(task)) {
+    async fn delivery(&self, task: &Task, known: &Prefetched) -> Result<Option<Delivery>, Fault> {
+        match known.delivery(lookup(task)) {
             Some(found) => Ok(found),
             None if is_first(task) => self.read_delivery(task, Consistency::Eventual).await,
             None => self.read_delivery(task, Consistency::Strong).await,
@@ -386,25 +372,14 @@ impl Dispatcher {
         task: &Task,
         consistency: Consistency,
     ) -> Result<Option<Delivery>, Fault> {
-        let shard = shard_of(&task.message, task.shards);
-        Ok(self
-            .deliveries
-            .get(&task.endpoint, &task.message, shard, consistency)
-            .await?)
+        Ok(self.deliveries.get(task.delivery(), consistency).await?)
     }
 
     async fn put(&self, task: &Task, delivery: &Delivery) -> Result<Written, Fault> {
-        let shard = shard_of(&task.message, task.shards);
-        Ok(self
+        let put = self
             .deliveries
-            .put(
-                &task.endpoint,
-                &task.message,
-                shard,
-                delivery,
-                task.expires_at,
-            )
-            .await?)
+            .put(task.delivery(), delivery, task.expires_at);
+        Ok(put.await?)
     }
 
     /// What is posted: from the task, or from the table; `None` when it is gone.
@@ -412,11 +387,9 @@ impl Dispatcher {
         if let Some(payload) = &task.payload {
             return Ok(Some(payload.clone()));
         }
-        let (application, message) = (&task.application, &task.message);
-        let strong = Consistency::Strong;
         let found = self
             .messages()
-            .get(application, task.shards, message, strong)
+            .get(task.message_key(), Consistency::Strong)
             .await?;
         Ok(found.and_then(|message| message.payload))
     }
@@ -427,13 +400,10 @@ fn is_first(task: &Task) -> bool {
 }
 
 /// What of a task's endpoint and delivery may be read before, with those of others.
-fn wanted(task: &Task) -> Wanted<'_> {
-    let shard = shard_of(&task.message, task.shards);
-    Wanted {
-        organization: &task.organization,
-        application: &task.application,
-        endpoint: &task.endpoint,
-        message: is_first(task).then_some((&task.message, shard)),
+fn lookup(task: &Task) -> Lookup<'_> {
+    Lookup {
+        endpoint: task.endpoint_key(),
+        delivery: is_first(task).then_some(task.delivery()),
     }
 }
 
@@ -478,7 +448,7 @@ fn count_attempt(task: &Task, outcome: &Outcome, started_at: Timestamp) {
     count(Metric::Attempts2xx, u64::from(outcome.is_success()));
     // A task that carries its payload comes straight from who published it.
     let is_straight = task.attempt == 0 && task.manual.is_none() && task.payload.is_some();
-    if is_straight && task.application != ApplicationId::operational(&task.organization) {
+    if is_straight && !task.app_key().is_operational() {
         let latency = started_at.since(task.message.created_at()).as_millis();
         measure(
             Metric::FirstAttemptLatency,

@@ -10,6 +10,7 @@ use std::time::Duration;
 use posthorn_domain::{
     id::MessageId,
     job::{Job, JobStatus, Selected},
+    key::AppKey,
 };
 use posthorn_publish::task as task_of;
 use posthorn_queue::{JobTask, Task};
@@ -47,11 +48,11 @@ impl Dispatcher {
 
     /// Queues what a page of messages calls for; gives the job as it stands afterwards.
     async fn step(&self, task: &JobTask, job: Job) -> Result<Job, Fault> {
-        let (organization, id) = (&task.organization, &job.application);
-        let application = self.config().application(organization, id).await?;
+        let app = AppKey::new(&task.organization, &job.application);
+        let application = self.config().application(app).await?;
         let endpoint = self
             .config()
-            .endpoint(organization, id, &job.endpoint, Consistency::Strong)
+            .endpoint(app.endpoint(&job.endpoint), Consistency::Strong)
             .await?;
         let (Some(application), Some(endpoint)) = (application, endpoint) else {
             return Ok(job.step(None, 0, 0, true, now()));
@@ -61,23 +62,20 @@ impl Dispatcher {
             ascending: true,
             after: job.cursor.as_ref().map(ToString::to_string),
         };
-        let slice = self
-            .messages()
-            .list(id, application.shards, range(&job), &page)
-            .await?;
+        let log = application.log();
+        let slice = self.messages().list(log, range(&job), &page).await?;
         let messages: Vec<_> = slice.items.iter().map(|(_, message)| message).collect();
-        let keys = messages.iter().map(|message| (&endpoint.id, &message.id));
-        let deliveries = self
-            .deliveries
-            .get_many(keys, application.shards, Consistency::Strong)
-            .await?;
+        let keys = messages
+            .iter()
+            .map(|message| log.message(&message.id).to(&endpoint.id));
+        let deliveries = self.deliveries.get_many(keys, Consistency::Strong).await?;
         let mut tasks = Vec::new();
         for message in &messages {
-            let delivery = deliveries.get(&(endpoint.id.clone(), message.id.clone()));
+            let delivery = deliveries.get(&log.message(&message.id).to(&endpoint.id));
             let Some(selected) = job.selects(&endpoint, message, delivery, now()) else {
                 continue;
             };
-            let first = task_of(organization, &application, &endpoint, message);
+            let first = task_of(app.organization, &application, &endpoint, message);
             tasks.push(match selected {
                 // Payloads do not wait in the queue: they may be expunged meanwhile.
                 Selected::First => Task {

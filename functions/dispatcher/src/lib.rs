@@ -13,9 +13,9 @@ mod deliver;
 mod exchange;
 mod job;
 mod memory;
-mod places;
 mod resolve;
 mod send;
+mod slots;
 mod watch;
 mod wire;
 
@@ -28,9 +28,9 @@ use posthorn_store::{ConfigTable, DeliveriesTable, MessagesTable, ScheduleTable}
 use posthorn_vault::Vault;
 
 pub use memory::Memory;
-pub use places::Places;
 pub use resolve::{Lookup, SystemLookup};
 pub use send::{Sender, Settings, Signed};
+pub use slots::Slots;
 
 /// What the function works with; built once per process.
 #[derive(Debug)]
@@ -45,8 +45,8 @@ pub struct Dispatcher {
     pub retries: RetrySchedule,
     /// How long an endpoint may fail without a success in between.
     pub disable_after: Duration,
-    /// Reserved places at endpoints with a rate.
-    pub places: Places,
+    /// Reserved slots at endpoints with a rate.
+    pub slots: Slots,
     /// What need not be written.
     pub memory: Memory,
     /// Opens endpoints' secrets.

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use aws_lambda_events::event::sqs::SqsEvent;
 use lambda_runtime::{LambdaEvent, run, service_fn};
-use posthorn_dispatcher::{Dispatcher, Memory, Places, Sender, Settings, SystemLookup};
+use posthorn_dispatcher::{Dispatcher, Memory, Sender, Settings, Slots, SystemLookup};
 use posthorn_publish::Publisher;
 use posthorn_queue::DeliveriesQueue;
 use posthorn_runtime::{StartError, aws, deadline, env, init_logs, metrics};
@@ -35,7 +35,7 @@ async fn main() -> Result<(), StartError> {
         schedule: ScheduleTable::new(dynamodb, env::required("SCHEDULE_TABLE")?),
         retries: env::parsed("RETRY_SCHEDULE")?,
         disable_after: Duration::from_secs(env::parsed("DISABLE_AFTER_SECONDS")?),
-        places: Places::default(),
+        slots: Slots::default(),
         memory: Memory::default(),
         vault: Vault::from_env(&config, table)?,
         sender: Sender::new(settings)?,

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use posthorn_domain::{
     application::Application,
-    endpoint::{DisabledReason, Endpoint},
-    health::{Admission, Experience, Health, Verdict},
-    id::ApplicationId,
+    endpoint::Endpoint,
+    health::{Admission, DisabledReason, Health, Observation, Verdict},
     operational::{EndpointData, OperationalEvent},
     timestamp::Timestamp,
 };
@@ -33,7 +32,7 @@ impl Dispatcher {
         &self,
         task: &Task,
         endpoint: &Endpoint,
-        attempt: Experience<'_>,
+        attempt: Observation<'_>,
     ) -> Health {
         if attempt.outcome.is_success() {
             self.memory.succeeded(&endpoint.id, attempt.ended_at);
@@ -52,7 +51,7 @@ impl Dispatcher {
         &self,
         task: &Task,
         endpoint: &Endpoint,
-        attempt: Experience<'_>,
+        attempt: Observation<'_>,
     ) -> Result<Health, Fault> {
         let health = endpoint.health;
         match health.after(attempt, self.disable_after) {
@@ -84,7 +83,7 @@ impl Dispatcher {
         &self,
         task: &Task,
         endpoint: &Endpoint,
-        attempt: Experience<'_>,
+        attempt: Observation<'_>,
     ) -> Result<(), Fault> {
         for _ in 0..MAX_MERGES {
             let found = self.read_endpoint(task, Consistency::Strong).await?;
@@ -147,10 +146,7 @@ impl Dispatcher {
             revision: endpoint.revision + 1,
             ..endpoint.clone()
         };
-        let (organization, application) = (&task.organization, &task.application);
-        let put = self
-            .config()
-            .put_endpoint(organization, application, &after);
+        let put = self.config().put_endpoint(task.app_key(), &after);
         Ok((put.await? == Written::Yes).then_some(after))
     }
 
@@ -162,17 +158,11 @@ impl Dispatcher {
         reason: DisabledReason,
         since: Timestamp,
     ) -> Result<(), Fault> {
-        let Task {
-            organization,
-            application: id,
-            endpoint,
-            ..
-        } = task;
+        let (app, endpoint) = (task.app_key(), task.endpoint_key());
         for _ in 0..MAX_MERGES {
             let (application, found) = try_join!(
-                self.config().application(organization, id),
-                self.config()
-                    .endpoint(organization, id, endpoint, Consistency::Strong),
+                self.config().application(app),
+                self.config().endpoint(endpoint, Consistency::Strong),
             )?;
             let (Some(application), Some(before)) = (application, found) else {
                 return Ok(());
@@ -187,26 +177,24 @@ impl Dispatcher {
                 // Another attempt did, and tells.
                 return Ok(());
             };
-            let update = self
-                .config()
-                .update_endpoint(organization, id, &before, &after);
+            let update = self.config().update_endpoint(app, &before, &after);
             if update.await? == Written::Yes {
                 count(Metric::EndpointsDisabled, 1);
-                tracing::warn!(endpoint_id = %endpoint, ?reason, "disabled");
-                return self.tell_of(task, application, after, since).await;
+                tracing::warn!(endpoint_id = %endpoint.id, ?reason, "disabled");
+                return self.notify_disabled(task, application, after, since).await;
             }
         }
         Err(Fault::Contention)
     }
 
-    async fn tell_of(
+    async fn notify_disabled(
         &self,
         task: &Task,
         application: Application,
         endpoint: Endpoint,
         since: Timestamp,
     ) -> Result<(), Fault> {
-        if application.id == ApplicationId::operational(&task.organization) {
+        if task.app_key().is_operational() {
             return Ok(());
         }
         let data = EndpointData::new(&application, &endpoint).failing_since(since);
@@ -214,7 +202,7 @@ impl Dispatcher {
         let cause = format!("{}#{}", endpoint.id, endpoint.revision);
         let at = endpoint.updated_at;
         self.publisher
-            .tell(&task.organization, &event, at, &cause)
+            .notify_operators(&task.organization, &event, at, &cause)
             .await?;
         Ok(())
     }

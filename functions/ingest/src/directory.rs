@@ -14,13 +14,15 @@ use posthorn_domain::{
     endpoint::Endpoint,
     error::ApiError,
     id::{ApplicationId, OrganizationId, Reference},
+    key::AppKey,
     name::Uid,
     timestamp::Timestamp,
 };
+use posthorn_publish::Target;
 use posthorn_runtime::entropy;
 use posthorn_store::{ConfigTable, Written};
 
-use crate::{Refusal, publish::Target};
+use crate::Refusal;
 
 /// Uids that a process remembers; about 2 MB.
 const MAX_REMEMBERED: usize = 10_000;
@@ -78,11 +80,11 @@ impl Directory {
         reference: &Reference<ApplicationId>,
     ) -> Result<Option<Found>, Refusal> {
         let uid = match reference {
-            Reference::Id(id) => return self.load(organization, id).await,
+            Reference::Id(id) => return self.load(AppKey::new(organization, id)).await,
             Reference::Uid(uid) => uid,
         };
         if let Some(id) = self.remembered(organization, uid)
-            && let Some(found) = self.load(organization, &id).await?
+            && let Some(found) = self.load(AppKey::new(organization, &id)).await?
             && found.0.uid.as_ref() == Some(uid)
         {
             return Ok(Some(found));
@@ -90,7 +92,7 @@ impl Directory {
         let Some(id) = self.config.application_by_uid(organization, uid).await? else {
             return Ok(None);
         };
-        let found = self.load(organization, &id).await?;
+        let found = self.load(AppKey::new(organization, &id)).await?;
         self.remember(organization, uid, id);
         Ok(found)
     }
@@ -117,15 +119,8 @@ impl Directory {
         found.ok_or(not_found.into())
     }
 
-    async fn load(
-        &self,
-        organization: &OrganizationId,
-        id: &ApplicationId,
-    ) -> Result<Option<Found>, Refusal> {
-        Ok(self
-            .config
-            .application_with_endpoints(organization, id)
-            .await?)
+    async fn load(&self, app: AppKey<'_>) -> Result<Option<Found>, Refusal> {
+        Ok(self.config.application_with_endpoints(app).await?)
     }
 
     fn remembered(&self, organization: &OrganizationId, uid: &Uid) -> Option<ApplicationId> {

@@ -2,15 +2,16 @@
 //! (`…/msg/batch`), or sent to the messages queue.
 //!
 //! A message is accepted only after it is stored and one task per matching endpoint is queued.
-//! [`handle`] tells events apart, `requests` translates HTTP, `records` SQS, `publish` decides, `reserve`
+//! [`handle`] tells events apart, `requests` translates HTTP, `records` SQS, `accept` decides, `reserve`
 //! makes repeated requests find their first, `directory` finds the application.
 
+mod accept;
 mod directory;
 mod handle;
-mod publish;
 mod records;
 mod requests;
 mod reserve;
+mod submission;
 
 use posthorn_domain::{error::ApiError, trace::TraceParent};
 use posthorn_publish::{PublishError, Publisher};

@@ -14,6 +14,7 @@ use posthorn_domain::{
     message::{MessageIn, NewMessage},
     timestamp::Timestamp,
 };
+use posthorn_publish::Target;
 use posthorn_runtime::{
     metrics::{Metric, count},
     now,
@@ -22,8 +23,8 @@ use serde::Deserialize;
 
 use crate::{
     Ingest, Refusal,
-    publish::{Submission, Target},
     requests::{check, note},
+    submission::Submission,
 };
 
 /// The body of a record.
@@ -97,12 +98,11 @@ impl Ingest {
         let submissions: Vec<_> = submissions
             .map(|(record, body)| self.submission(record, body.message, deadline))
             .collect();
-        let published = self.publish(&target, &submissions).await;
+        let accepted = self.accept(&target, &submissions).await;
         let mut failed = Vec::new();
-        for ((published, submission), record) in
-            published.into_iter().zip(&submissions).zip(records)
+        for ((accepted, submission), record) in accepted.into_iter().zip(&submissions).zip(records)
         {
-            match published {
+            match accepted {
                 Ok(message) => note(&message, submission.trace, None),
                 Err(refusal) => failed.extend(refused(record, refusal)),
             }

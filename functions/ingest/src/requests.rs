@@ -15,6 +15,7 @@ use posthorn_domain::{
     token::Scope,
     trace::TraceParent,
 };
+use posthorn_publish::Target;
 use posthorn_runtime::{
     entropy,
     http::{self, Request, Response},
@@ -24,10 +25,7 @@ use posthorn_runtime::{
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::{
-    Ingest, Refusal,
-    publish::{Published, Submission, Target},
-};
+use crate::{Ingest, Refusal, accept::Accepted, submission::Submission};
 
 /// Bytes of a body beside its payload: names, channels and tags at their longest, and white space.
 const MAX_ENVELOPE_BYTES: usize = 64 * 1024;
@@ -92,15 +90,15 @@ fn not_allowed(path: &str) -> Response {
 pub(crate) async fn answer(ingest: &Ingest, request: Request, deadline: Timestamp) -> Response {
     let path = request.uri().path();
     let answer = match Path::of(request.method(), path) {
-        Ok(Path::Message(app_id)) => accept(ingest, &request, app_id, deadline).await,
-        Ok(Path::Batch(app_id)) => accept_batch(ingest, &request, app_id, deadline).await,
+        Ok(Path::Message(app_id)) => answer_message(ingest, &request, app_id, deadline).await,
+        Ok(Path::Batch(app_id)) => answer_batch(ingest, &request, app_id, deadline).await,
         Err(ApiError::Method) => return not_allowed(path),
         Err(error) => Err(error.into()),
     };
     answer.unwrap_or_else(|refusal| http::error_response(&told(refusal)))
 }
 
-async fn accept(
+async fn answer_message(
     ingest: &Ingest,
     request: &Request,
     app_id: &str,
@@ -112,13 +110,13 @@ async fn accept(
     let message = read_message(body, &caller.reference)?;
     let target = target(ingest, &caller, message.application.as_slice()).await?;
     let submission = caller.submission(ingest, message, caller.idempotency_key.map(hash), body);
-    let published = publish(ingest, &caller, &target, &[submission]).await.pop();
-    let message = published.unwrap_or(Err(ApiError::Unavailable.into()))?;
+    let accepted = accept(ingest, &caller, &target, &[submission]).await.pop();
+    let message = accepted.unwrap_or(Err(ApiError::Unavailable.into()))?;
     Ok(json(202, &message.to_out(caller.with_content)))
 }
 
 /// Takes every message of a batch by itself: 202 when all were accepted, 207 when some were not.
-async fn accept_batch(
+async fn answer_batch(
     ingest: &Ingest,
     request: &Request,
     app_id: &str,
@@ -129,34 +127,34 @@ async fn accept_batch(
     check_size(body, MAX_BATCH_BYTES)?;
     let BatchIn { messages: texts } = parse_body(body).map_err(ApiError::from)?;
     let mut results: Vec<Option<Result<MessageOut, ApiError>>> = Vec::new();
-    let (mut places, mut messages) = (Vec::new(), Vec::new());
-    for (place, text) in texts.iter().enumerate() {
+    let (mut taken, mut messages) = (Vec::new(), Vec::new());
+    for (index, text) in texts.iter().enumerate() {
         let text = text.as_bytes();
         match read_message(text, &caller.reference) {
             Ok(message) => {
-                places.push((place, text));
+                taken.push((index, text));
                 messages.push(message);
                 results.push(None);
             }
-            Err(error) => results.push(Some(Err(within(error, place)))),
+            Err(error) => results.push(Some(Err(within(error, index)))),
         }
     }
     let brought = messages.iter().filter_map(|it| it.application.clone());
     let target = target(ingest, &caller, &brought.collect::<Vec<_>>()).await?;
-    let key = |place: usize| {
+    let key = |index: usize| {
         let key = caller.idempotency_key?;
-        Some(hash(format!("{place}\n{key}")))
+        Some(hash(format!("{index}\n{key}")))
     };
-    let submissions = messages.into_iter().zip(&places);
+    let submissions = messages.into_iter().zip(&taken);
     let submissions: Vec<_> = submissions
-        .map(|(message, (place, text))| caller.submission(ingest, message, key(*place), text))
+        .map(|(message, (index, text))| caller.submission(ingest, message, key(*index), text))
         .collect();
-    let published = publish(ingest, &caller, &target, &submissions).await;
-    let is_fault = |it: &Published| matches!(it, Err(Refusal::Fault(_)));
-    let has_fault = published.iter().any(is_fault);
-    for (published, (place, _)) in published.into_iter().zip(places) {
+    let accepted = accept(ingest, &caller, &target, &submissions).await;
+    let is_fault = |it: &Accepted| matches!(it, Err(Refusal::Fault(_)));
+    let has_fault = accepted.iter().any(is_fault);
+    for (accepted, (index, _)) in accepted.into_iter().zip(taken) {
         let shown = |message: Message| message.to_out(caller.with_content);
-        results[place] = Some(published.map(shown).map_err(told));
+        results[index] = Some(accepted.map(shown).map_err(told));
     }
     let results: Vec<_> = results.into_iter().flatten().collect();
     let mut errors = results.iter().map(|result| result.as_ref().err());
@@ -184,9 +182,9 @@ fn told(refusal: Refusal) -> ApiError {
 }
 
 /// The same error, of a message of a batch.
-fn within(error: ApiError, place: usize) -> ApiError {
+fn within(error: ApiError, index: usize) -> ApiError {
     match error {
-        ApiError::Invalid(error) => error.within(&place.to_string()).within("messages").into(),
+        ApiError::Invalid(error) => error.within(&index.to_string()).within("messages").into(),
         other => other,
     }
 }
@@ -285,19 +283,19 @@ impl Caller<'_> {
     }
 }
 
-async fn publish(
+async fn accept(
     ingest: &Ingest,
     caller: &Caller<'_>,
     target: &Target,
     submissions: &[Submission],
-) -> Vec<Published> {
-    let published = ingest.publish(target, submissions).await;
-    for (message, submission) in published.iter().zip(submissions) {
+) -> Vec<Accepted> {
+    let accepted = ingest.accept(target, submissions).await;
+    for (message, submission) in accepted.iter().zip(submissions) {
         if let Ok(message) = message {
             note(message, submission.trace, caller.trace);
         }
     }
-    published
+    accepted
 }
 
 /// Counts and logs an accepted message.

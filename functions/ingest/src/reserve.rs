@@ -6,12 +6,13 @@ use posthorn_domain::{
     error::{ApiError, FieldError},
     timestamp::Timestamp,
 };
+use posthorn_publish::Target;
 use posthorn_runtime::{http::IDEMPOTENCY_KEY, now};
 use posthorn_store::{Guard, Reservation};
 
 use crate::{
     Ingest, Refusal,
-    publish::{LONGEST_PART, Reserved, Submission, Target, exists},
+    submission::{LONGEST_PART, Reserved, Submission, exists},
 };
 
 /// The function's time-out: an unfinished request that is older ended in the middle.

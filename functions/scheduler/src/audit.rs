@@ -16,6 +16,7 @@ use posthorn_domain::{
     endpoint::Endpoint,
     health::Lane,
     id::{EndpointId, MessageId},
+    key::LogKey,
     timestamp::Timestamp,
 };
 use posthorn_queue::{DeliveriesQueue, Task};
@@ -24,8 +25,8 @@ use posthorn_runtime::{
     now,
 };
 use posthorn_store::{
-    Audit, ConfigTable, Consistency, DeliveriesTable, Found, MessagesTable, Page, Range,
-    ScheduleTable, Trace, Within, Written,
+    Audit, ConfigTable, Consistency, DeliveriesTable, Found, MessageHead, MessagesTable, Page,
+    Range, ScheduleTable, Within, Written,
 };
 
 use crate::{MARGIN, RunError};
@@ -59,7 +60,7 @@ pub struct Auditor {
     pub every: Duration,
     /// How overdue an attempt is when its task counts as lost.
     pub lost_after: Duration,
-    /// Where its place on the round is kept.
+    /// Where its cursor is kept.
     pub schedule: ScheduleTable,
     /// Where lost tasks go.
     pub queue: DeliveriesQueue,
@@ -76,7 +77,7 @@ pub struct Audited {
 
 /// An attempt whose task is lost.
 struct Lost<'a> {
-    message: &'a Trace,
+    message: &'a MessageHead,
     endpoint: &'a EndpointId,
     attempt: u32,
 }
@@ -217,7 +218,7 @@ impl Auditor {
         };
         let slice = self
             .messages
-            .traces(&application.id, at.shard, range, &page)
+            .heads(&application.id, at.shard, range, &page)
             .await?;
         let meant: Vec<_> = slice
             .items
@@ -226,7 +227,7 @@ impl Auditor {
             .collect();
         let mut lost = Vec::new();
         for meant in meant.chunks(DELIVERIES) {
-            lost.extend(self.lost(meant, application.shards).await?);
+            lost.extend(self.lost(meant, application.log()).await?);
         }
         round.seen += slice.items.len() as u64;
         let is_patient = at.span < PATIENT_LOOKS;
@@ -237,16 +238,16 @@ impl Auditor {
     /// Those of some deliveries whose task is lost.
     async fn lost<'a>(
         &self,
-        meant: &[(&'a Trace, &'a EndpointId)],
-        shards: u16,
+        meant: &[(&'a MessageHead, &'a EndpointId)],
+        log: LogKey<'a>,
     ) -> Result<Vec<Lost<'a>>, RunError> {
         let keys = meant
             .iter()
-            .map(|(message, endpoint)| (*endpoint, &message.id));
+            .map(|(message, endpoint)| log.message(&message.id).to(endpoint));
         let eventual = Consistency::Eventual;
-        let deliveries = self.deliveries.get_many(keys, shards, eventual).await?;
+        let deliveries = self.deliveries.get_many(keys, eventual).await?;
         let lost = meant.iter().filter_map(|(message, endpoint)| {
-            let delivery = deliveries.get(&((*endpoint).clone(), message.id.clone()));
+            let delivery = deliveries.get(&log.message(&message.id).to(endpoint));
             let attempt = lost(delivery, message.created_at, now(), self.lost_after)?;
             Some(Lost {
                 message,
@@ -267,8 +268,7 @@ impl Auditor {
         if lost.is_empty() {
             return Ok(0);
         }
-        let (organization, id) = (&found.organization, &found.application.id);
-        let application = self.config.application_with_endpoints(organization, id);
+        let application = self.config.application_with_endpoints(found.key());
         let Some((application, endpoints)) = application.await? else {
             return Ok(0);
         };
@@ -282,7 +282,7 @@ impl Auditor {
                 continue;
             }
             tasks.extend(lost.map(|lost| Task {
-                organization: organization.clone(),
+                organization: found.organization.clone(),
                 application: application.id.clone(),
                 endpoint: endpoint.id.clone(),
                 revision: endpoint.revision,
@@ -293,7 +293,7 @@ impl Auditor {
                 expires_at: lost.message.expires_at,
                 manual: None,
                 hops: 0,
-                place: None,
+                slot: None,
                 trace: None,
                 payload: None,
                 // The dispatcher moves it when the endpoint is slow.
@@ -315,7 +315,7 @@ impl Auditor {
             return Ok(true);
         }
         let row = match endpoint.throttle_rate {
-            Some(rate) => self.schedule.next_place(&endpoint.id, rate).await?,
+            Some(rate) => self.schedule.next_slot(&endpoint.id, rate).await?,
             None => None,
         };
         Ok(row > Some(now().plus(self.lost_after)))
@@ -329,7 +329,7 @@ impl Auditor {
 }
 
 /// The endpoints that a message is still to reach, or has reached.
-fn meant(message: &Trace) -> impl Iterator<Item = (&Trace, &EndpointId)> {
+fn meant(message: &MessageHead) -> impl Iterator<Item = (&MessageHead, &EndpointId)> {
     let is_over = message.expunged || message.expires_at <= now();
     let wanted = message.destinations.iter();
     let wanted = wanted.filter(move |destination| !is_over && destination.skipped.is_none());

@@ -10,6 +10,7 @@ use crate::{
     error::FieldError,
     form::{MAX_ENTITY_BYTES, check_same, check_size},
     id::{ApplicationId, OrganizationId},
+    key::LogKey,
     metadata,
     name::{DisplayName, Uid},
     rate::Rate,
@@ -92,6 +93,14 @@ pub struct ApplicationPatch {
 }
 
 impl Application {
+    /// Its messages.
+    pub fn log(&self) -> LogKey<'_> {
+        LogKey {
+            application: &self.id,
+            shards: self.shards,
+        }
+    }
+
     /// The built-in application of an organization: operators subscribe endpoints to it and receive
     /// what [`crate::operational`] lists. Its id follows from the organization's, so that nobody
     /// has to look it up.

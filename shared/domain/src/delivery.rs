@@ -102,7 +102,7 @@ pub enum Ask<'a> {
     /// The one of this number on the schedule, from 0.
     Scheduled(u32),
     /// One that an operator's request wants, beside the schedule: one request, one attempt. When
-    /// nothing was attempted yet, or the delivery was skipped, it takes the schedule's next place.
+    /// nothing was attempted yet, or the delivery was skipped, it takes the schedule's next number.
     Manual(&'a JobId),
 }
 
@@ -212,8 +212,8 @@ pub fn record(
 ) -> (Delivery, NextStep) {
     let is_fresh = before.as_ref().is_none_or(|d| d.status == Status::Skipped);
     let mut delivery = before.unwrap_or_else(|| Delivery::pending(event_type));
-    // Its place on the schedule; an extra attempt has none, and neither has a duplicate.
-    let place = match ask {
+    // Its number on the schedule; an extra attempt has none, and neither has a duplicate.
+    let number = match ask {
         Ask::Scheduled(number) => {
             let is_next = delivery.made <= number && delivery.status == Status::Sending;
             is_next.then_some(number)
@@ -229,7 +229,7 @@ pub fn record(
         .retry_after
         .map(|wait| now.plus(Duration::from_secs(wait)));
     delivery.push(attempt);
-    if let Some(number) = place {
+    if let Some(number) = number {
         delivery.made = number + 1;
         let due = schedule.next_after(number, now, jitter);
         delivery.next_attempt_at = due.map(|due| asked.map_or(due, |asked| due.max(asked)));
@@ -244,7 +244,7 @@ pub fn record(
         delivery.status = Status::Success;
         delivery.next_attempt_at = None;
     }
-    if !is_success && place.is_none() {
+    if !is_success && number.is_none() {
         return (delivery, NextStep::default());
     }
     delivery.notice = delivery.news(is_success);

@@ -3,13 +3,12 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use crate::{
     envelope::Sealed,
     headers::CustomHeaders,
-    health::Health,
-    id::{ApplicationId, EndpointId, MessageId, OrganizationId},
+    health::{DisabledReason, Health},
+    id::{EndpointId, MessageId},
     list::UniqueList,
     name::{Channel, EventTypeName, Uid},
     signing::EndpointSecret,
@@ -65,7 +64,7 @@ pub struct Endpoint {
     /// The customer's own notes.
     #[serde(default, with = "crate::json_text")]
     pub metadata: BTreeMap<String, String>,
-    /// [`Confidential`], sealed for [`owner`].
+    /// [`Confidential`], sealed for [`crate::key::EndpointKey::envelope_owner`].
     pub sealed: Sealed,
     /// Counts changes, from 1. A task carries the revision that ingest saw, so that a dispatcher
     /// notices an eventually consistent read that is older.
@@ -87,25 +86,6 @@ pub struct Confidential {
     /// Headers that every attempt carries besides its own.
     #[serde(default, skip_serializing_if = "CustomHeaders::is_empty")]
     pub headers: CustomHeaders,
-}
-
-/// Whom an endpoint's envelope belongs to: `organization|application|endpoint`.
-pub fn owner(
-    organization: &OrganizationId,
-    application: &ApplicationId,
-    endpoint: &EndpointId,
-) -> String {
-    format!("{organization}|{application}|{endpoint}")
-}
-
-/// Why Posthorn disabled an endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum DisabledReason {
-    /// It answered 410 Gone: it wants no more (Standard Webhooks, "Deliverability and reliability").
-    Gone,
-    /// It only failed for as long as the deployment bears.
-    Failing,
 }
 
 /// A secret that was rotated out.

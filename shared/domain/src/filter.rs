@@ -1,27 +1,10 @@
 //! Which endpoints a message reaches.
 
-use serde::{Deserialize, Serialize};
-
-use crate::{endpoint::Endpoint, id::EndpointId, message::MessageChannels, name::EventTypeName};
-
-/// An endpoint that a message was meant for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Destination {
-    /// The endpoint.
-    #[serde(rename = "e")]
-    pub endpoint: EndpointId,
-    /// Why nothing is sent to it, when nothing is.
-    #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
-    pub skipped: Option<SkipReason>,
-}
-
-/// Why an endpoint that matches a message is left out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SkipReason {
-    /// The endpoint was disabled when the message was accepted.
-    Disabled,
-}
+use crate::{
+    endpoint::Endpoint,
+    message::{Destination, MessageChannels, SkipReason},
+    name::EventTypeName,
+};
 
 /// Whether an endpoint listens to an event type on these channels.
 ///

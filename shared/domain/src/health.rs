@@ -21,11 +21,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
 
-use crate::{
-    attempt::Outcome, endpoint::DisabledReason, failure::Failure, id::MessageId,
-    timestamp::Timestamp,
-};
+use crate::{attempt::Outcome, failure::Failure, id::MessageId, timestamp::Timestamp};
 
 /// How long an endpoint may fail before failures pause it that say nothing of too much load: the
 /// first retries of a message (after 5 s) are not held up.
@@ -87,7 +85,7 @@ impl MessageMark {
 
 /// An attempt, as far as it tells something of its endpoint.
 #[derive(Clone, Copy, Debug)]
-pub struct Experience<'a> {
+pub struct Observation<'a> {
     /// What it came to.
     pub outcome: &'a Outcome,
     /// Its message.
@@ -96,6 +94,16 @@ pub struct Experience<'a> {
     pub started_at: Timestamp,
     /// When it ended.
     pub ended_at: Timestamp,
+}
+
+/// Why Posthorn disabled an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DisabledReason {
+    /// It answered 410 Gone: it wants no more (Standard Webhooks, "Deliverability and reliability").
+    Gone,
+    /// It only failed for as long as the deployment bears.
+    Failing,
 }
 
 /// What an attempt means for its endpoint.
@@ -170,7 +178,7 @@ impl Health {
 
     /// What an attempt means. `disable_after` is how long an endpoint may fail without a success in
     /// between.
-    pub fn after(self, attempt: Experience<'_>, disable_after: Duration) -> Verdict {
+    pub fn after(self, attempt: Observation<'_>, disable_after: Duration) -> Verdict {
         let (outcome, now) = (attempt.outcome, attempt.ended_at);
         if outcome.is_gone() {
             return Verdict::Disable(DisabledReason::Gone, attempt.started_at);
@@ -210,7 +218,7 @@ impl Health {
     }
 
     /// Until when a failure leaves the endpoint alone.
-    fn pause(self, attempt: Experience<'_>, failing_for: Duration) -> Option<Timestamp> {
+    fn pause(self, attempt: Observation<'_>, failing_for: Duration) -> Option<Timestamp> {
         let now = attempt.ended_at;
         let chosen = (failing_for / 4).clamp(MIN_PAUSE, MAX_PAUSE);
         let before = self.paused_until.filter(|_| !self.probing);
@@ -290,7 +298,7 @@ mod tests {
     const OTHER: MessageMark = MessageMark(2);
 
     fn verdict(health: Health, outcome: &Outcome, at: Timestamp) -> Verdict {
-        let attempt = Experience {
+        let attempt = Observation {
             outcome,
             message: OTHER,
             started_at: at,
@@ -427,7 +435,7 @@ mod tests {
         assert_eq!(after(slow, &answer(200), seconds(61)).lane(), Lane::Slow);
         assert_eq!(after(slow, &answer(500), seconds(63)).lane(), Lane::Slow);
         assert_eq!(after(slow, &answer(200), seconds(63)), Health::default());
-        let attempt = Experience {
+        let attempt = Observation {
             outcome: &answer(200),
             message: ONE,
             started_at: seconds(63),

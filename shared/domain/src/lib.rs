@@ -6,7 +6,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`id`], [`name`], [`list`] | ids, validated identifiers, bounded lists |
+//! | [`id`], [`key`], [`name`], [`list`] | ids, addresses, validated identifiers, bounded lists |
 //! | [`application`], [`endpoint`], [`event_type`], [`message`] | what customers configure and send |
 //! | [`headers`], [`change`] | parts of those, and fields of a PATCH |
 //! | [`filter`] | which endpoints a message reaches |
@@ -35,6 +35,7 @@ pub mod id;
 pub mod job;
 pub mod json_schema;
 mod json_text;
+pub mod key;
 pub mod list;
 pub mod message;
 pub mod metadata;

@@ -9,7 +9,6 @@ use utoipa::ToSchema;
 use crate::{
     application::ApplicationIn,
     error::{ApiError, FieldError},
-    filter::Destination,
     form::{MAX_DEPTH, TOO_DEEP, Unsupported, is_deeper_than},
     id::{EndpointId, MessageId},
     list::UniqueList,
@@ -271,6 +270,25 @@ impl TryFrom<i64> for RetentionDays {
             _ => Err("must be from 5 to 90"),
         }
     }
+}
+
+/// An endpoint that a message was meant for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Destination {
+    /// The endpoint.
+    #[serde(rename = "e")]
+    pub endpoint: EndpointId,
+    /// Why nothing is sent to it, when nothing is.
+    #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<SkipReason>,
+}
+
+/// Why an endpoint that matches a message is left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SkipReason {
+    /// The endpoint was disabled when the message was accepted.
+    Disabled,
 }
 
 /// A message, as it is remembered.

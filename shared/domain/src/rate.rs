@@ -1,8 +1,8 @@
 //! Rates: how much a second, and how attempts are spread to keep to it.
 //!
-//! The attempts at an endpoint with a rate share a row of places in time, one every [`Pace::every`].
-//! A dispatcher reserves places in that row (a counter in the table), and an attempt is made at its place: early
-//! tasks wait, and those that come too late for theirs take another ([`Pace::at`]). Nobody reserves a place
+//! The attempts at an endpoint with a rate share a row of slots, one every [`Pace::every`].
+//! A dispatcher reserves slots in that row (a counter in the table), and an attempt is made at its slot: early
+//! tasks wait, and those that come too late for theirs take another ([`Pace::at`]). Nobody reserves a slot
 //! that it cannot come to ([`Pace::out_of_reach`]): it would be lost.
 
 use std::{ops::Range, time::Duration};
@@ -48,36 +48,36 @@ impl From<Rate> for u16 {
 }
 
 /// Reservations a second that one item of the table is to bear: DynamoDB writes an item up to 1,000
-/// times a second. Faster endpoints reserve several places at a time.
+/// times a second. Faster endpoints reserve several slots at a time.
 const RESERVATIONS: u16 = 250;
 
-/// How long a dispatcher waits for a place by itself; for longer, the task goes to the slow lane's
+/// How long a dispatcher waits for a slot by itself; for longer, the task goes to the slow lane's
 /// queue, where dispatchers may wait for longer.
 const WAIT: Duration = Duration::from_millis(100);
 const WAIT_IN_SLOW_LANE: Duration = Duration::from_secs(4);
 
-/// How much before its place a task leaves the queue, which counts whole seconds, and whose batches
+/// How much before its slot a task leaves the queue, which counts whole seconds, and whose batches
 /// wait for a second; the rest is for the way and for a function that starts.
 const EARLY: Duration = Duration::from_millis(3500);
 
-/// How far a place must be ahead so that a task can travel through the queue to it.
+/// How far a slot must be ahead so that a task can travel through the queue to it.
 const DETOUR: Duration = Duration::from_secs(4);
 
-/// How late an attempt may come to its place.
+/// How late an attempt may come to its slot.
 const LATE: Duration = Duration::from_millis(500);
 
 /// How the attempts at an endpoint are spread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace(u16);
 
-/// What to do about an attempt that has a place.
+/// What to do about an attempt that has a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timing {
-    /// Make it at its place, which is near or just past.
+    /// Make it at its slot, which is near or just past.
     Now,
     /// Come back then.
     Later(Timestamp),
-    /// It is too late: take another place.
+    /// It is too late: take another slot.
     Missed,
 }
 
@@ -92,29 +92,29 @@ impl Pace {
         self.0
     }
 
-    /// The time between two places; rounded up, so that the rate is never exceeded.
+    /// The time between two slots; rounded up, so that the rate is never exceeded.
     pub fn every(self) -> Duration {
         Duration::from_micros(1_000_000_u64.div_ceil(u64::from(self.0)))
     }
 
-    /// How many places are reserved at a time.
-    pub fn places(self) -> u16 {
+    /// How many slots are reserved at a time.
+    pub fn slots(self) -> u16 {
         self.0.div_ceil(RESERVATIONS)
     }
 
-    /// What to do about an attempt that has this place, in a lane.
-    pub fn at(place: Timestamp, now: Timestamp, lane: Lane) -> Timing {
-        let wait = place.since(now);
-        if now.since(place) > LATE {
+    /// What to do about an attempt that has this slot, in a lane.
+    pub fn at(slot: Timestamp, now: Timestamp, lane: Lane) -> Timing {
+        let wait = slot.since(now);
+        if now.since(slot) > LATE {
             Timing::Missed
         } else if wait > patience(lane) {
-            Timing::Later(place.minus(EARLY))
+            Timing::Later(slot.minus(EARLY))
         } else {
             Timing::Now
         }
     }
 
-    /// How far ahead a place lies that a task in this lane could not come to in time: too far to
+    /// How far ahead a slot lies that a task in this lane could not come to in time: too far to
     /// wait for it here, and too near to go back into the queue. In the slow lane there is none.
     pub fn out_of_reach(lane: Lane) -> Range<Duration> {
         patience(lane)..DETOUR
@@ -135,7 +135,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
     #[test]
-    fn places_keep_to_the_rate_within_a_tenth() {
+    fn slots_keep_to_the_rate_within_a_tenth() {
         for rate in 1..=u16::MAX {
             let a_second = 1_000_000.0 / Pace::new(rate).every().as_micros() as f64;
             let share = a_second / f64::from(rate);
@@ -144,15 +144,15 @@ mod tests {
     }
 
     #[test]
-    fn fast_endpoints_reserve_several_places_at_a_time() {
+    fn fast_endpoints_reserve_several_slots_at_a_time() {
         assert_eq!(
-            [1, 250, 251, 65_535].map(|rate| Pace::new(rate).places()),
+            [1, 250, 251, 65_535].map(|rate| Pace::new(rate).slots()),
             [1, 1, 2, 263]
         );
     }
 
     #[test]
-    fn an_attempt_is_made_at_its_place() {
+    fn an_attempt_is_made_at_its_slot() {
         let ms = |ms: i64| Timestamp::from_millis(NOW.as_millis() + ms);
         let timing = |at| Pace::at(ms(at), NOW, Lane::Slow);
         assert_eq!(timing(4000), Timing::Now);
@@ -162,18 +162,18 @@ mod tests {
     }
 
     #[test]
-    fn a_reserved_place_is_waited_for_or_come_back_for_in_time() {
+    fn a_reserved_slot_is_waited_for_or_come_back_for_in_time() {
         // Delays are rounded up to a second, and the slow lane's batches wait for one.
         let rounding_and_window = Duration::from_secs(2);
         for lane in [Lane::Fast, Lane::Slow] {
             let out_of_reach = Pace::out_of_reach(lane);
             for wait in (0..10_000).step_by(50).map(Duration::from_millis) {
                 let is_behind = wait > out_of_reach.start && wait >= out_of_reach.end;
-                let place = NOW.plus(wait);
-                match Pace::at(place, NOW, lane) {
+                let slot = NOW.plus(wait);
+                match Pace::at(slot, NOW, lane) {
                     Timing::Now => assert!(wait <= out_of_reach.start),
                     Timing::Later(back) if is_behind => {
-                        assert!(back > NOW && place.since(back) > rounding_and_window);
+                        assert!(back > NOW && slot.since(back) > rounding_and_window);
                     }
                     Timing::Later(_) => {
                         assert!(out_of_reach.contains(&wait) || wait == out_of_reach.start)

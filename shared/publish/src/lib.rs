@@ -11,6 +11,7 @@ use posthorn_domain::{
     endpoint::Endpoint,
     filter::destinations,
     id::{EndpointId, OrganizationId},
+    key::AppKey,
     message::{Message, RetentionDays},
     operational::OperationalEvent,
     payload::Payload,
@@ -45,6 +46,17 @@ pub enum PublishError {
     Event(#[from] serde_json::Error),
 }
 
+/// An application with its endpoints: where messages go.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Where the application lives.
+    pub organization: OrganizationId,
+    /// The application.
+    pub application: Application,
+    /// Its endpoints.
+    pub endpoints: Vec<Endpoint>,
+}
+
 /// A stored message, and the tasks that are to be queued for it.
 #[derive(Clone, Debug)]
 pub struct Stored {
@@ -62,14 +74,11 @@ impl Publisher {
     /// [`PublishError`]; repeating the call completes what was begun.
     pub async fn publish(
         &self,
-        organization: &OrganizationId,
-        application: &Application,
-        endpoints: &[Endpoint],
+        target: &Target,
         message: Message,
         trace: Option<TraceParent>,
     ) -> Result<Message, PublishError> {
-        let stored = self.store(organization, application, endpoints, message, trace);
-        let Stored { message, tasks } = stored.await?;
+        let Stored { message, tasks } = self.store(target, message, trace).await?;
         self.queue.send_all(&tasks).await?;
         Ok(message)
     }
@@ -80,30 +89,31 @@ impl Publisher {
     /// [`StoreError`].
     pub async fn store(
         &self,
-        organization: &OrganizationId,
-        application: &Application,
-        endpoints: &[Endpoint],
+        target: &Target,
         message: Message,
         trace: Option<TraceParent>,
     ) -> Result<Stored, StoreError> {
-        let Application { id, shards, .. } = application;
-        let message = match self.messages.put(id, *shards, &message).await? {
+        let message = match self
+            .messages
+            .put(target.application.log(), &message)
+            .await?
+        {
             Put::New => message,
             Put::Existed(stored) => *stored,
         };
-        let mut tasks = tasks(organization, application, endpoints, &message);
+        let mut tasks = tasks(target, &message);
         for task in &mut tasks {
             task.trace = trace;
         }
         Ok(Stored { message, tasks })
     }
 
-    /// Tells operators. `cause` and `at` say which happening it is: the same one again is the same
+    /// Notifies operators. `cause` and `at` say which happening it is: the same one again is the same
     /// message. Costs one Query when nobody subscribed.
     ///
     /// # Errors
     /// [`PublishError`].
-    pub async fn tell(
+    pub async fn notify_operators(
         &self,
         organization: &OrganizationId,
         event: &OperationalEvent,
@@ -111,11 +121,9 @@ impl Publisher {
         cause: &str,
     ) -> Result<(), PublishError> {
         let id = Application::operational(organization).id;
-        let found = self
-            .config
-            .application_with_endpoints(organization, &id)
-            .await?;
-        let Some((application, endpoints)) = found else {
+        let app = AppKey::new(organization, &id);
+        let Some((application, endpoints)) = self.config.application_with_endpoints(app).await?
+        else {
             return Ok(());
         };
         let Ok(event_type) = event.event_type().to_owned().try_into() else {
@@ -136,19 +144,23 @@ impl Publisher {
             created_at: at,
             expires_at: RetentionDays::default().end(at),
         };
-        self.publish(organization, &application, &endpoints, message, None)
-            .await?;
+        let target = Target {
+            organization: organization.clone(),
+            application,
+            endpoints,
+        };
+        self.publish(&target, message, None).await?;
         Ok(())
     }
 }
 
 /// One task for each destination that is not skipped.
-fn tasks(
-    organization: &OrganizationId,
-    application: &Application,
-    endpoints: &[Endpoint],
-    message: &Message,
-) -> Vec<Task> {
+fn tasks(target: &Target, message: &Message) -> Vec<Task> {
+    let Target {
+        organization,
+        application,
+        endpoints,
+    } = target;
     let endpoints: HashMap<&EndpointId, &Endpoint> = endpoints
         .iter()
         .map(|endpoint| (&endpoint.id, endpoint))
@@ -183,7 +195,7 @@ pub fn task(
         expires_at: message.expires_at,
         manual: None,
         hops: 0,
-        place: None,
+        slot: None,
         trace: None,
         payload: None,
         lane: endpoint.health.lane(),

@@ -59,14 +59,14 @@ pub enum QueueError {
 /// Some of many tasks were not queued.
 #[derive(Debug)]
 pub struct Unsent {
-    /// Which, by their place among those given.
+    /// Which, by their index among those given.
     pub tasks: BTreeSet<usize>,
     /// Why the first of them was not.
     pub error: QueueError,
 }
 
 struct Entry {
-    /// Its place among those given.
+    /// Its index among those given.
     index: usize,
     lane: Lane,
     group: String,
@@ -270,10 +270,10 @@ fn add(unsent: &mut Option<Unsent>, tasks: impl IntoIterator<Item = usize>, erro
     unsent.tasks.extend(tasks);
 }
 
-/// Keeps the entries at these places of a batch.
+/// Keeps the entries at these indexes of a batch.
 fn keep(batch: &mut Vec<Entry>, wanted: &BTreeSet<usize>) {
-    let mut place = 0..;
-    batch.retain(|_| place.next().is_some_and(|place| wanted.contains(&place)));
+    let mut index = 0..;
+    batch.retain(|_| index.next().is_some_and(|index| wanted.contains(&index)));
 }
 
 fn request(id: usize, entry: &Entry) -> Result<SendMessageBatchRequestEntry, QueueError> {

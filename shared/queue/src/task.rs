@@ -7,6 +7,7 @@ use posthorn_domain::{
     delivery::Ask,
     health::Lane,
     id::{ApplicationId, EndpointId, JobId, MessageId, OrganizationId},
+    key::{AppKey, DeliveryKey, EndpointKey, LogKey, MessageKey},
     name::EventTypeName,
     payload::Payload,
     timestamp::Timestamp,
@@ -46,9 +47,9 @@ pub struct Task {
     /// How often it was put back since the last attempt, because none could be made.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub hops: u16,
-    /// The place in time that it has at an endpoint with a rate ([`posthorn_domain::rate`]).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub place: Option<Timestamp>,
+    /// The slot that it has at an endpoint with a rate ([`posthorn_domain::rate`]).
+    #[serde(rename = "place", default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<Timestamp>,
     /// The span that queued it, when messages are traced ([`posthorn_domain::trace`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<TraceParent>,
@@ -91,20 +92,44 @@ impl Task {
             attempt,
             manual: None,
             hops: 0,
-            place: None,
+            slot: None,
             payload: None,
             ..self
         }
     }
 
     /// The same task after it was put back for a while. It leaves its payload behind, as a retry does.
-    pub fn put_back(self, place: Option<Timestamp>) -> Self {
+    pub fn put_back(self, slot: Option<Timestamp>) -> Self {
         Self {
             hops: self.hops.saturating_add(1),
-            place,
+            slot,
             payload: None,
             ..self
         }
+    }
+
+    /// Whose message it is.
+    pub fn app_key(&self) -> AppKey<'_> {
+        AppKey::new(&self.organization, &self.application)
+    }
+
+    /// Where it goes.
+    pub fn endpoint_key(&self) -> EndpointKey<'_> {
+        self.app_key().endpoint(&self.endpoint)
+    }
+
+    /// What is delivered.
+    pub fn message_key(&self) -> MessageKey<'_> {
+        let log = LogKey {
+            application: &self.application,
+            shards: self.shards,
+        };
+        log.message(&self.message)
+    }
+
+    /// The delivery that its attempt is one of.
+    pub fn delivery(&self) -> DeliveryKey<'_> {
+        self.message_key().to(&self.endpoint)
     }
 
     /// Which attempt it asks for.
@@ -254,6 +279,14 @@ mod tests {
         for untagged in ["{}", &FIRST[11..FIRST.len() - 1], &job[7..job.len() - 1]] {
             assert!(Work::from_body(untagged).is_err(), "{untagged}");
         }
+    }
+
+    #[test]
+    fn a_slot_keeps_its_name_on_the_wire() {
+        let waiting = FIRST.replace(r#""payload""#, r#""place":1795253400000,"payload""#);
+        let task = Task::from_body(&waiting).unwrap();
+        assert_eq!(task.slot, Some(Timestamp::from_millis(1_795_253_400_000)));
+        assert_eq!(task.to_body().unwrap(), waiting);
     }
 
     #[test]

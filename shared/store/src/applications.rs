@@ -6,7 +6,8 @@ use aws_sdk_dynamodb::types::TransactWriteItem;
 use posthorn_domain::{
     application::Application,
     endpoint::Endpoint,
-    id::{ApplicationId, EndpointId, OrganizationId},
+    id::{ApplicationId, OrganizationId},
+    key::AppKey,
     name::Uid,
 };
 
@@ -23,12 +24,15 @@ const MAX_TRIES: u32 = 5;
 /// The most writes of one transaction (Amazon DynamoDB: TransactWriteItems).
 const MAX_WRITES: usize = 100;
 
-fn application_key(organization: &OrganizationId, id: &ApplicationId) -> Key {
-    Key::new(application_pk(organization, id), "app")
+fn application_key(app: AppKey<'_>) -> Key {
+    Key::new(application_pk(app), "app")
 }
 
-fn list_key(organization: &OrganizationId, id: &ApplicationId) -> Key {
-    Key::new(format!("{organization}#apps"), id.as_str())
+fn list_key(app: AppKey<'_>) -> Key {
+    Key::new(
+        format!("{}#apps", app.organization),
+        app.application.as_str(),
+    )
 }
 
 fn uid_key(organization: &OrganizationId, uid: &Uid) -> Key {
@@ -42,15 +46,14 @@ impl ConfigTable {
     /// [`StoreError`].
     pub async fn application_with_endpoints(
         &self,
-        organization: &OrganizationId,
-        id: &ApplicationId,
+        app: AppKey<'_>,
     ) -> Result<Option<(Application, Vec<Endpoint>)>, StoreError> {
         // `ep$` is the first key behind all `ep#…`; `epuid#…` lies behind it.
         let range = Range {
             low: "app".to_owned(),
             high: "ep$".to_owned(),
         };
-        let query = self.query(application_pk(organization, id), range);
+        let query = self.query(application_pk(app), range);
         let mut pages = query.into_paginator().send();
         let mut items = Vec::new();
         while let Some(page) = pages.next().await {
@@ -74,14 +77,8 @@ impl ConfigTable {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn application(
-        &self,
-        organization: &OrganizationId,
-        id: &ApplicationId,
-    ) -> Result<Option<Application>, StoreError> {
-        let item = self
-            .get(application_key(organization, id), Consistency::Strong)
-            .await?;
+    pub async fn application(&self, app: AppKey<'_>) -> Result<Option<Application>, StoreError> {
+        let item = self.get(application_key(app), Consistency::Strong).await?;
         let found: Option<Application> = item.map(entity).transpose()?;
         Ok(found.filter(|application| !application.deleted))
     }
@@ -123,9 +120,10 @@ impl ConfigTable {
         organization: &OrganizationId,
         new: &Application,
     ) -> Result<Written, StoreError> {
+        let app = AppKey::new(organization, &new.id);
         let mut writes = vec![
-            self.put_new(application_key(organization, &new.id).with(new)?)?,
-            self.put_new(list_key(organization, &new.id).with(new)?)?,
+            self.put_new(application_key(app).with(new)?)?,
+            self.put_new(list_key(app).with(new)?)?,
         ];
         if let Some(uid) = &new.uid {
             writes.push(self.put_new(pointer(uid_key(organization, uid), new.id.as_str()))?);
@@ -143,10 +141,11 @@ impl ConfigTable {
         organization: &OrganizationId,
     ) -> Result<Application, StoreError> {
         let new = Application::operational(organization);
-        if let Some(stored) = self.application(organization, &new.id).await? {
+        let app = AppKey::new(organization, &new.id);
+        if let Some(stored) = self.application(app).await? {
             return Ok(stored);
         }
-        let item = application_key(organization, &new.id).with(&new)?;
+        let item = application_key(app).with(&new)?;
         // A conflict means that another request was faster, with the same.
         self.transact(vec![self.put_new(item)?]).await?;
         Ok(new)
@@ -163,17 +162,10 @@ impl ConfigTable {
         after: &Application,
     ) -> Result<Written, StoreError> {
         let seen = before.updated_at.as_millis();
+        let app = AppKey::new(organization, &after.id);
         let mut writes = vec![
-            self.put_over(
-                application_key(organization, &after.id).with(after)?,
-                "updated_at",
-                seen,
-            )?,
-            self.put_over(
-                list_key(organization, &after.id).with(after)?,
-                "updated_at",
-                seen,
-            )?,
+            self.put_over(application_key(app).with(after)?, "updated_at", seen)?,
+            self.put_over(list_key(app).with(after)?, "updated_at", seen)?,
         ];
         if before.uid != after.uid {
             writes.extend(self.move_uid(
@@ -192,30 +184,22 @@ impl ConfigTable {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn delete_application(
-        &self,
-        organization: &OrganizationId,
-        id: &ApplicationId,
-    ) -> Result<Option<Written>, StoreError> {
+    pub async fn delete_application(&self, app: AppKey<'_>) -> Result<Option<Written>, StoreError> {
         for _ in 0..MAX_TRIES {
-            let key = application_key(organization, id);
-            let item = self.get(key, Consistency::Strong).await?;
+            let item = self.get(application_key(app), Consistency::Strong).await?;
             let Some(found) = item.map(entity::<Application>).transpose()? else {
                 return Ok(None);
             };
             if !found.deleted {
                 // Whether it was this request or another that marked it shows when it is read again.
-                self.mark_deleted(organization, &found).await?;
+                self.mark_deleted(app, &found).await?;
                 continue;
             }
-            self.delete_parts(organization, id).await?;
-            let (key, seen) = (
-                application_key(organization, id),
-                found.updated_at.as_millis(),
-            );
+            self.delete_parts(app).await?;
+            let (key, seen) = (application_key(app), found.updated_at.as_millis());
             let mut rest = vec![self.delete_seen(key, "updated_at", seen)?];
             if let Some(uid) = &found.uid {
-                rest.push(self.delete(uid_key(organization, uid))?);
+                rest.push(self.delete(uid_key(app.organization, uid))?);
             }
             // Where another request was faster, the uid may be a new application's.
             self.transact(rest).await?;
@@ -226,7 +210,7 @@ impl ConfigTable {
 
     async fn mark_deleted(
         &self,
-        organization: &OrganizationId,
+        app: AppKey<'_>,
         found: &Application,
     ) -> Result<Written, StoreError> {
         let marked = Application {
@@ -235,19 +219,15 @@ impl ConfigTable {
             updated_at: found.updated_at.plus(Duration::from_millis(1)),
             ..found.clone()
         };
-        let item = application_key(organization, &found.id).with(&marked)?;
+        let item = application_key(app).with(&marked)?;
         let over = self.put_over(item, "updated_at", found.updated_at.as_millis())?;
-        let unlisted = self.delete(list_key(organization, &found.id))?;
+        let unlisted = self.delete(list_key(app))?;
         self.transact(vec![over, unlisted]).await
     }
 
     /// Deletes the endpoints of an application and their uids.
-    async fn delete_parts(
-        &self,
-        organization: &OrganizationId,
-        id: &ApplicationId,
-    ) -> Result<(), StoreError> {
-        let pk = application_pk(organization, id);
+    async fn delete_parts(&self, app: AppKey<'_>) -> Result<(), StoreError> {
+        let pk = application_pk(app);
         let query = self.query(pk.clone(), Range::prefix("ep"));
         let mut pages = query.projection_expression("sk").into_paginator().send();
         while let Some(page) = pages.next().await {
@@ -266,10 +246,9 @@ impl ConfigTable {
 
     pub(crate) fn require_application(
         &self,
-        organization: &OrganizationId,
-        id: &ApplicationId,
+        app: AppKey<'_>,
     ) -> Result<TransactWriteItem, StoreError> {
-        self.require(application_key(organization, id))
+        self.require(application_key(app))
     }
 
     /// Gives up one uid and takes another.
@@ -297,16 +276,4 @@ pub(crate) fn pointed_id<I: TryFrom<String>>(item: &Item) -> Result<I, StoreErro
     let id = item.get("id").and_then(|id| id.as_s().ok()).cloned();
     id.and_then(|id| id.try_into().ok())
         .ok_or(StoreError::Attribute("id"))
-}
-
-/// The key of an endpoint's item.
-pub(crate) fn endpoint_key(
-    organization: &OrganizationId,
-    application: &ApplicationId,
-    id: &EndpointId,
-) -> Key {
-    Key::new(
-        application_pk(organization, application),
-        format!("ep#{id}"),
-    )
 }

@@ -1,9 +1,10 @@
 //! Where the auditor is on its round through all applications. Its row is in the schedule table.
 
-use aws_sdk_dynamodb::{operation::put_item::PutItemError, types::AttributeValue};
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use posthorn_domain::{
     application::Application,
     id::{MessageId, OrganizationId},
+    key::AppKey,
     timestamp::Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -32,7 +33,7 @@ pub struct Audit {
     pub done: bool,
     /// Where in the table of applications it is; `None` at its begin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub at: Option<Place>,
+    pub at: Option<ScanCursor>,
     /// How far it is in an application.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<Within>,
@@ -42,9 +43,9 @@ pub struct Audit {
     pub repaired: u64,
 }
 
-/// A key of the config table.
+/// A key of the config table, where a search stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
+pub struct ScanCursor {
     pk: String,
     sk: String,
 }
@@ -52,8 +53,8 @@ pub struct Place {
 /// How far the auditor is in an application, and that behind `at` no other was begun.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Within {
-    /// The application's place.
-    pub application: Place,
+    /// The application's key.
+    pub application: ScanCursor,
     /// Which of the spans, from 0.
     pub span: u8,
     /// Which shard of the messages.
@@ -66,12 +67,19 @@ pub struct Within {
 /// An application as the auditor finds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// Its place.
-    pub at: Place,
+    /// Its key.
+    pub at: ScanCursor,
     /// Where it lives.
     pub organization: OrganizationId,
     /// The application.
     pub application: Application,
+}
+
+impl Found {
+    /// The application's address.
+    pub fn key(&self) -> AppKey<'_> {
+        AppKey::new(&self.organization, &self.application.id)
+    }
 }
 
 fn audit_key() -> Key {
@@ -112,15 +120,15 @@ impl ScheduleTable {
 }
 
 impl ConfigTable {
-    /// Applications of all organizations in the order in which the table keeps them, and the place
+    /// Applications of all organizations in the order in which the table keeps them, and the cursor
     /// that the search came to; `None` at the end. One eventually consistent Scan of at most 1 MB.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn all_applications(
         &self,
-        after: Option<&Place>,
-    ) -> Result<(Vec<Found>, Option<Place>), StoreError> {
+        after: Option<&ScanCursor>,
+    ) -> Result<(Vec<Found>, Option<ScanCursor>), StoreError> {
         let scan = self
             .client
             .scan()
@@ -132,7 +140,11 @@ impl ConfigTable {
             .set_exclusive_start_key(after.map(|at| Key::new(&at.pk, &at.sk).item()));
         let output = scan.send().await.map_err(StoreError::aws("Scan"))?;
         let found = output.items.unwrap_or_default().into_iter();
-        let next = output.last_evaluated_key.as_ref().map(place).transpose()?;
+        let next = output
+            .last_evaluated_key
+            .as_ref()
+            .map(scan_cursor)
+            .transpose()?;
         // One that cannot be read must not keep the auditor from all others.
         let mut found: Vec<_> = found.filter_map(|item| found_in(item).ok()).collect();
         found.retain(|found| !found.application.deleted);
@@ -141,7 +153,7 @@ impl ConfigTable {
 }
 
 fn found_in(item: Item) -> Result<Found, StoreError> {
-    let at = place(&item)?;
+    let at = scan_cursor(&item)?;
     let organization = at.pk.split('#').next().and_then(|id| id.parse().ok());
     Ok(Found {
         organization: organization.ok_or(StoreError::Attribute("pk"))?,
@@ -150,14 +162,7 @@ fn found_in(item: Item) -> Result<Found, StoreError> {
     })
 }
 
-fn place(key: &Item) -> Result<Place, StoreError> {
-    let text = |name: &'static str| {
-        let value = key.get(name).map(AttributeValue::as_s);
-        let text = value.and_then(Result::ok).cloned();
-        text.ok_or(StoreError::Attribute(name))
-    };
-    Ok(Place {
-        pk: text("pk")?,
-        sk: text("sk")?,
-    })
+fn scan_cursor(key: &Item) -> Result<ScanCursor, StoreError> {
+    let Key { pk, sk } = Key::of(key)?;
+    Ok(ScanCursor { pk, sk })
 }

@@ -16,7 +16,7 @@
 //! | `{org}#key#{hash}` | `key` | what a request with this `idempotency-key` was answered; TTL |
 
 use aws_sdk_dynamodb::{Client, operation::query::builders::QueryFluentBuilder};
-use posthorn_domain::id::{ApplicationId, OrganizationId};
+use posthorn_domain::key::{AppKey, EndpointKey};
 use serde::de::DeserializeOwned;
 
 use crate::{
@@ -32,8 +32,14 @@ pub struct ConfigTable {
     pub(crate) name: String,
 }
 
-pub(crate) fn application_pk(organization: &OrganizationId, application: &ApplicationId) -> String {
-    format!("{organization}#{application}")
+/// The partition of an application and its endpoints.
+pub(crate) fn application_pk(app: AppKey<'_>) -> String {
+    format!("{}#{}", app.organization, app.application)
+}
+
+/// The key of an endpoint's item.
+pub(crate) fn endpoint_key(endpoint: EndpointKey<'_>) -> Key {
+    Key::new(application_pk(endpoint.app), format!("ep#{}", endpoint.id))
 }
 
 impl ConfigTable {

@@ -16,14 +16,14 @@ use futures_util::future::try_join_all;
 use posthorn_domain::{
     delivery::{Delivery, Resend, Status},
     id::{EndpointId, JobId, MessageId},
-    shard::shard_of,
+    key::DeliveryKey,
     timestamp::Timestamp,
 };
 use serde::Deserialize;
 
 use crate::{
     Consistency, Page, Range, Slice, StoreError, Written,
-    item::{Item, Key, entity, n, s, ttl},
+    item::{Key, entity, n, s, ttl},
     page::Part,
     read::{MAX_COUNT_PAGES, get, get_many, query, query_part, sort_key},
 };
@@ -39,8 +39,18 @@ fn pk(endpoint: &EndpointId, shard: u16) -> String {
     format!("{endpoint}#{shard}")
 }
 
-pub(crate) fn delivery_key(endpoint: &EndpointId, message: &MessageId, shard: u16) -> Key {
-    Key::new(pk(endpoint, shard), message.as_str())
+pub(crate) fn delivery_key(delivery: DeliveryKey<'_>) -> Key {
+    Key::new(
+        pk(delivery.endpoint, delivery.shard()),
+        delivery.message.as_str(),
+    )
+}
+
+fn resend_key(delivery: DeliveryKey<'_>) -> Key {
+    Key::new(
+        pk(delivery.endpoint, delivery.shard()),
+        format!("resend#{}", delivery.message),
+    )
 }
 
 impl DeliveriesTable {
@@ -52,18 +62,16 @@ impl DeliveriesTable {
         }
     }
 
-    /// A delivery; `shard` is the message's ([`posthorn_domain::shard::shard_of`]).
+    /// A delivery.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn get(
         &self,
-        endpoint: &EndpointId,
-        message: &MessageId,
-        shard: u16,
+        delivery: DeliveryKey<'_>,
         consistency: Consistency,
     ) -> Result<Option<Delivery>, StoreError> {
-        let key = delivery_key(endpoint, message, shard);
+        let key = delivery_key(delivery);
         let item = get(&self.client, &self.name, key, consistency).await?;
         item.map(entity).transpose()
     }
@@ -75,13 +83,11 @@ impl DeliveriesTable {
     /// [`StoreError`].
     pub async fn put(
         &self,
-        endpoint: &EndpointId,
-        message: &MessageId,
-        shard: u16,
+        key: DeliveryKey<'_>,
         delivery: &Delivery,
         expires_at: Timestamp,
     ) -> Result<Written, StoreError> {
-        let mut item = delivery_key(endpoint, message, shard).with(delivery)?;
+        let mut item = delivery_key(key).with(delivery)?;
         item.extend([ttl(expires_at)]);
         let put = self
             .client
@@ -110,14 +116,11 @@ impl DeliveriesTable {
     /// [`StoreError`].
     pub async fn put_resend(
         &self,
-        endpoint: &EndpointId,
-        message: &MessageId,
-        shard: u16,
+        delivery: DeliveryKey<'_>,
         resend: &Resend,
         done: Option<&JobId>,
     ) -> Result<Result<(), Resend>, StoreError> {
-        let key = Key::new(pk(endpoint, shard), format!("resend#{message}"));
-        let mut item = key.with(resend)?;
+        let mut item = resend_key(delivery).with(resend)?;
         item.extend([ttl(resend.until)]);
         let put = self
             .client
@@ -139,26 +142,27 @@ impl DeliveriesTable {
         }
     }
 
-    /// Deliveries by endpoint and message; those without a record are left out. One BatchGetItem for
-    /// every 100.
+    /// Deliveries by their keys; those without a record are left out. One BatchGetItem for every 100.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn get_many(
+    pub async fn get_many<'a>(
         &self,
-        deliveries: impl IntoIterator<Item = (&EndpointId, &MessageId)>,
-        shards: u16,
+        deliveries: impl IntoIterator<Item = DeliveryKey<'a>>,
         consistency: Consistency,
-    ) -> Result<HashMap<(EndpointId, MessageId), Delivery>, StoreError> {
-        let key = |(endpoint, message): (&EndpointId, &MessageId)| {
-            delivery_key(endpoint, message, shard_of(message, shards))
-        };
-        let keys: Vec<_> = deliveries.into_iter().map(key).collect();
+    ) -> Result<HashMap<DeliveryKey<'a>, Delivery>, StoreError> {
+        let wanted = deliveries.into_iter().map(|it| (delivery_key(it), it));
+        let wanted: Vec<_> = wanted.collect();
+        let keys = wanted.iter().map(|(key, _)| key.clone()).collect();
         let items = get_many(&self.client, &self.name, keys, consistency).await?;
-        items
-            .into_iter()
-            .map(|item| Ok(((endpoint_of(&item)?, message_of(&item)?), entity(item)?)))
-            .collect()
+        let wanted: HashMap<_, _> = wanted.into_iter().collect();
+        let mut found = HashMap::new();
+        for item in items {
+            if let Some(delivery) = wanted.get(&Key::of(&item)?) {
+                found.insert(*delivery, entity(item)?);
+            }
+        }
+        Ok(found)
     }
 
     /// Deliveries of an endpoint by message id, which is by time. The page's `after` is a message's id.
@@ -240,16 +244,4 @@ impl DeliveriesTable {
 struct StatusOnly {
     #[serde(rename = "s")]
     status: Status,
-}
-
-fn message_of(item: &Item) -> Result<MessageId, StoreError> {
-    sort_key(item)?
-        .parse()
-        .map_err(|_| StoreError::Attribute("sk"))
-}
-
-fn endpoint_of(item: &Item) -> Result<EndpointId, StoreError> {
-    let pk = item.get("pk").and_then(|pk| pk.as_s().ok());
-    let endpoint = pk.and_then(|pk| pk.split('#').next()?.parse().ok());
-    endpoint.ok_or(StoreError::Attribute("pk"))
 }

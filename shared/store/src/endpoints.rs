@@ -3,22 +3,20 @@
 use aws_sdk_dynamodb::{operation::put_item::PutItemError, types::Select};
 use posthorn_domain::{
     endpoint::Endpoint,
-    id::{ApplicationId, EndpointId, OrganizationId},
+    id::EndpointId,
+    key::{AppKey, EndpointKey},
     name::Uid,
 };
 
 use crate::{
     ConfigTable, Consistency, Page, Range, Slice, StoreError, Written,
-    applications::{endpoint_key, pointed_id, pointer},
-    config::application_pk,
+    applications::{pointed_id, pointer},
+    config::{application_pk, endpoint_key},
     item::{Key, entity, n},
 };
 
-fn uid_key(organization: &OrganizationId, application: &ApplicationId, uid: &Uid) -> Key {
-    Key::new(
-        application_pk(organization, application),
-        format!("epuid#{uid}"),
-    )
+fn uid_key(app: AppKey<'_>, uid: &Uid) -> Key {
+    Key::new(application_pk(app), format!("epuid#{uid}"))
 }
 
 impl ConfigTable {
@@ -28,14 +26,10 @@ impl ConfigTable {
     /// [`StoreError`].
     pub async fn endpoint(
         &self,
-        organization: &OrganizationId,
-        application: &ApplicationId,
-        id: &EndpointId,
+        endpoint: EndpointKey<'_>,
         consistency: Consistency,
     ) -> Result<Option<Endpoint>, StoreError> {
-        let item = self
-            .get(endpoint_key(organization, application, id), consistency)
-            .await?;
+        let item = self.get(endpoint_key(endpoint), consistency).await?;
         item.map(entity).transpose()
     }
 
@@ -45,13 +39,10 @@ impl ConfigTable {
     /// [`StoreError`].
     pub async fn endpoint_by_uid(
         &self,
-        organization: &OrganizationId,
-        application: &ApplicationId,
+        app: AppKey<'_>,
         uid: &Uid,
     ) -> Result<Option<EndpointId>, StoreError> {
-        let item = self
-            .get(uid_key(organization, application, uid), Consistency::Strong)
-            .await?;
+        let item = self.get(uid_key(app, uid), Consistency::Strong).await?;
         item.map(|item| pointed_id(&item)).transpose()
     }
 
@@ -61,8 +52,7 @@ impl ConfigTable {
     /// [`StoreError`].
     pub async fn endpoints(
         &self,
-        organization: &OrganizationId,
-        application: &ApplicationId,
+        app: AppKey<'_>,
         page: &Page,
     ) -> Result<Slice<Endpoint>, StoreError> {
         let range = Range::prefix("ep#ep_");
@@ -70,7 +60,7 @@ impl ConfigTable {
             after: page.after.as_ref().map(|id| format!("ep#{id}")),
             ..page.clone()
         };
-        let pk = application_pk(organization, application);
+        let pk = application_pk(app);
         Ok(self.slice(pk, range, &page).await?.without_prefix("ep#"))
     }
 
@@ -78,12 +68,8 @@ impl ConfigTable {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn count_endpoints(
-        &self,
-        organization: &OrganizationId,
-        application: &ApplicationId,
-    ) -> Result<usize, StoreError> {
-        let pk = application_pk(organization, application);
+    pub async fn count_endpoints(&self, app: AppKey<'_>) -> Result<usize, StoreError> {
+        let pk = application_pk(app);
         let query = self
             .query(pk, Range::prefix("ep#ep_"))
             .consistent_read(false);
@@ -102,16 +88,15 @@ impl ConfigTable {
     /// [`StoreError`].
     pub async fn create_endpoint(
         &self,
-        organization: &OrganizationId,
-        application: &ApplicationId,
+        app: AppKey<'_>,
         new: &Endpoint,
     ) -> Result<Written, StoreError> {
         let mut writes = vec![
-            self.require_application(organization, application)?,
-            self.put_new(endpoint_key(organization, application, &new.id).with(new)?)?,
+            self.require_application(app)?,
+            self.put_new(endpoint_key(app.endpoint(&new.id)).with(new)?)?,
         ];
         if let Some(uid) = &new.uid {
-            let key = uid_key(organization, application, uid);
+            let key = uid_key(app, uid);
             writes.push(self.put_new(pointer(key, new.id.as_str()))?);
         }
         self.transact(writes).await
@@ -123,15 +108,14 @@ impl ConfigTable {
     /// [`StoreError`].
     pub async fn update_endpoint(
         &self,
-        organization: &OrganizationId,
-        application: &ApplicationId,
+        app: AppKey<'_>,
         before: &Endpoint,
         after: &Endpoint,
     ) -> Result<Written, StoreError> {
-        let item = endpoint_key(organization, application, &after.id).with(after)?;
+        let item = endpoint_key(app.endpoint(&after.id)).with(after)?;
         let mut writes = vec![self.put_over(item, "revision", before.revision)?];
         if before.uid != after.uid {
-            let key = |uid: &Uid| uid_key(organization, application, uid);
+            let key = |uid: &Uid| uid_key(app, uid);
             let (old, new) = (before.uid.as_ref().map(key), after.uid.as_ref().map(key));
             writes.extend(self.move_uid(old, new, after.id.as_str())?);
         }
@@ -145,11 +129,10 @@ impl ConfigTable {
     /// [`StoreError`].
     pub async fn put_endpoint(
         &self,
-        organization: &OrganizationId,
-        application: &ApplicationId,
+        app: AppKey<'_>,
         after: &Endpoint,
     ) -> Result<Written, StoreError> {
-        let item = endpoint_key(organization, application, &after.id).with(after)?;
+        let item = endpoint_key(app.endpoint(&after.id)).with(after)?;
         let put = self.client.put_item().table_name(&self.name);
         let put = put
             .set_item(Some(item))
@@ -174,14 +157,13 @@ impl ConfigTable {
     /// [`StoreError`].
     pub async fn delete_endpoint(
         &self,
-        organization: &OrganizationId,
-        application: &ApplicationId,
+        app: AppKey<'_>,
         endpoint: &Endpoint,
     ) -> Result<Written, StoreError> {
-        let key = endpoint_key(organization, application, &endpoint.id);
+        let key = endpoint_key(app.endpoint(&endpoint.id));
         let mut writes = vec![self.delete_seen(key, "revision", endpoint.revision)?];
         if let Some(uid) = &endpoint.uid {
-            writes.push(self.delete(uid_key(organization, application, uid))?);
+            writes.push(self.delete(uid_key(app, uid))?);
         }
         self.transact(writes).await
     }

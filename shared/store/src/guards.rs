@@ -4,11 +4,7 @@
 //! request that ends in between leaves it unfinished; the same request again then continues with
 //! the reserved message id instead of making a second message.
 
-use aws_sdk_dynamodb::{
-    error::SdkError,
-    operation::put_item::PutItemError,
-    types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
-};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 use posthorn_domain::{
     id::{ApplicationId, MessageId},
     name::EventId,
@@ -17,8 +13,9 @@ use posthorn_domain::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    MessagesTable, StoreError,
-    item::{Item, Key, entity, n, ttl},
+    Consistency, MessagesTable, StoreError,
+    item::{Item, Key, entity, n, take_existing, ttl},
+    read::get,
 };
 
 /// What is guarded.
@@ -50,7 +47,7 @@ pub struct Reservation {
     pub abandoned: bool,
 }
 
-pub(crate) fn guard_key(application: &ApplicationId, guard: &Guard) -> Key {
+fn guard_key(application: &ApplicationId, guard: &Guard) -> Key {
     let pk = match guard {
         Guard::EventId(id) => format!("{application}#event#{id}"),
         Guard::IdempotencyKey(hash) => format!("{application}#key#{hash}"),
@@ -59,6 +56,21 @@ pub(crate) fn guard_key(application: &ApplicationId, guard: &Guard) -> Key {
 }
 
 impl MessagesTable {
+    /// The id of the message with this `eventId`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn id_by_event(
+        &self,
+        application: &ApplicationId,
+        event: &EventId,
+    ) -> Result<Option<MessageId>, StoreError> {
+        let key = guard_key(application, &Guard::EventId(event.clone()));
+        let item = get(&self.client, &self.name, key, Consistency::Strong).await?;
+        let reservation: Option<Reservation> = item.map(entity).transpose()?;
+        Ok(reservation.map(|reservation| reservation.message))
+    }
+
     /// Reserves a guard until it expires. `Some` is the reservation of an earlier request.
     ///
     /// # Errors
@@ -127,12 +139,4 @@ fn item(
     let mut item = guard_key(application, guard).with(reservation)?;
     item.extend([ttl(expires_at)]);
     Ok(item)
-}
-
-/// The item that made a condition fail.
-pub(crate) fn take_existing<R>(error: &SdkError<PutItemError, R>) -> Option<Item> {
-    match error.as_service_error() {
-        Some(PutItemError::ConditionalCheckFailedException(failed)) => failed.item().cloned(),
-        _ => None,
-    }
 }

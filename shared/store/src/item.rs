@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::{error::SdkError, operation::put_item::PutItemError, types::AttributeValue};
 use posthorn_domain::timestamp::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
@@ -26,6 +26,18 @@ impl Key {
         }
     }
 
+    /// The key of an item.
+    pub(crate) fn of(item: &Item) -> Result<Self, StoreError> {
+        let text = |name: &'static str| {
+            let value = item.get(name).and_then(|value| value.as_s().ok());
+            value.cloned().ok_or(StoreError::Attribute(name))
+        };
+        Ok(Self {
+            pk: text("pk")?,
+            sk: text("sk")?,
+        })
+    }
+
     /// Whether an item has this key.
     pub(crate) fn is_of(&self, item: &Item) -> bool {
         let is = |name: &str, value: &str| {
@@ -46,6 +58,14 @@ impl Key {
         let mut item: Item = to_item(entity)?;
         item.extend(self.item());
         Ok(item)
+    }
+}
+
+/// The item that made a condition fail.
+pub(crate) fn take_existing<R>(error: &SdkError<PutItemError, R>) -> Option<Item> {
+    match error.as_service_error() {
+        Some(PutItemError::ConditionalCheckFailedException(failed)) => failed.item().cloned(),
+        _ => None,
     }
 }
 

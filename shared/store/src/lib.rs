@@ -6,7 +6,7 @@
 //! | an application by its `uid` | [`ConfigTable::application_by_uid`]: strongly consistent GetItem | 1 RRU |
 //! | remember a message (ingest) | [`MessagesTable::put`]: one conditional PutItem | 1 WRU per KB |
 //! | `eventId`, `idempotency-key` (ingest, only with one of them) | [`MessagesTable::reserve`], [`MessagesTable::settle`] | 1 WRU each |
-//! | endpoints, and deliveries before their first attempt (dispatcher) | [`DeliveriesTable::gather`]: one eventually consistent BatchGetItem for a batch of tasks | 0.5 RRU per 4 KB each |
+//! | endpoints, and deliveries before their first attempt (dispatcher) | [`DeliveriesTable::prefetch`]: one eventually consistent BatchGetItem for a batch of tasks | 0.5 RRU per 4 KB each |
 //! | an endpoint that is older than the task (dispatcher) | [`ConfigTable::endpoint`]: strongly consistent GetItem | 1 RRU per 4 KB |
 //! | a delivery after its first attempt (dispatcher) | [`DeliveriesTable::get`]: strongly consistent GetItem | 1 RRU per 4 KB |
 //! | a message's payload (dispatcher, when the task does not carry it) | [`MessagesTable::get`]: strongly consistent | 1 RRU per 4 KB |
@@ -15,8 +15,8 @@
 //! | record an attempt (dispatcher) | [`DeliveriesTable::put`]: PutItem on the version that was read | 1 WRU per KB |
 //! | a retry later than 15 min (dispatcher) | [`ScheduleTable::put`] | 1 WRU |
 //! | due retries (scheduler) | [`ScheduleTable::due_in`]: one Query per minute, shard and 250 rows; [`ScheduleTable::cursor`] | 0.5 RRU per 4 KB |
-//! | a place in time (dispatcher, only for an endpoint with a rate) | [`ScheduleTable::reserve`]: one UpdateItem while attempts wait, else two | 1 WRU each |
-//! | an audit (scheduler, every 6 hours) | [`ConfigTable::all_applications`], then [`MessagesTable::traces`] and [`DeliveriesTable::get_many`], four times for each message | 0.5 RRU per 4 KB and per delivery |
+//! | a slot (dispatcher, only for an endpoint with a rate) | [`ScheduleTable::reserve`]: one UpdateItem while attempts wait, else two | 1 WRU each |
+//! | an audit (scheduler, every 6 hours) | [`ConfigTable::all_applications`], then [`MessagesTable::heads`] and [`DeliveriesTable::get_many`], four times for each message | 0.5 RRU per 4 KB and per delivery |
 //! | lists (api) | one Query of at most 1 MB per shard and page, merged ([`Slice`]) | 1 RRU per 4 KB |
 //! | the deliveries of a message, of a page of messages (api, jobs) | [`DeliveriesTable::get_many`]: one BatchGetItem per 100 | 1 RRU per 4 KB each |
 //! | a resend (api) | [`DeliveriesTable::put_resend`]; where there was one in the last minutes, also [`DeliveriesTable::get`] and the first again | 1 WRU, 1 RRU per 4 KB |
@@ -42,12 +42,12 @@ mod deliveries;
 mod endpoints;
 mod error;
 mod event_types;
-mod gather;
 mod guards;
 mod item;
 mod jobs;
 mod messages;
 mod page;
+mod prefetch;
 mod read;
 mod schedule;
 mod sessions;
@@ -55,15 +55,15 @@ mod transact;
 mod trust;
 
 pub use answers::{Answer, FAILED, Seed};
-pub use audit::{Audit, Found, Place, Within};
+pub use audit::{Audit, Found, ScanCursor, Within};
 pub use config::ConfigTable;
 pub use data_keys::WrappedKey;
 pub use deliveries::DeliveriesTable;
 pub use error::StoreError;
-pub use gather::{Gathered, Wanted};
 pub use guards::{Guard, Reservation};
-pub use messages::{MAX_SLICE_BYTES, MessagesTable, Put, Trace};
+pub use messages::{MAX_SLICE_BYTES, MessageHead, MessagesTable, Put};
 pub use page::{Page, Range, Slice};
+pub use prefetch::{Lookup, Prefetched};
 pub use schedule::{Cursor, Progress, ScheduleTable, Scheduled, minute_of};
 pub use transact::Written;
 

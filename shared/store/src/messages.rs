@@ -17,21 +17,19 @@ use aws_sdk_dynamodb::{
 };
 use futures_util::future::try_join_all;
 use posthorn_domain::{
-    filter::Destination,
-    id::{ApplicationId, EndpointId, MessageId},
-    message::{MAX_PAYLOAD_BYTES, Message, MessageChannels, MessageTags},
+    id::{ApplicationId, MessageId},
+    key::{EndpointKey, LogKey, MessageKey},
+    message::{Destination, MAX_PAYLOAD_BYTES, Message, MessageChannels, MessageTags},
     name::{EventId, EventTypeName},
     payload::{ContentType, Payload},
-    shard::shard_of,
     timestamp::Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use zstd::bulk::Compressor;
 
 use crate::{
-    Consistency, Guard, Page, Range, Reservation, Slice, StoreError, Written,
-    guards::{guard_key, take_existing},
-    item::{Item, Key, entity, s, ttl},
+    Consistency, Page, Range, Slice, StoreError, Written,
+    item::{Item, Key, entity, s, take_existing, ttl},
     read::{MAX_COUNT_PAGES, get, get_many, query, query_part, sort_key},
 };
 
@@ -56,7 +54,7 @@ pub enum Put {
 
 /// A message without its payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trace {
+pub struct MessageHead {
     /// Its id.
     pub id: MessageId,
     /// Its event type.
@@ -92,8 +90,11 @@ struct Attributes {
     expires_at: Timestamp,
 }
 
-fn key(application: &ApplicationId, shards: u16, id: &MessageId) -> Key {
-    Key::new(pk(application, shard_of(id, shards)), id.as_str())
+fn message_key(message: MessageKey<'_>) -> Key {
+    Key::new(
+        pk(message.log.application, message.shard()),
+        message.id.as_str(),
+    )
 }
 
 fn pk(application: &ApplicationId, shard: u16) -> String {
@@ -113,17 +114,12 @@ impl MessagesTable {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn put(
-        &self,
-        application: &ApplicationId,
-        shards: u16,
-        message: &Message,
-    ) -> Result<Put, StoreError> {
+    pub async fn put(&self, log: LogKey<'_>, message: &Message) -> Result<Put, StoreError> {
         let result = self
             .client
             .put_item()
             .table_name(&self.name)
-            .set_item(Some(to_item(application, shards, message)?))
+            .set_item(Some(to_item(log, message)?))
             .condition_expression("attribute_not_exists(pk)")
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
@@ -143,12 +139,10 @@ impl MessagesTable {
     /// [`StoreError`].
     pub async fn get(
         &self,
-        application: &ApplicationId,
-        shards: u16,
-        id: &MessageId,
+        message: MessageKey<'_>,
         consistency: Consistency,
     ) -> Result<Option<Message>, StoreError> {
-        let key = key(application, shards, id);
+        let key = message_key(message);
         let item = get(&self.client, &self.name, key, consistency).await?;
         item.map(to_message).transpose()
     }
@@ -160,11 +154,10 @@ impl MessagesTable {
     /// [`StoreError`].
     pub async fn get_many(
         &self,
-        application: &ApplicationId,
-        shards: u16,
+        log: LogKey<'_>,
         ids: impl IntoIterator<Item = &MessageId>,
     ) -> Result<Vec<Message>, StoreError> {
-        let keys = ids.into_iter().map(|id| key(application, shards, id));
+        let keys = ids.into_iter().map(|id| message_key(log.message(id)));
         let items = get_many(
             &self.client,
             &self.name,
@@ -175,34 +168,14 @@ impl MessagesTable {
         items.into_iter().map(to_message).collect()
     }
 
-    /// The id of the message with this `eventId`.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn id_by_event(
-        &self,
-        application: &ApplicationId,
-        event: &EventId,
-    ) -> Result<Option<MessageId>, StoreError> {
-        let key = guard_key(application, &Guard::EventId(event.clone()));
-        let item = get(&self.client, &self.name, key, Consistency::Strong).await?;
-        let reservation: Option<Reservation> = item.map(entity).transpose()?;
-        Ok(reservation.map(|reservation| reservation.message))
-    }
-
     /// Removes a message's payload for good.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn expunge(
-        &self,
-        application: &ApplicationId,
-        shards: u16,
-        id: &MessageId,
-    ) -> Result<Written, StoreError> {
+    pub async fn expunge(&self, message: MessageKey<'_>) -> Result<Written, StoreError> {
         let update = self.client.update_item().table_name(&self.name);
         let update = update
-            .set_key(Some(key(application, shards, id).item()))
+            .set_key(Some(message_key(message).item()))
             .update_expression("REMOVE z, p, h SET k = :gone")
             .condition_expression("attribute_exists(pk)")
             .expression_attribute_values(":gone", AttributeValue::Bool(true));
@@ -223,17 +196,16 @@ impl MessagesTable {
     /// [`StoreError`].
     pub async fn list(
         &self,
-        application: &ApplicationId,
-        shards: u16,
+        log: LogKey<'_>,
         range: Range,
         page: &Page,
     ) -> Result<Slice<Message>, StoreError> {
         let part = |shard| {
-            let pk = pk(application, shard);
+            let pk = pk(log.application, shard);
             let (client, table) = (&self.client, &self.name);
             query_part(client, table, pk, range.clone(), page, Consistency::Strong)
         };
-        unpack(page.merge(try_join_all((0..shards).map(part)).await?))
+        unpack(page.merge(try_join_all((0..log.shards).map(part)).await?))
     }
 
     /// What the auditor needs of the messages of a shard, by id. Eventually consistent: it looks at
@@ -241,20 +213,20 @@ impl MessagesTable {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn traces(
+    pub async fn heads(
         &self,
         application: &ApplicationId,
         shard: u16,
         range: Range,
         page: &Page,
-    ) -> Result<Slice<Trace>, StoreError> {
+    ) -> Result<Slice<MessageHead>, StoreError> {
         let pk = pk(application, shard);
         let (client, table) = (&self.client, &self.name);
         let part = query_part(client, table, pk, range, page, Consistency::Eventual).await?;
         let slice = page.merge(vec![part]);
-        let trace = |(key, item): (String, Item)| Some((key, to_trace(item).ok()?));
+        let head = |(key, item): (String, Item)| Some((key, to_head(item).ok()?));
         Ok(Slice {
-            items: slice.items.into_iter().filter_map(trace).collect(),
+            items: slice.items.into_iter().filter_map(head).collect(),
             next: slice.next,
         })
     }
@@ -267,15 +239,15 @@ impl MessagesTable {
     /// [`StoreError`].
     pub async fn meant_for(
         &self,
-        application: &ApplicationId,
+        endpoint: EndpointKey<'_>,
         shard: u16,
         range: Range,
-        endpoint: &EndpointId,
     ) -> Result<Option<Vec<(String, bool)>>, StoreError> {
         if range.is_empty() {
             return Ok(Some(Vec::new()));
         }
-        let query = query(&self.client, &self.name, pk(application, shard), range);
+        let pk = pk(endpoint.app.application, shard);
+        let query = query(&self.client, &self.name, pk, range);
         let mut pages = query.projection_expression("sk, d").into_paginator().send();
         let mut found = Vec::new();
         let mut read = 0;
@@ -290,7 +262,7 @@ impl MessagesTable {
                 let Meant { destinations } = entity(item)?;
                 let own = destinations
                     .iter()
-                    .find(|destination| destination.endpoint == *endpoint);
+                    .find(|destination| destination.endpoint == *endpoint.id);
                 found.extend(own.map(|own| (key, own.skipped.is_some())));
             }
         }
@@ -325,11 +297,7 @@ struct Meant {
     destinations: Vec<Destination>,
 }
 
-fn to_item(
-    application: &ApplicationId,
-    shards: u16,
-    message: &Message,
-) -> Result<Item, StoreError> {
+fn to_item(log: LogKey<'_>, message: &Message) -> Result<Item, StoreError> {
     let attributes = Attributes {
         event_type: message.event_type.clone(),
         event_id: message.event_id.clone(),
@@ -343,7 +311,7 @@ fn to_item(
         created_at: message.created_at,
         expires_at: message.expires_at,
     };
-    let mut item = key(application, shards, &message.id).with(&attributes)?;
+    let mut item = message_key(log.message(&message.id)).with(&attributes)?;
     item.extend([ttl(message.expires_at)]);
     item.extend([match &message.payload {
         Some(payload) => payload_attribute(payload)?,
@@ -382,10 +350,10 @@ fn read_text(item: &Item) -> Result<Option<String>, StoreError> {
     Ok(Some(text))
 }
 
-fn to_trace(item: Item) -> Result<Trace, StoreError> {
+fn to_head(item: Item) -> Result<MessageHead, StoreError> {
     let (id, expunged) = (message_id(&item)?, item.contains_key("k"));
     let attributes: Attributes = entity(item)?;
-    Ok(Trace {
+    Ok(MessageHead {
         id,
         event_type: attributes.event_type,
         destinations: attributes.destinations,

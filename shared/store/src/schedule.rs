@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `{minute}#{shard}` | `{due}#{endpoint}#{message}#{tag}` | a task to queue in that minute |
 //! | `cursor` | `cursor` | the last minute whose tasks were all queued, how far the next one is, and until when a run has claimed what follows |
-//! | `pace#{endpoint}` | `pace#{rate}` | the next free place in time at an endpoint with that rate ([`posthorn_domain::rate`]); TTL |
+//! | `pace#{endpoint}` | `pace#{rate}` | the next free slot at an endpoint with that rate ([`posthorn_domain::rate`]); TTL |
 //! | `audit` | `audit` | how far the auditor is ([`crate::Audit`]) |
 //!
 //! Rows are never deleted by us: the cursor tells what was queued, and the TTL (two days behind the
@@ -49,7 +49,7 @@ const PAGE: i32 = 250;
 /// How long a row stays behind its due time: the longest outage of the scheduler that loses nothing.
 const KEPT: Duration = Duration::from_secs(2 * 86_400);
 
-/// How long the places of an endpoint with a rate are kept: longer than its tasks can wait.
+/// How long the slots of an endpoint with a rate are kept: longer than its tasks can wait.
 const PACE_KEPT: Duration = Duration::from_secs(16 * 86_400);
 
 /// The table that holds attempts to come.
@@ -134,17 +134,17 @@ fn tag(body: &str) -> String {
         .collect()
 }
 
-/// With the rate: who changes it does not wait for places that were reserved with the one before.
+/// With the rate: who changes it does not wait for slots that were reserved with the one before.
 fn pace_key(endpoint: &EndpointId, rate: u16) -> Key {
     Key::new(format!("pace#{endpoint}"), format!("pace#{rate}"))
 }
 
-/// How a reservation behind other places went.
+/// How a reservation behind other slots went.
 enum Behind {
     Reserved(Timestamp),
-    /// The next place cannot be come to.
+    /// The next slot is out of reach.
     OutOfReach,
-    /// All places are past, or there were none.
+    /// All slots are past, or there were none.
     Past,
 }
 
@@ -152,7 +152,7 @@ fn micros(at: Timestamp) -> i128 {
     i128::from(at.as_millis()) * 1000
 }
 
-/// The next free place in a row of places.
+/// The next free slot in a row of slots.
 fn free_at(row: Option<&Item>) -> Option<Timestamp> {
     let micros: i64 = row?.get("free_at")?.as_n().ok()?.parse().ok()?;
     Some(Timestamp::from_millis(micros.div_euclid(1000)))
@@ -282,9 +282,9 @@ impl ScheduleTable {
         }
     }
 
-    /// Reserves places in time as the pace says; gives the first, which is not before `now`. None is
+    /// Reserves slots as the pace says; gives the first, which is not before `now`. None is
     /// reserved when the first would be `out_of_reach` (as waits from now).
-    /// One UpdateItem while attempts wait for places, two when none did.
+    /// One UpdateItem while attempts wait for slots, two when none did.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -296,7 +296,7 @@ impl ScheduleTable {
         now: Timestamp,
     ) -> Result<Option<Timestamp>, StoreError> {
         let key = pace_key(endpoint, pace.rate());
-        let taken = pace.every() * u32::from(pace.places());
+        let taken = pace.every() * u32::from(pace.slots());
         loop {
             match self.reserve_behind(&key, taken, &out_of_reach, now).await? {
                 Behind::Reserved(first) => return Ok(Some(first)),
@@ -309,7 +309,7 @@ impl ScheduleTable {
         }
     }
 
-    /// Reserves behind the places that are taken.
+    /// Reserves behind the slots that are taken.
     async fn reserve_behind(
         &self,
         key: &Key,
@@ -368,7 +368,7 @@ impl ScheduleTable {
         }
     }
 
-    /// The next place is kept in microseconds: those of a fast endpoint are less than one millisecond apart.
+    /// The next slot is kept in microseconds: those of a fast endpoint are less than one millisecond apart.
     fn update_pace(&self, key: &Key, now: Timestamp) -> UpdateItemFluentBuilder {
         let (_, expires_at) = ttl(now.plus(PACE_KEPT));
         self.client
@@ -380,11 +380,11 @@ impl ScheduleTable {
             .expression_attribute_values(":now", n(micros(now)))
     }
 
-    /// The next free place at an endpoint with a rate; `None` when there was none for days.
+    /// The next free slot at an endpoint with a rate; `None` when there was none for days.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn next_place(
+    pub async fn next_slot(
         &self,
         endpoint: &EndpointId,
         rate: u16,

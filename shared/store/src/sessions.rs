@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use posthorn_domain::{
-    id::{ApplicationId, OrganizationId},
+    id::OrganizationId,
+    key::AppKey,
     timestamp::Timestamp,
     token::{Ending, Session, SessionTag},
 };
@@ -35,16 +36,13 @@ fn session_key(organization: &OrganizationId, session: &Session) -> Key {
 }
 
 /// The row of orders: for all sessions of an application, or those of a tag.
-fn order_key(
-    organization: &OrganizationId,
-    application: &ApplicationId,
-    tag: Option<&SessionTag>,
-) -> Key {
+fn order_key(app: AppKey<'_>, tag: Option<&SessionTag>) -> Key {
     let sk = match tag {
         None => "all".to_owned(),
         Some(tag) => format!("tag#{}", tag.as_str()),
     };
-    Key::new(format!("{organization}#sessions#{application}"), sk)
+    let pk = format!("{}#sessions#{}", app.organization, app.application);
+    Key::new(pk, sk)
 }
 
 impl ConfigTable {
@@ -69,17 +67,14 @@ impl ConfigTable {
     /// [`StoreError`].
     pub async fn end_sessions(
         &self,
-        organization: &OrganizationId,
-        application: &ApplicationId,
+        app: AppKey<'_>,
         tags: &[SessionTag],
         now: Timestamp,
         grace: Duration,
     ) -> Result<Written, StoreError> {
-        let of_tags = tags
-            .iter()
-            .map(|tag| order_key(organization, application, Some(tag)));
+        let of_tags = tags.iter().map(|tag| order_key(app, Some(tag)));
         let keys: Vec<_> = match tags.is_empty() {
-            true => vec![order_key(organization, application, None)],
+            true => vec![order_key(app, None)],
             false => of_tags.collect(),
         };
         for some in keys.chunks(ROWS_AT_ONCE) {
@@ -128,15 +123,14 @@ impl ConfigTable {
     /// [`StoreError`].
     pub async fn is_session_ended(
         &self,
-        organization: &OrganizationId,
-        application: &ApplicationId,
+        app: AppKey<'_>,
         session: &Session,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let own = session_key(organization, session);
-        let mut keys = vec![own.clone(), order_key(organization, application, None)];
+        let own = session_key(app.organization, session);
+        let mut keys = vec![own.clone(), order_key(app, None)];
         if let Some(tag) = &session.tag {
-            keys.push(order_key(organization, application, Some(tag)));
+            keys.push(order_key(app, Some(tag)));
         }
         let rows = get_many(&self.client, &self.name, keys, Consistency::Strong).await?;
         for row in rows {

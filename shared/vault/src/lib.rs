@@ -9,16 +9,16 @@ mod kms;
 
 use std::{
     collections::HashMap,
-    fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use aws_config::SdkConfig;
 use posthorn_domain::{
-    endpoint::{Confidential, owner},
+    endpoint::Confidential,
     envelope::{DataKey, EnvelopeError, Sealed},
-    id::{ApplicationId, DataKeyId, EndpointId, OrganizationId},
+    id::DataKeyId,
+    key::EndpointKey,
     timestamp::Timestamp,
 };
 use posthorn_runtime::{entropy, env, now};
@@ -74,23 +74,6 @@ impl VaultError {
     }
 }
 
-/// Whose secrets are sealed.
-#[derive(Clone, Copy, Debug)]
-pub struct Owner<'a> {
-    /// Where the application lives.
-    pub organization: &'a OrganizationId,
-    /// Where the endpoint lives.
-    pub application: &'a ApplicationId,
-    /// The endpoint.
-    pub endpoint: &'a EndpointId,
-}
-
-impl fmt::Display for Owner<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&owner(self.organization, self.application, self.endpoint))
-    }
-}
-
 /// The data keys of a deployment, or none: then texts are kept as they are, and the table's own
 /// encryption protects them.
 #[derive(Debug)]
@@ -132,7 +115,7 @@ impl Vault {
     /// [`VaultError`].
     pub async fn seal(
         &self,
-        owner: Owner<'_>,
+        endpoint: EndpointKey<'_>,
         confidential: &Confidential,
     ) -> Result<Sealed, VaultError> {
         let text = serde_json::to_string(confidential).map_err(|_| VaultError::Content)?;
@@ -140,7 +123,7 @@ impl Vault {
             return Ok(Sealed::Plain(text));
         };
         let key = self.current(kms).await?;
-        Ok(key.seal(&owner.to_string(), &text, entropy())?)
+        Ok(key.seal(&endpoint.envelope_owner(), &text, entropy())?)
     }
 
     /// Opens them.
@@ -149,7 +132,7 @@ impl Vault {
     /// [`VaultError`].
     pub async fn open(
         &self,
-        owner: Owner<'_>,
+        endpoint: EndpointKey<'_>,
         sealed: &Sealed,
     ) -> Result<Confidential, VaultError> {
         let opened;
@@ -159,7 +142,8 @@ impl Vault {
             Sealed::Plain(text) => text,
             Sealed::Envelope { key, text } => {
                 let kms = self.kms.as_ref().ok_or(VaultError::NoKms)?;
-                opened = self.key(kms, key).await?.open(&owner.to_string(), text)?;
+                let key = self.key(kms, key).await?;
+                opened = key.open(&endpoint.envelope_owner(), text)?;
                 &opened
             }
         };

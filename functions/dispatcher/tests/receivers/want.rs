@@ -15,7 +15,7 @@ use posthorn_domain::{
     delivery::{Ask, record},
     endpoint::Confidential,
     failure::Failure,
-    health::{Experience, Health, MessageMark, Verdict},
+    health::{Health, MessageMark, Observation, Verdict},
     id::{AttemptId, MessageId},
     payload::Payload,
     signing::EndpointSecret,
@@ -69,13 +69,13 @@ impl Want {
 /// What the domain does after an outcome.
 pub(crate) fn next(outcome: &Outcome) -> Next {
     let at = Timestamp::from_millis(1_700_000_000_000);
-    let experience = Experience {
+    let observation = Observation {
         outcome,
         message: MessageMark::of(&MessageId::new(at, [1; 15])),
         started_at: at,
         ended_at: at,
     };
-    let verdict = Health::default().after(experience, Duration::from_secs(86_400));
+    let verdict = Health::default().after(observation, Duration::from_secs(86_400));
     if matches!(verdict, Verdict::Disable(..)) {
         return Next::Disabled;
     }

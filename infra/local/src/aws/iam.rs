@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, header};
 use posthorn_runtime::entropy;
 use serde_json::Value;
 
-use crate::template::{FunctionSpec, Permission};
+use crate::template::{FunctionSpec, Permission, last_part};
 
 /// The roles, and what was done with them.
 #[derive(Clone, Debug, Default)]
@@ -203,13 +203,4 @@ fn in_transaction(item: &Value) -> Option<Call<'_>> {
         resource: last_part(part["TableName"].as_str()?),
         parameters: part,
     })
-}
-
-/// The resource's name in an ARN, a URL or by itself.
-pub(crate) fn last_part(resource: &str) -> String {
-    resource
-        .rsplit([':', '/'])
-        .next()
-        .unwrap_or_default()
-        .to_owned()
 }

@@ -1,7 +1,6 @@
 //! The AWS services that the functions call, in this process: DynamoDB, SQS, Secrets Manager, KMS, and
 //! the template's policies before them.
 
-mod condition;
 mod dynamodb;
 mod iam;
 mod journal;
@@ -18,9 +17,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use condition::{Condition, ConditionKey};
 pub use iam::Roles;
-pub(crate) use iam::last_part;
 pub use meter::{Meter, MeterReport};
 pub use queues::{Queues, Received};
 use tokio::{net::TcpListener, task::JoinSet};

@@ -1,16 +1,18 @@
 //! What the local stack takes from template.yaml.
 
+mod condition;
 mod parameters;
 mod resolve;
 mod resources;
+mod text;
 
 use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::Value;
 
-use crate::aws::Condition;
-
+pub use condition::{Condition, ConditionKey};
 pub use parameters::ParameterError;
+pub(crate) use text::last_part;
 
 /// The resources that the local stack stands in for.
 #[derive(Clone, Debug)]

@@ -78,7 +78,7 @@ pub(super) fn values(
     }
     let (mut values, mut missing) = (BTreeMap::new(), Vec::new());
     for (name, parameter) in declared {
-        let default = parameter.default.as_ref().map(super::resources::text);
+        let default = parameter.default.as_ref().map(super::text::text);
         match overrides.get(&name).cloned().or(default) {
             Some(text) => {
                 let value = parameter
@@ -156,11 +156,7 @@ impl Parameter {
     }
 
     fn check_allowed(&self, text: &str) -> Result<(), String> {
-        let allowed: Vec<_> = self
-            .allowed_values
-            .iter()
-            .map(super::resources::text)
-            .collect();
+        let allowed: Vec<_> = self.allowed_values.iter().map(super::text::text).collect();
         if allowed.is_empty() || allowed.iter().any(|one| one == text) {
             return Ok(());
         }

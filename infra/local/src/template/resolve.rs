@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 use serde_yaml_ng::Value as Yaml;
 
-use super::{TemplateError, resources::text};
+use super::{TemplateError, text::text};
 use crate::{ACCOUNT, REGION};
 
 /// Turns a resource's YAML into plain JSON.

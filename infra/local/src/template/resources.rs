@@ -6,11 +6,11 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use serde_yaml_ng::Value as Yaml;
 
-use crate::aws::{Condition, last_part};
-
 use super::{
     FunctionSpec, Permission, QueueSpec, Route, SourceSpec, TableSpec, Template, TemplateError,
+    condition::Condition,
     resolve::Resolver,
+    text::{last_part, text},
 };
 
 /// Types that mean nothing locally.
@@ -374,11 +374,4 @@ fn queue(id: &str, properties: Value) -> Result<QueueSpec, TemplateError> {
         name: id.to_owned(),
         attributes,
     })
-}
-
-/// A value as environments and queue attributes hold it.
-pub(super) fn text(value: &Value) -> String {
-    value
-        .as_str()
-        .map_or_else(|| value.to_string(), str::to_owned)
 }

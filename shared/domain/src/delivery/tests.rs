@@ -423,7 +423,7 @@ enum Event {
     Resend,
     /// Two copies of a task are at work at the same time, with these answers.
     Overlap(prop::sample::Index, u16, u16),
-    /// A task waits longer: its endpoint is paused, or its place is not there yet.
+    /// A task waits longer: its endpoint is paused, or its slot is still to come.
     PutBack(prop::sample::Index),
     /// The queue is purged.
     Purge,

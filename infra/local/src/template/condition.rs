@@ -50,7 +50,7 @@ impl Condition {
 
     /// Whether a request keeps to it. One whose keys are not found keeps to nothing: AWS would
     /// let `ForAllValues` of no value pass.
-    pub(super) fn holds(&self, request: &Value) -> bool {
+    pub(crate) fn holds(&self, request: &Value) -> bool {
         let found = match self.key {
             ConditionKey::LeadingKeys => leading_keys(request),
             ConditionKey::Attributes => attributes(request),

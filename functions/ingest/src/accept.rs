@@ -3,24 +3,17 @@
 use std::{collections::HashSet, time::Duration};
 
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
-use posthorn_domain::{
-    application::Application,
-    endpoint::Endpoint,
-    error::ApiError,
-    filter::destinations,
-    id::{MessageId, OrganizationId},
-    message::{Message, NewMessage},
-    payload::Payload,
-    timestamp::Timestamp,
-    trace::TraceParent,
-};
-use posthorn_publish::Stored;
+use posthorn_domain::{error::ApiError, message::Message};
+use posthorn_publish::{Stored, Target};
 use posthorn_queue::Unsent;
 use posthorn_runtime::now;
-use posthorn_store::{Guard, Reservation};
 use tokio::time::timeout;
 
-use crate::{Ingest, Refusal, reserve::Turn};
+use crate::{
+    Ingest, Refusal,
+    reserve::Turn,
+    submission::{LONGEST_PART, Reserved, Submission, exists},
+};
 
 /// Messages of one call that are written at the same time: each takes a connection.
 const MAX_CONCURRENT: usize = 8;
@@ -28,37 +21,11 @@ const MAX_CONCURRENT: usize = 8;
 /// Tasks that are queued together: with their payloads some 20 MB.
 const MAX_TASKS: usize = 1000;
 
-/// Time that some messages take together at most, when AWS does not fail.
-pub(crate) const LONGEST_PART: Duration = Duration::from_secs(4);
-
 /// Time to leave behind the queueing of tasks, to say of their messages how that went.
 const MARGIN: Duration = Duration::from_millis(1500);
 
-/// Where messages go.
-pub(crate) struct Target {
-    pub(crate) organization: OrganizationId,
-    pub(crate) application: Application,
-    pub(crate) endpoints: Vec<Endpoint>,
-}
-
-/// A message that was read, and whose sender may send it.
-pub(crate) struct Submission {
-    pub(crate) message: NewMessage,
-    /// The hash of the header's value: a key may be any text.
-    pub(crate) idempotency_key: Option<String>,
-    pub(crate) request_hash: String,
-    /// The id that it gets, unless an earlier try has one.
-    pub(crate) id: MessageId,
-    /// When it came.
-    pub(crate) at: Timestamp,
-    /// When the function's time is over.
-    pub(crate) deadline: Timestamp,
-    /// The span of this request.
-    pub(crate) trace: Option<TraceParent>,
-}
-
 /// A message that was accepted, now or by an earlier try, or why it was not.
-pub(crate) type Published = Result<Message, Refusal>;
+pub(crate) type Accepted = Result<Message, Refusal>;
 
 /// What became of a message before tasks are queued.
 enum Step {
@@ -68,37 +35,31 @@ enum Step {
     Queue(Reserved, Stored),
 }
 
-/// A message's guards, and what they reserve.
-pub(crate) struct Reserved {
-    pub(crate) guards: Vec<(Guard, Timestamp)>,
-    pub(crate) reservation: Reservation,
-}
-
 impl Ingest {
-    /// Publishes messages to one application: each succeeds or fails by itself, and their tasks travel together.
+    /// Accepts messages for one application: each succeeds or fails by itself, and their tasks travel together.
     /// Those that there is no time for are not begun.
-    pub(crate) async fn publish(
+    pub(crate) async fn accept(
         &self,
         target: &Target,
         submissions: &[Submission],
-    ) -> Vec<Published> {
-        let mut published: Vec<Published> = Vec::new();
+    ) -> Vec<Accepted> {
+        let mut accepted: Vec<Accepted> = Vec::new();
         for part in parts(submissions, target.endpoints.len()) {
             let is_late = |it: &Submission| now().plus(LONGEST_PART) > it.deadline;
-            if !published.is_empty() && part.iter().any(is_late) {
-                published.extend(part.iter().map(|_| Err(ApiError::Unavailable.into())));
+            if !accepted.is_empty() && part.iter().any(is_late) {
+                accepted.extend(part.iter().map(|_| Err(ApiError::Unavailable.into())));
             } else {
-                published.extend(self.publish_part(target, part).await);
+                accepted.extend(self.accept_part(target, part).await);
             }
         }
-        published
+        accepted
     }
 
-    async fn publish_part<'a>(
+    async fn accept_part<'a>(
         &'a self,
         target: &'a Target,
         submissions: &'a [Submission],
-    ) -> Vec<Published> {
+    ) -> Vec<Accepted> {
         let begin = |submission| self.store(target, submission).boxed();
         let begun = at_once(submissions.iter().map(begin).collect()).await;
         let tasks = begun.iter().flatten().flat_map(Step::tasks);
@@ -138,19 +99,8 @@ impl Ingest {
             guards,
             reservation,
         };
-        let Target {
-            organization,
-            application,
-            endpoints,
-        } = target;
         let message = submission.message(target, &reserved.reservation);
-        let stored = self.publisher.store(
-            organization,
-            application,
-            endpoints,
-            message,
-            submission.trace,
-        );
+        let stored = self.publisher.store(target, message, submission.trace);
         match stored.await {
             Ok(stored) => Ok(Step::Queue(reserved, stored)),
             Err(error) => {
@@ -167,7 +117,7 @@ impl Ingest {
         submission: &Submission,
         step: Result<Step, Refusal>,
         fault: Option<Refusal>,
-    ) -> Published {
+    ) -> Accepted {
         let (reserved, message) = match step? {
             Step::Done(message) => return Ok(message),
             Step::Queue(reserved, stored) => (reserved, stored.message),
@@ -185,17 +135,17 @@ impl Ingest {
     }
 }
 
-/// Messages that are published together: not too many tasks, and no event twice, as the second one depends on what
+/// Messages that are accepted together: not too many tasks, and no event twice, as the second one depends on what
 /// becomes of the first.
 fn parts(submissions: &[Submission], endpoints: usize) -> Vec<&[Submission]> {
     let most = (MAX_TASKS / endpoints.max(1)).max(1);
     let (mut parts, mut first, mut events) = (Vec::new(), 0, HashSet::new());
-    for (place, submission) in submissions.iter().enumerate() {
+    for (index, submission) in submissions.iter().enumerate() {
         let event = submission.message.event_id.as_ref();
         let is_new = event.is_none_or(|event| events.insert(event));
-        if place > first && (place - first == most || !is_new) {
-            parts.push(&submissions[first..place]);
-            first = place;
+        if index > first && (index - first == most || !is_new) {
+            parts.push(&submissions[first..index]);
+            first = index;
             events = event.into_iter().collect();
         }
     }
@@ -213,10 +163,6 @@ fn fault(unsent: &Unsent, tasks: std::ops::Range<usize>) -> Option<Refusal> {
     (!is_sent).then(|| Refusal::Fault(unsent.error.to_string()))
 }
 
-pub(crate) fn exists(message: &MessageId) -> ApiError {
-    ApiError::Conflict(format!("a message with this eventId exists: {message}"))
-}
-
 impl Step {
     fn tasks(&self) -> &[posthorn_queue::Task] {
         match self {
@@ -226,43 +172,9 @@ impl Step {
     }
 }
 
-impl Submission {
-    pub(crate) fn expires_at(&self, created_at: Timestamp) -> Timestamp {
-        self.message.payload_retention_period.end(created_at)
-    }
-
-    /// Whether a stored message is this request's, and not that of an earlier try with another body.
-    fn made(&self, message: &Message) -> bool {
-        let is_own = |payload: &Payload| *payload == self.message.payload;
-        message.event_type == self.message.event_type && message.payload.as_ref().is_none_or(is_own)
-    }
-
-    fn message(&self, target: &Target, reservation: &Reservation) -> Message {
-        let NewMessage {
-            event_type,
-            payload,
-            event_id,
-            channels,
-            tags,
-            ..
-        } = &self.message;
-        Message {
-            id: reservation.message.clone(),
-            event_type: event_type.clone(),
-            event_id: event_id.clone(),
-            channels: channels.clone(),
-            tags: tags.clone(),
-            payload: Some(payload.clone()),
-            destinations: destinations(&target.endpoints, event_type, channels.as_ref()),
-            created_at: reservation.created_at,
-            expires_at: self.expires_at(reservation.created_at),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use posthorn_domain::message::MessageIn;
+    use posthorn_domain::{id::MessageId, message::MessageIn, timestamp::Timestamp};
 
     use super::*;
 
