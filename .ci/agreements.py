@@ -1,5 +1,5 @@
-"""What template.yaml, samconfig.toml and README.md say of each other: parameters that there are, with values that they
-take; throttles of routes; functions that an account may run at once; the questions that SAM asks."""
+"""What template.yaml, samconfig.toml and docs/deploy.md say of each other: parameters that there are, with values that
+they take; throttles of routes; functions that an account may run at once; the questions that SAM asks."""
 
 import pathlib
 import re
@@ -122,4 +122,4 @@ def prompts(template: dict) -> list[str]:
     ]
     count = sum(event["Type"] == "HttpApi" for event in events)
     said = f"asks {count} times whether a function"
-    return [] if said in (ROOT / "README.md").read_text() else [f"README.md: does not say that SAM {said}"]
+    return [] if said in (ROOT / "docs/deploy.md").read_text() else [f"docs/deploy.md: does not say that SAM {said}"]

@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use posthorn_tests::{
+use posthorn_tests::measure::{
     Amount, COST_HEAD, ColdStart, CostCase, Course, ENDPOINTS, IDLE, Latencies, LoadOptions,
     RunCost, SoakOptions, WarmOptions, Way, cold_starts, cost, growth, load, scheduler_run, soak,
     table, warm, way_cost,

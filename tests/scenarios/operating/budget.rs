@@ -4,10 +4,14 @@ use posthorn_domain::{id::MessageId, payload::Payload};
 use posthorn_local::{StackOptions, aws::MeterReport};
 use posthorn_queue::Task;
 use posthorn_runtime::{entropy, now};
-use posthorn_tests::{CostCase, Course, Receiver, World, cost, payload, until};
+use posthorn_tests::{
+    Receiver, World,
+    measure::{CostCase, Course, cost, payload},
+    until,
+};
 use serde_json::json;
 
-use crate::delivery::task_of;
+use crate::delivery::tasks::task_of;
 
 /// What a delivery of a message costs, from the POST to the deleted task.
 async fn measured(headers: &[(&str, &str)]) -> MeterReport {

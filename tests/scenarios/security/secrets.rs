@@ -11,7 +11,7 @@ use posthorn_tests::client::ApplicationOut;
 use posthorn_tests::{Receiver, World, until};
 use serde_json::{Value, json};
 
-use crate::scopes::Matrix;
+use crate::security::scopes::Matrix;
 
 const MESSAGE: &str = r#"{"eventType":"a.b","payload":{"text":"payload-canary"}}"#;
 const SECRET: &str = "whsec_c2VjcmV0LWNhbmFyeS1zZWNyZXQtY2FuYXJ5";

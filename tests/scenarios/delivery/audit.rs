@@ -17,7 +17,7 @@ use posthorn_runtime::{entropy, now};
 use posthorn_tests::{Receiver, World, until};
 use serde_json::{Value, json};
 
-use crate::isolation::{set_health, stored};
+use crate::delivery::isolation::{set_health, stored};
 
 const MESSAGE: &str = r#"{"eventType":"a.b","payload":{}}"#;
 

@@ -12,14 +12,11 @@ use futures_util::{StreamExt, stream};
 use posthorn_local::{StackOptions, aws::MeterReport};
 use serde_json::{Value, json};
 
-use crate::{
-    Receiver, World,
-    bill::{
-        Counted, DISPATCH_SECONDS, INGEST_SECONDS, KEY_WRITE_UNITS, MEMORY_GB, invocation, prices,
-        storage,
-    },
-    until,
+use super::bill::{
+    Counted, DISPATCH_SECONDS, INGEST_SECONDS, KEY_WRITE_UNITS, MEMORY_GB, invocation, prices,
+    storage,
 };
+use crate::{Receiver, World, until};
 
 /// How the deliveries of a message go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

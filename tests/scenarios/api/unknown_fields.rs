@@ -7,8 +7,8 @@ use posthorn_tests::{Receiver, World};
 use serde_json::{Map, Value, json};
 
 const CONTRACTS: [&str; 2] = [
-    include_str!("../contract/server.json"),
-    include_str!("../contract/clients.json"),
+    include_str!("../../contract/server.json"),
+    include_str!("../../contract/clients.json"),
 ];
 const TABLE: &str = "../docs/api.md";
 /// A name that no operation has.

@@ -269,7 +269,7 @@ fn check_headers(headers: &std::collections::BTreeMap<String, String>, cache: &s
 /// What panics fails alone, and its process goes on: the Lambda runtime catches it.
 #[test]
 fn release_builds_unwind() {
-    let workspace = include_str!("../../Cargo.toml");
+    let workspace = include_str!("../../../Cargo.toml");
     let release = workspace.split("[profile.release]").nth(1).unwrap();
     let release = release.split("\n[").next().unwrap();
     assert!(!release.contains("panic"), "{release}");

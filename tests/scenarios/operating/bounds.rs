@@ -141,8 +141,8 @@ async fn a_page_that_a_filter_leaves_empty_costs_no_more_than_four_rounds() {
     let application: ApplicationId = world.application().await.id.parse().unwrap();
     // More than four rounds of 250.
     let messages = &world.aws().await.messages;
-    let puts =
-        stream::iter(0..1_200).map(|_| crate::pages::store(messages, &application, vec![now()]));
+    let puts = stream::iter(0..1_200)
+        .map(|_| crate::api::pages::store(messages, &application, vec![now()]));
     puts.buffer_unordered(32).collect::<Vec<_>>().await;
     let path = format!("/api/v1/app/{application}/msg?limit=5&event_types=x.y");
     let report = cost(&world, "GET", &path, None).await;

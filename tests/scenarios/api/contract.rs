@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 use posthorn_tests::World;
 use serde_json::{Map, Value};
 
-const CONTRACT: &str = include_str!("../contract/server.json");
+const CONTRACT: &str = include_str!("../../contract/server.json");
 const TABLE: &str = "../docs/api.md";
 const METHODS: [&str; 6] = ["get", "head", "post", "put", "patch", "delete"];
 

@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use posthorn_tests::{Receiver, World, until};
 use serde_json::json;
 
-use crate::redrive::count_dead;
+use crate::delivery::redrive::count_dead;
 
 const MESSAGE: &str = r#"{"eventType":"a.b","payload":{}}"#;
 

@@ -13,9 +13,11 @@ use posthorn_tests::{Receiver, World, until};
 use serde_json::json;
 
 use crate::{
-    audit::{message, put},
-    isolation::set_health,
-    scopes::Matrix,
+    delivery::{
+        audit::{message, put},
+        isolation::set_health,
+    },
+    security::scopes::Matrix,
 };
 
 /// What Lambda itself does in the function's name: logs, and its SQS event source (AWS Lambda: "Using

@@ -3,7 +3,7 @@
 
 use posthorn_tests::{Receiver, World};
 
-#[path = "../receivers/receive.rs"]
+#[path = "../../receivers/receive.rs"]
 #[allow(
     unreachable_pub,
     reason = "it is public where the guide's readers put it"
@@ -29,12 +29,12 @@ async fn the_guides_rust_receiver_verifies_deliveries() {
 
 #[test]
 fn the_guide_shows_the_code_that_is_run() {
-    let guide = include_str!("../../docs/receivers.md");
+    let guide = include_str!("../../../docs/receivers.md");
     for (language, code) in [
-        ("python", include_str!("../receivers/receive.py")),
-        ("js", include_str!("../receivers/receive.mjs")),
-        ("go", include_str!("../receivers/receive.go")),
-        ("rust", include_str!("../receivers/receive.rs")),
+        ("python", include_str!("../../receivers/receive.py")),
+        ("js", include_str!("../../receivers/receive.mjs")),
+        ("go", include_str!("../../receivers/receive.go")),
+        ("rust", include_str!("../../receivers/receive.rs")),
     ] {
         let block = format!("```{language}\n{code}```\n");
         assert!(guide.contains(&block), "{language}");

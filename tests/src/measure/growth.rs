@@ -18,12 +18,11 @@ use posthorn_runtime::{entropy, now};
 use posthorn_store::Scheduled;
 use serde_json::json;
 
-use crate::{
-    Receiver, World,
+use super::{
     pending::{body, run},
-    until,
     warm::{DISPATCHERS, INGEST, cpu},
 };
+use crate::{Receiver, World, until};
 
 type Item = HashMap<String, AttributeValue>;
 

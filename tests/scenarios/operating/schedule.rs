@@ -1,7 +1,7 @@
 //! What the scheduler reads and writes follows what is due, not what is pending. `bench schedule` does
 //! it with 100,000.
 
-use posthorn_tests::scheduler_run;
+use posthorn_tests::measure::scheduler_run;
 
 const DUE: usize = 25;
 

@@ -9,10 +9,8 @@ use std::{
 use posthorn_local::build_binaries;
 use tokio::{io::AsyncReadExt, net::TcpListener, process::Command};
 
-use crate::{
-    World,
-    process::{cpu_of, rss_of},
-};
+use super::process::{cpu_of, rss_of};
+use crate::World;
 
 /// The functions and their binaries.
 const FUNCTIONS: [(&str, &str); 4] = [

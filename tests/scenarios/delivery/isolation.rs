@@ -14,9 +14,9 @@ use posthorn_tests::client::{ApplicationOut, EndpointOut};
 use posthorn_tests::{Receiver, World, until};
 use serde_json::json;
 
-use crate::{
+use crate::delivery::{
     audit::{message, put},
-    delivery::task_of,
+    tasks::task_of,
 };
 
 const MESSAGE: &str = r#"{"eventType":"a.b","payload":{}}"#;

@@ -14,10 +14,8 @@ use posthorn_local::StackOptions;
 use serde_json::json;
 use tokio::{net::TcpListener, task::JoinSet};
 
-use crate::{
-    World,
-    process::{cpu_of, rss_of},
-};
+use super::process::{cpu_of, rss_of};
+use crate::World;
 
 /// What is sent.
 #[derive(Clone, Copy, Debug)]

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use posthorn_tests::{SoakOptions, soak};
+use posthorn_tests::measure::{SoakOptions, soak};
 
 async fn run(seed: u64) {
     let report = soak(SoakOptions {

@@ -8,7 +8,7 @@ use posthorn_queue::Task;
 use posthorn_runtime::{entropy, now};
 use posthorn_tests::{FaultyAws, Plan, Receiver, World, until};
 
-use crate::delivery::task_of;
+use crate::delivery::tasks::task_of;
 
 const MESSAGE: &str = r#"{"eventType":"a.b","payload":{}}"#;
 

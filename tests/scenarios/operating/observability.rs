@@ -283,7 +283,7 @@ fn alarms_watch_metrics_that_there_are() {
 #[test]
 fn the_guards_of_a_gradual_deployment_see_the_new_version_alone() {
     let alarms = yaml("alarms.yaml");
-    let template = include_str!("../../template.yaml");
+    let template = include_str!("../../../template.yaml");
     let guards: BTreeSet<_> = template
         .lines()
         .find_map(|line| line.trim().strip_prefix("Alarms: !If [HasAlarms, ["))
@@ -321,7 +321,7 @@ fn the_guards_of_a_gradual_deployment_see_the_new_version_alone() {
 #[test]
 fn alarms_say_what_to_do_and_operators_find_it_under_their_names() {
     let alarms = yaml("alarms.yaml");
-    let guide = include_str!("../../docs/operate.md");
+    let guide = include_str!("../../../docs/operate.md");
     let resources = alarms["Resources"].as_mapping().unwrap();
     let mut count = 0;
     for (name, alarm) in resources {
