@@ -80,7 +80,7 @@ pub(crate) struct TheMessage {
 const NOT_FOUND: ApiError = ApiError::NotFound("message");
 
 impl Api {
-    async fn message(
+    pub(crate) async fn message(
         &self,
         application: &Application,
         id: &MessageId,
@@ -100,17 +100,13 @@ impl FromRequestParts<Arc<Api>> for TheMessage {
         let owner = TheApplication::from_request_parts(parts, api).await?;
         let text: String = path_parameter(parts, "msg_id").await?;
         let application = &owner.application;
-        let found = match text.parse() {
-            Ok(id) => api.message(application, &id).await?,
-            Err(_) => None,
+        // No `eventId` is a message's id.
+        let id = match (text.parse(), EventId::try_from(text)) {
+            (Ok(id), _) => Some(id),
+            (_, Ok(event)) => api.messages().id_by_event(&application.id, &event).await?,
+            _ => None,
         };
-        let found = match (found, EventId::try_from(text)) {
-            (None, Ok(event)) => {
-                let id = api.messages().id_by_event(&application.id, &event).await?;
-                api.message(application, &id.ok_or(NOT_FOUND)?).await?
-            }
-            (found, _) => found,
-        };
+        let found = api.message(application, &id.ok_or(NOT_FOUND)?).await?;
         let message = found
             .filter(|message| !message.is_expired(now()))
             .ok_or(NOT_FOUND)?;
@@ -140,7 +136,7 @@ pub(crate) async fn list(
         order: None,
     }
     .plan::<MessageId>(Order::Descending)?;
-    let plan = plan.searching(query.event_types.is_some() || query.channel.is_some());
+    let plan = plan.searching(query.has_filter());
     Ok(Json(
         plan.fill(|page| slice(&api, &owner, &query, page)).await?,
     ))
@@ -242,6 +238,22 @@ pub(crate) fn range(after: Option<Timestamp>, before: Option<Timestamp>) -> Rang
 }
 
 impl ListQuery {
+    /// Whether messages are left out that lie between two others of the list.
+    fn has_filter(&self) -> bool {
+        let Self {
+            channel,
+            tag,
+            event_types,
+            // These bound what is read.
+            limit: _,
+            iterator: _,
+            before: _,
+            after: _,
+            with_content: _,
+        } = self;
+        channel.is_some() || tag.is_some() || event_types.is_some()
+    }
+
     fn admits(&self, message: &Message) -> bool {
         let created_at = message.created_at;
         !message.is_expired(now())
