@@ -191,7 +191,7 @@ async fn every_operation_and_field_of_the_contract_is_here() {
 }
 
 /// Differences from what newer clients know. The table of `docs/api.md` names each.
-const KNOWN: [(&str, &str); 6] = [
+const KNOWN: [(&str, &str); 13] = [
     ("parameter \"query\" \"with_msg\"", "with_msg"),
     (
         "parameter \"query\" \"expanded_statuses\"",
@@ -200,6 +200,28 @@ const KNOWN: [(&str, &str); 6] = [
     ("field exampleIndex", "exampleIndex"),
     ("field deliverAt", "deliverAt"),
     ("field msg", "`msg`"),
+    ("field featureFlags", "`featureFlags`"),
+    ("field groupName", "`groupName`"),
+    (
+        "background-task: parameter \"query\" \"status\"",
+        "`status` and `task`",
+    ),
+    (
+        "background-task: parameter \"query\" \"task\"",
+        "`status` and `task`",
+    ),
+    (
+        "\"exclude_apps_with_disabled_endpoints\"",
+        "`exclude_apps_with_disabled_endpoints`",
+    ),
+    (
+        "\"exclude_apps_with_no_endpoints\"",
+        "`exclude_apps_with_no_endpoints`",
+    ),
+    (
+        "\"exclude_apps_with_svix_play_endpoints\"",
+        "`exclude_apps_with_svix_play_endpoints`",
+    ),
     ("send-example: status 202", "send-example"),
 ];
 
