@@ -127,8 +127,11 @@ impl Service<Uri> for Connector {
         let connecting = timeout(CONNECT_TIMEOUT, self.0.call(uri));
         Box::pin(async move {
             let io = connecting.await.map_err(|_| TooSlow)??;
-            let meter = meter_of(&io.connected()).unwrap_or_default();
-            Ok(TokioIo::new(Tap::above_tls(TokioIo::new(io), meter)))
+            let connected = io.connected();
+            let meter = meter_of(&connected).unwrap_or_default();
+            let is_http2 = connected.is_negotiated_h2();
+            let io = Tap::above_tls(TokioIo::new(io), meter, is_http2);
+            Ok(TokioIo::new(io))
         })
     }
 }

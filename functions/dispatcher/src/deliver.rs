@@ -20,7 +20,7 @@ use posthorn_domain::{
 use posthorn_publish::PublishError;
 use posthorn_queue::{QueueError, Task};
 use posthorn_runtime::{
-    entropy, jitter,
+    Panicked, caught, entropy, jitter,
     metrics::{Metric, count, measure},
     now,
 };
@@ -59,15 +59,17 @@ pub(crate) enum Fault {
     Task(String),
     #[error("the function's time was over")]
     OutOfTime,
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
 }
 
 impl Dispatcher {
     /// Reads what the tasks of a batch begin with. A fault leaves it to each task, which then fails alone.
     pub(crate) async fn gather<'a>(&self, tasks: impl Iterator<Item = &'a Task>) -> Gathered {
         let tasks: Vec<_> = tasks.map(wanted).collect();
-        let gathered = self.deliveries.gather(self.config(), &tasks);
+        let gathered = caught(self.deliveries.gather(self.config(), &tasks));
         match timeout(LONGEST_GATHERING, gathered).await {
-            Ok(Ok(gathered)) => gathered,
+            Ok(Ok(Ok(gathered))) => gathered,
             failed => {
                 tracing::warn!(?failed, "a batch could not be read at once");
                 Gathered::default()

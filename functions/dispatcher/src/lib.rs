@@ -11,6 +11,7 @@ mod classify;
 mod connect;
 mod deliver;
 mod exchange;
+mod head;
 mod job;
 mod memory;
 mod places;

@@ -2,13 +2,14 @@
 //!
 //! A [`Tap`] sits on either side of TLS. The one below counts bytes against the attempt's budget, so that
 //! nothing a receiver does (informational responses, headers, TLS records, HTTP/2 frames without end) is
-//! free. The one above sees when an answer begins, and keeps the cause of an error that HTTP/2 forgets.
+//! free, and it goes on reading when a receiver takes no more. The one above sees when an answer begins, keeps its
+//! status, and the cause of an error that HTTP/2 forgets.
 
 use std::{
     io,
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     task::{Context, Poll},
@@ -18,7 +19,7 @@ use hyper_util::client::legacy::connect::{Connected, Connection};
 use posthorn_domain::failure::{Failure, MAX_ANSWER_BYTES};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::classify::failure_of_io;
+use crate::{classify::failure_of_io, head::Head};
 
 /// Bytes after which other tasks of the only thread have their turn.
 const TURN_BYTES: usize = 16 * 1024;
@@ -36,6 +37,8 @@ pub(crate) struct Meter {
     answered: AtomicUsize,
     spent: AtomicBool,
     broken: Mutex<Option<Failure>>,
+    /// Of the answer to the request that was sent last; HTTP/1 only.
+    head: Mutex<Head>,
 }
 
 impl Default for Meter {
@@ -46,8 +49,22 @@ impl Default for Meter {
             used: AtomicBool::new(false),
             answered: AtomicUsize::new(0),
             spent: AtomicBool::new(false),
-            broken: Mutex::new(None),
+            broken: Mutex::default(),
+            head: Mutex::default(),
         }
+    }
+}
+
+impl Meter {
+    /// Keeps the first thing that broke the connection.
+    fn note(&self, error: &io::Error) {
+        let broken = self.broken.lock();
+        let mut broken = broken.unwrap_or_else(PoisonError::into_inner);
+        *broken = broken.or(failure_of_io(error));
+    }
+
+    fn head(&self) -> MutexGuard<'_, Head> {
+        self.head.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -65,6 +82,7 @@ impl Use {
     pub(crate) fn begin(meter: Arc<Meter>) -> Self {
         let is_reused = meter.used.swap(true, Relaxed);
         let others = meter.users.fetch_add(1, Relaxed);
+        *meter.head() = Head::default();
         if is_reused {
             // What nobody reads any more is not kept.
             let left = if others == 0 {
@@ -104,6 +122,13 @@ impl Use {
         self.meter.spent.load(Relaxed)
     }
 
+    /// The status of an answer whose rest cannot be read, and what it says in `Retry-After`.
+    pub(crate) fn told(&self) -> Option<(u16, Option<String>)> {
+        let head = self.meter.head();
+        let (status, retry_after) = head.told()?;
+        Some((status, retry_after.map(str::to_owned)))
+    }
+
     /// What broke the connection, as far as TLS and the socket know.
     pub(crate) fn broken(&self) -> Option<Failure> {
         let broken = self.meter.broken.lock();
@@ -132,25 +157,31 @@ pub(crate) struct Tap<T> {
     side: Side,
     /// Bytes since other tasks had a turn.
     turn: usize,
+    /// Whether the receiver takes no more bytes.
+    is_deaf: bool,
+    /// Whether an HTTP/1 answer is read.
+    has_head: bool,
 }
 
 impl<T> Tap<T> {
     /// Counts.
     pub(crate) fn below_tls(io: T) -> Self {
-        Self::new(io, Arc::default(), Side::Below)
+        Self::new(io, Arc::default(), Side::Below, false)
     }
 
     /// Sees what is read.
-    pub(crate) fn above_tls(io: T, meter: Arc<Meter>) -> Self {
-        Self::new(io, meter, Side::Above)
+    pub(crate) fn above_tls(io: T, meter: Arc<Meter>, is_http2: bool) -> Self {
+        Self::new(io, meter, Side::Above, !is_http2)
     }
 
-    fn new(io: T, meter: Arc<Meter>, side: Side) -> Self {
+    fn new(io: T, meter: Arc<Meter>, side: Side, has_head: bool) -> Self {
         Self {
             io,
             meter,
             side,
             turn: 0,
+            is_deaf: false,
+            has_head,
         }
     }
 }
@@ -189,22 +220,43 @@ impl<T: AsyncRead + Unpin> Tap<T> {
     fn read_seen(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.io).poll_read(cx, buf);
-        let read = buf.filled().len() - before;
-        self.meter.answered.fetch_add(read, Relaxed);
-        self.note(&polled);
+        let read = &buf.filled()[before..];
+        self.meter.answered.fetch_add(read.len(), Relaxed);
+        if self.has_head {
+            self.meter.head().read(read);
+        }
+        if let Poll::Ready(Err(error)) = &polled {
+            self.meter.note(error);
+        }
         polled
     }
 }
 
 impl<T> Tap<T> {
-    /// Keeps the first thing that broke the connection.
-    fn note<R>(&self, polled: &Poll<io::Result<R>>) {
-        if let (Side::Above, Poll::Ready(Err(error))) = (self.side, polled) {
-            let broken = self.meter.broken.lock();
-            let mut broken = broken.unwrap_or_else(PoisonError::into_inner);
-            *broken = broken.or(failure_of_io(error));
+    /// What became of writing so many bytes. A receiver may answer and close before it has read the whole request:
+    /// then the rest of it goes nowhere, and what is still to be read decides.
+    fn written(
+        &mut self,
+        polled: Poll<io::Result<usize>>,
+        bytes: usize,
+    ) -> Poll<io::Result<usize>> {
+        match polled {
+            Poll::Ready(Err(error)) if self.side == Side::Below && is_closed(&error) => {
+                self.meter.note(&error);
+                self.is_deaf = true;
+                Poll::Ready(Ok(bytes))
+            }
+            polled => polled,
         }
     }
+}
+
+/// Whether the other side takes no more bytes.
+fn is_closed(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+    )
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Tap<T> {
@@ -226,7 +278,11 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Tap<T> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
+        if self.is_deaf {
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        let polled = Pin::new(&mut self.io).poll_write(cx, bytes);
+        self.written(polled, bytes.len())
     }
 
     fn poll_write_vectored(
@@ -234,7 +290,12 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Tap<T> {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bytes)
+        let count = bytes.iter().map(|it| it.len()).sum();
+        if self.is_deaf {
+            return Poll::Ready(Ok(count));
+        }
+        let polled = Pin::new(&mut self.io).poll_write_vectored(cx, bytes);
+        self.written(polled, count)
     }
 
     fn is_write_vectored(&self) -> bool {

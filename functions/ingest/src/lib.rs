@@ -14,7 +14,7 @@ mod reserve;
 
 use posthorn_domain::{error::ApiError, trace::TraceParent};
 use posthorn_publish::{PublishError, Publisher};
-use posthorn_runtime::entropy;
+use posthorn_runtime::{Panicked, entropy};
 use posthorn_store::StoreError;
 use posthorn_tokens::Tokens;
 
@@ -69,6 +69,12 @@ impl From<ApiError> for Refusal {
 
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
+        Self::Fault(error.to_string())
+    }
+}
+
+impl From<Panicked> for Refusal {
+    fn from(error: Panicked) -> Self {
         Self::Fault(error.to_string())
     }
 }

@@ -136,6 +136,21 @@ async fn every_answer_says_that_it_is_for_one_caller() {
     }
 }
 
+#[tokio::test]
+async fn a_handler_that_panics_is_a_500_and_the_next_request_is_answered() {
+    let event = || serde_json::from_value(event("/v1", "", &json!({}))).unwrap();
+    let reply = answer(event(), async |_| panic!("a secret")).await;
+    let reply = serde_json::to_value(reply).unwrap();
+    assert_eq!(reply["statusCode"], 500);
+    assert_eq!(reply["headers"]["cache-control"], "no-store");
+    let body: Value = serde_json::from_str(reply["body"].as_str().unwrap()).unwrap();
+    assert_eq!(
+        body,
+        json!({ "code": "internal_error", "detail": "the request failed" })
+    );
+    assert_eq!(answered(&json!({}), 200).await["statusCode"], 200);
+}
+
 #[test]
 fn an_answer_keeps_headers_cookies_and_bytes() {
     let response = http::Response::builder()
