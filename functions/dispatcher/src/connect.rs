@@ -28,10 +28,7 @@ use rustls_platform_verifier::BuilderVerifierExt;
 use tokio::{net::TcpStream, time::timeout};
 use tower_service::Service;
 
-use crate::{
-    resolve::GuardedResolver,
-    wire::{Meter, Tap},
-};
+use crate::{meter::Meter, resolve::GuardedResolver, wire::Tap};
 
 /// The longest time to connect, TLS handshake included; inside the whole request's time.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

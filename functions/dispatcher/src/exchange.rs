@@ -26,8 +26,8 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     classify::{end_of_body, failure_of_request, is_unprocessed},
     connect::{HttpClient, clients, meter_of},
+    meter::Use,
     resolve::GuardedResolver,
-    wire::Use,
 };
 
 /// The longest `Content-Encoding` that is kept.

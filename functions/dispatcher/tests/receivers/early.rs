@@ -89,8 +89,8 @@ fn status(status: &str) -> Vec<u8> {
     [b"\x08\x03", status.as_bytes()].concat()
 }
 
-/// Reads a head, says something, and is gone: no close_notify, and the body unread.
-async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, over: Over, says: &[u8]) -> bool {
+/// Reads a head; whether it came.
+async fn hear(stream: &mut (impl AsyncRead + Unpin), over: Over) -> bool {
     let (mut heard, mut bytes) = (Vec::new(), [0; 1024]);
     while !over.has_head(&heard) {
         match stream.read(&mut bytes).await {
@@ -98,7 +98,21 @@ async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, over: Over, say
             _ => return false,
         }
     }
-    stream.write_all(says).await.is_ok() && stream.flush().await.is_ok()
+    true
+}
+
+/// Reads a head, says something, and is gone: no close_notify, and the body unread.
+async fn answer(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    over: Over,
+    says: &[u8],
+    count: &AtomicUsize,
+) {
+    if hear(&mut stream, over).await {
+        count.fetch_add(1, Ordering::SeqCst);
+        let _ = stream.write_all(says).await;
+        let _ = stream.flush().await;
+    }
 }
 
 async fn serve(authority: &Authority, over: Over, says: Vec<u8>) -> (u16, Arc<AtomicUsize>) {
@@ -109,14 +123,15 @@ async fn serve(authority: &Authority, over: Over, says: Vec<u8>) -> (u16, Arc<At
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
-            let answered = match &acceptor {
-                None => answer(stream, over, &says).await,
-                Some(acceptor) => match acceptor.accept(stream).await {
-                    Ok(stream) => answer(stream, over, &says).await,
-                    Err(_) => false,
-                },
-            };
-            count.fetch_add(usize::from(answered), Ordering::SeqCst);
+            // Else an answer may still wait for an acknowledgement when the reset throws it away.
+            stream.set_nodelay(true).unwrap();
+            match &acceptor {
+                None => answer(stream, over, &says, &count).await,
+                Some(acceptor) => {
+                    let stream = acceptor.accept(stream).await.unwrap();
+                    answer(stream, over, &says, &count).await;
+                }
+            }
         }
     });
     (port, requests)
@@ -204,7 +219,7 @@ fn rows() -> Vec<Row> {
         ]);
     }
     let with_length = [&b"\x88"[..], b"\x0f\x0d\x019"].concat();
-    let hints = headers(&status("103"), 0x4).repeat(30_000);
+    let hints = headers(&status("103"), 0x4).repeat(600_000);
     rows.extend([
         row("200", Http2, frames(b"\x88", true), whole(200)),
         row(
@@ -252,12 +267,19 @@ fn rows() -> Vec<Row> {
     rows
 }
 
+fn ended_early(want: &Want) -> Want {
+    match want {
+        Want::Answer(status, kept, _) => Want::Answer(*status, kept, BodyEnd::Cut),
+        fails => fails.clone(),
+    }
+}
+
 #[test]
 fn an_answer_that_comes_before_the_body_is_read_counts() {
     run_trusting("early::table");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 #[ignore = "needs an authority of its own: an_answer_that_comes_before_the_body_is_read_counts runs it"]
 async fn table() {
     let (authority, sender) = (Authority::trusted(), sender());
@@ -277,7 +299,12 @@ async fn table() {
         let wanted = (row.want, row.next);
         for _ in 0..TIMES {
             let outcome = post_payload(&sender, &url, &confidential, &payload, LONGEST).await;
-            let was = (Want::of(&outcome, ""), next(&outcome));
+            let mut seen = Want::of(&outcome, "");
+            if row.over == Over::Http2 && seen == ended_early(&wanted.0) {
+                // The end of the connection may overtake the end of the stream.
+                seen = wanted.0.clone();
+            }
+            let was = (seen, next(&outcome));
             if was != wanted {
                 wrong.push(format!(
                     "{:?}, {}: {was:?}, not {wanted:?}",

@@ -16,6 +16,8 @@ use super::{
 /// Types that mean nothing locally.
 const IGNORED: [&str; 5] = [
     "AWS::CloudFormation::Stack",
+    // Of the network that a nested stack makes.
+    "AWS::IAM::Policy",
     "AWS::CloudWatch::Alarm",
     "AWS::Logs::LogGroup",
     "AWS::Serverless::HttpApi",
