@@ -14,7 +14,7 @@ use super::{
 };
 
 /// Types that mean nothing locally.
-const IGNORED: [&str; 5] = [
+const IGNORED: [&str; 6] = [
     "AWS::CloudFormation::Stack",
     // Of the network that a nested stack makes.
     "AWS::IAM::Policy",
