@@ -54,7 +54,7 @@ fn an_event_with_all_its_fields_is_a_request() {
     let query = "limit=2&event_types=a.b&event_types=c%2Bd&before=2026-11-25T08%3A00%3A00Z";
     assert_eq!(get.uri().query(), Some(query));
     assert_eq!(get.headers()["accept"], "application/json,text/plain");
-    assert_eq!(get.headers()["x-forwarded-proto"], "https");
+    assert_eq!(get.headers()["authorization"], "Bearer POSTHORN_TOKEN");
     assert!(get.body().is_empty());
     let post = read(include_str!(
         "../../../../tests/events/http-post-base64.json"
