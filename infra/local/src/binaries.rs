@@ -22,9 +22,6 @@ pub async fn build_binaries() -> Result<&'static BTreeMap<String, PathBuf>, Buil
 }
 
 /// Builds the executables again, at the same places.
-///
-/// # Errors
-/// [`BuildError`].
 pub(crate) async fn rebuild() -> Result<(), BuildError> {
     build(&cargo()).await.map(drop)
 }

@@ -83,9 +83,6 @@ pub struct Stack {
 
 impl Stack {
     /// Builds the functions and starts everything that the template names.
-    ///
-    /// # Errors
-    /// [`StartError`].
     pub async fn start(options: StackOptions) -> Result<Self, StartError> {
         let port = |offset: u16| options.port.map_or(0, |port| port + offset);
         let api = bind(port(0)).await?;
@@ -241,9 +238,6 @@ impl Stack {
     }
 
     /// Invokes a function by its logical id, as `aws lambda invoke` does.
-    ///
-    /// # Errors
-    /// [`InvokeError`].
     pub async fn invoke(&self, function: &str, event: &Value) -> Result<Value, InvokeError> {
         let pool = self
             .pools

@@ -67,9 +67,6 @@ pub enum UrlError {
 
 impl Policy {
     /// Reads and checks an endpoint's URL.
-    ///
-    /// # Errors
-    /// The rule that the URL breaks.
     pub fn check(&self, text: &str) -> Result<Url, UrlError> {
         if text.chars().any(is_ambiguous) {
             return Err(UrlError::Character);

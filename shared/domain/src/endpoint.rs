@@ -136,9 +136,6 @@ impl Confidential {
     }
 
     /// The same with a new secret; the one before stays valid for `grace`.
-    ///
-    /// # Errors
-    /// [`TooManySecrets`].
     pub fn rotate(
         self,
         secret: EndpointSecret,

@@ -118,9 +118,6 @@ impl CustomHeaders {
     }
 
     /// The headers after single changes.
-    ///
-    /// # Errors
-    /// [`HeaderError`].
     pub fn change(&self, changes: HeaderChanges) -> Result<Self, HeaderError> {
         let mut headers = self.0.clone();
         for (name, value) in changes {

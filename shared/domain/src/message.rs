@@ -93,9 +93,6 @@ pub struct NewMessage {
 
 impl MessageIn {
     /// Checks what fields say of each other.
-    ///
-    /// # Errors
-    /// A [`FieldError`] names the field.
     pub fn check(self) -> Result<NewMessage, FieldError> {
         let TransformationsParams {
             raw_payload,

@@ -69,9 +69,6 @@ pub mod rfc3339 {
     use super::Timestamp;
 
     /// Writes RFC 3339.
-    ///
-    /// # Errors
-    /// Only the serializer's own.
     pub fn serialize<S: Serializer>(value: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_str(&value.to_rfc3339())
     }

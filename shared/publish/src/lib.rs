@@ -84,9 +84,6 @@ impl Publisher {
     }
 
     /// The first half of [`Self::publish`]: its tasks are still to be queued.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn store(
         &self,
         target: &Target,
@@ -110,9 +107,6 @@ impl Publisher {
 
     /// Notifies operators. `cause` and `at` say which happening it is: the same one again is the same
     /// message. Costs one Query when nobody subscribed.
-    ///
-    /// # Errors
-    /// [`PublishError`].
     pub async fn notify_operators(
         &self,
         organization: &OrganizationId,

@@ -148,27 +148,18 @@ impl DeliveriesQueue {
     }
 
     /// Queues one task that waits in the queue first, 0 to 900 seconds.
-    ///
-    /// # Errors
-    /// [`QueueError`].
     pub async fn send_after(&self, task: &Task, delay_seconds: u16) -> Result<(), QueueError> {
         self.send(task.lane, &task.endpoint, task.to_body()?, delay_seconds)
             .await
     }
 
     /// Queues a step of a job for now.
-    ///
-    /// # Errors
-    /// [`QueueError`].
     pub async fn send_job(&self, task: &JobTask) -> Result<(), QueueError> {
         let body = task.to_body()?;
         self.send(Lane::Fast, &task.endpoint, body, 0).await
     }
 
     /// Whether the queue of a lane answers.
-    ///
-    /// # Errors
-    /// [`QueueError`].
     pub async fn check(&self, lane: Lane) -> Result<(), QueueError> {
         let url = self.url(lane);
         let attributes = self.client.get_queue_attributes().queue_url(url);

@@ -78,9 +78,6 @@ impl Task {
     }
 
     /// The body of a queue message.
-    ///
-    /// # Errors
-    /// Never in practice; the serializer's signature has an error.
     pub fn to_body(&self) -> Result<String, serde_json::Error> {
         serde_json::to_string(&Sent::Attempt(self))
     }
@@ -154,9 +151,6 @@ pub struct JobTask {
 
 impl JobTask {
     /// The body of a queue message.
-    ///
-    /// # Errors
-    /// Never in practice; the serializer's signature has an error.
     pub fn to_body(&self) -> Result<String, serde_json::Error> {
         serde_json::to_string(&Sent::Job(self))
     }

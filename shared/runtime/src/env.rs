@@ -19,17 +19,11 @@ pub enum EnvError {
 }
 
 /// A variable that must be set.
-///
-/// # Errors
-/// [`EnvError`].
 pub fn required(name: &'static str) -> Result<String, EnvError> {
     std::env::var(name).map_err(|_| EnvError::Missing(name))
 }
 
 /// A variable that must be set to a value of a type.
-///
-/// # Errors
-/// [`EnvError`].
 pub fn parsed<T: FromStr<Err: Display>>(name: &'static str) -> Result<T, EnvError> {
     let invalid = |error: T::Err| EnvError::Invalid {
         name,
@@ -57,9 +51,6 @@ pub fn list<T: FromStr<Err: Display>>(name: &'static str) -> Result<Vec<T>, EnvE
 
 /// Which URLs and addresses endpoints may have: `ALLOW_HTTP_ENDPOINTS` from the template, and
 /// `ALLOW_SUBNETS`, which the template cannot set and the local stack does.
-///
-/// # Errors
-/// [`EnvError`].
 pub fn address_policy() -> Result<posthorn_domain::address::Policy, EnvError> {
     Ok(posthorn_domain::address::Policy {
         allow_http: parsed("ALLOW_HTTP_ENDPOINTS")?,

@@ -81,9 +81,6 @@ impl ConfigTable {
     /// Reserves a key (a hash: callers choose any text). `Err` inside is what an earlier request left;
     /// `Ok` is the reservation, with the seed of an earlier try of the same request that ended without
     /// an answer.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn reserve_answer(
         &self,
         organization: &OrganizationId,
@@ -148,9 +145,6 @@ impl ConfigTable {
     }
 
     /// Keeps an answer.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn keep_answer(
         &self,
         organization: &OrganizationId,
@@ -161,9 +155,6 @@ impl ConfigTable {
     }
 
     /// Gives a key back: its request had no effect.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn release_answer(
         &self,
         organization: &OrganizationId,

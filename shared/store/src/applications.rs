@@ -41,9 +41,6 @@ fn uid_key(organization: &OrganizationId, uid: &Uid) -> Key {
 
 impl ConfigTable {
     /// An application and all its endpoints, with every change that was acknowledged.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn application_with_endpoints(
         &self,
         app: AppKey<'_>,
@@ -74,9 +71,6 @@ impl ConfigTable {
     }
 
     /// An application alone.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn application(&self, app: AppKey<'_>) -> Result<Option<Application>, StoreError> {
         let item = self.get(application_key(app), Consistency::Strong).await?;
         let found: Option<Application> = item.map(entity).transpose()?;
@@ -84,9 +78,6 @@ impl ConfigTable {
     }
 
     /// Which application has this uid.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn application_by_uid(
         &self,
         organization: &OrganizationId,
@@ -99,9 +90,6 @@ impl ConfigTable {
     }
 
     /// Applications in the order they were created.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn applications(
         &self,
         organization: &OrganizationId,
@@ -112,9 +100,6 @@ impl ConfigTable {
     }
 
     /// Stores a new application; a conflict means that its uid is taken.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn create_application(
         &self,
         organization: &OrganizationId,
@@ -133,9 +118,6 @@ impl ConfigTable {
 
     /// Stores the organization's built-in application unless it is there. It has no row in the list
     /// and none for its uid: its id follows from the organization's.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn ensure_operational_application(
         &self,
         organization: &OrganizationId,
@@ -152,9 +134,6 @@ impl ConfigTable {
     }
 
     /// Replaces an application that was read as `before`.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn update_application(
         &self,
         organization: &OrganizationId,
@@ -181,9 +160,6 @@ impl ConfigTable {
     ///
     /// First it is marked: from then on it is not found, and nothing can be added to it. Its row and
     /// its uid go last, so that a deletion that was interrupted can be repeated.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn delete_application(&self, app: AppKey<'_>) -> Result<Option<Written>, StoreError> {
         for _ in 0..MAX_TRIES {
             let item = self.get(application_key(app), Consistency::Strong).await?;

@@ -88,9 +88,6 @@ fn audit_key() -> Key {
 
 impl ScheduleTable {
     /// The last round; `None` before the first.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn audit(&self) -> Result<Option<Audit>, StoreError> {
         let key = audit_key();
         let item = get(&self.client, &self.name, key, Consistency::Eventual).await?;
@@ -98,9 +95,6 @@ impl ScheduleTable {
     }
 
     /// Writes the round over the version before it; a conflict means that another run is ahead.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn set_audit(&self, audit: &Audit) -> Result<Written, StoreError> {
         let put = self
             .client
@@ -122,9 +116,6 @@ impl ScheduleTable {
 impl ConfigTable {
     /// Applications of all organizations in the order in which the table keeps them, and the cursor
     /// that the search came to; `None` at the end. One eventually consistent Scan of at most 1 MB.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn all_applications(
         &self,
         after: Option<&ScanCursor>,

@@ -23,9 +23,6 @@ pub struct WrappedKey {
 
 impl ConfigTable {
     /// The data key that was made last.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn newest_data_key(&self) -> Result<Option<(DataKeyId, WrappedKey)>, StoreError> {
         let query = self.query(PK.to_owned(), Range::prefix(DataKeyId::PREFIX));
         let newest = query.scan_index_forward(false).limit(1).send().await;
@@ -39,9 +36,6 @@ impl ConfigTable {
     }
 
     /// A data key.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn data_key(
         &self,
         id: &DataKeyId,
@@ -52,9 +46,6 @@ impl ConfigTable {
     }
 
     /// Keeps a new data key.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn put_data_key(&self, id: &DataKeyId, key: WrappedKey) -> Result<(), StoreError> {
         let mut item = Key::new(PK, id.as_str()).item();
         let wrapped = AttributeValue::B(Blob::new(key.wrapped));

@@ -63,9 +63,6 @@ impl DeliveriesTable {
     }
 
     /// A delivery.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn get(
         &self,
         delivery: DeliveryKey<'_>,
@@ -78,9 +75,6 @@ impl DeliveriesTable {
 
     /// Stores a delivery over the version before it; a conflict means that another dispatcher was
     /// faster.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn put(
         &self,
         key: DeliveryKey<'_>,
@@ -111,9 +105,6 @@ impl DeliveriesTable {
 
     /// Keeps a resend, unless another one may be pending: `Err` inside is that one. `done` is one that
     /// is known not to be. The same resend can be kept again.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn put_resend(
         &self,
         delivery: DeliveryKey<'_>,
@@ -143,9 +134,6 @@ impl DeliveriesTable {
     }
 
     /// Deliveries by their keys; those without a record are left out. One BatchGetItem for every 100.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn get_many<'a>(
         &self,
         deliveries: impl IntoIterator<Item = DeliveryKey<'a>>,
@@ -166,9 +154,6 @@ impl DeliveriesTable {
     }
 
     /// Deliveries of an endpoint by message id, which is by time. The page's `after` is a message's id.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn list(
         &self,
         endpoint: &EndpointId,
@@ -208,9 +193,6 @@ impl DeliveriesTable {
 
     /// The statuses of an endpoint's deliveries in one shard, for messages of a range of ids. Reads
     /// all of them; `None` when they have more than 50 pages of 1 MB.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn statuses(
         &self,
         endpoint: &EndpointId,

@@ -21,9 +21,6 @@ fn uid_key(app: AppKey<'_>, uid: &Uid) -> Key {
 
 impl ConfigTable {
     /// An endpoint.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn endpoint(
         &self,
         endpoint: EndpointKey<'_>,
@@ -34,9 +31,6 @@ impl ConfigTable {
     }
 
     /// Which endpoint of an application has this uid.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn endpoint_by_uid(
         &self,
         app: AppKey<'_>,
@@ -47,9 +41,6 @@ impl ConfigTable {
     }
 
     /// Endpoints in the order they were created. The page's `after` is an endpoint's id.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn endpoints(
         &self,
         app: AppKey<'_>,
@@ -65,9 +56,6 @@ impl ConfigTable {
     }
 
     /// How many endpoints an application has.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn count_endpoints(&self, app: AppKey<'_>) -> Result<usize, StoreError> {
         let pk = application_pk(app);
         let query = self
@@ -83,9 +71,6 @@ impl ConfigTable {
     }
 
     /// Stores a new endpoint; a conflict means that the application is gone.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn create_endpoint(
         &self,
         app: AppKey<'_>,
@@ -103,9 +88,6 @@ impl ConfigTable {
     }
 
     /// Replaces an endpoint that was read as `before`.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn update_endpoint(
         &self,
         app: AppKey<'_>,
@@ -124,9 +106,6 @@ impl ConfigTable {
 
     /// Replaces the revision before this one, without a change of its uid: one write, half the price of
     /// a transaction. A transaction at the same time is a conflict, too.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn put_endpoint(
         &self,
         app: AppKey<'_>,
@@ -152,9 +131,6 @@ impl ConfigTable {
 
     /// Deletes the version of an endpoint that was read; tasks that still name it are dropped when
     /// they arrive.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn delete_endpoint(
         &self,
         app: AppKey<'_>,

@@ -18,9 +18,6 @@ fn key(organization: &OrganizationId, name: &EventTypeName) -> Key {
 
 impl ConfigTable {
     /// An event type.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn event_type(
         &self,
         organization: &OrganizationId,
@@ -34,9 +31,6 @@ impl ConfigTable {
 
     /// Event types of these names; those that do not exist are left out. One BatchGetItem for every
     /// 100.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn event_types_named(
         &self,
         organization: &OrganizationId,
@@ -54,9 +48,6 @@ impl ConfigTable {
     }
 
     /// Event types by name. The page's `after` is a name.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn event_types(
         &self,
         organization: &OrganizationId,
@@ -72,9 +63,6 @@ impl ConfigTable {
     }
 
     /// Stores a new event type; a conflict means that the name is taken.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn create_event_type(
         &self,
         organization: &OrganizationId,
@@ -85,9 +73,6 @@ impl ConfigTable {
     }
 
     /// Removes an event type; one that is not there is removed already.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn delete_event_type(
         &self,
         organization: &OrganizationId,
@@ -98,9 +83,6 @@ impl ConfigTable {
     }
 
     /// Replaces an event type that was read as `before`.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn update_event_type(
         &self,
         organization: &OrganizationId,

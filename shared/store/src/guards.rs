@@ -57,9 +57,6 @@ fn guard_key(application: &ApplicationId, guard: &Guard) -> Key {
 
 impl MessagesTable {
     /// The id of the message with this `eventId`.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn id_by_event(
         &self,
         application: &ApplicationId,
@@ -72,9 +69,6 @@ impl MessagesTable {
     }
 
     /// Reserves a guard until it expires. `Some` is the reservation of an earlier request.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn reserve(
         &self,
         application: &ApplicationId,
@@ -109,9 +103,6 @@ impl MessagesTable {
     }
 
     /// Writes down how a guard's request ended.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn settle(
         &self,
         application: &ApplicationId,

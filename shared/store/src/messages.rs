@@ -111,9 +111,6 @@ impl MessagesTable {
     }
 
     /// Stores a message unless it is stored already.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn put(&self, log: LogKey<'_>, message: &Message) -> Result<Put, StoreError> {
         let result = self
             .client
@@ -134,9 +131,6 @@ impl MessagesTable {
     }
 
     /// A message.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn get(
         &self,
         message: MessageKey<'_>,
@@ -149,9 +143,6 @@ impl MessagesTable {
 
     /// Messages by id, strongly consistent; those that are gone are left out. One BatchGetItem for
     /// every 100.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn get_many(
         &self,
         log: LogKey<'_>,
@@ -169,9 +160,6 @@ impl MessagesTable {
     }
 
     /// Removes a message's payload for good.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn expunge(&self, message: MessageKey<'_>) -> Result<Written, StoreError> {
         let update = self.client.update_item().table_name(&self.name);
         let update = update
@@ -191,9 +179,6 @@ impl MessagesTable {
     /// Messages by id, which is by time. The page's `after` is a message's id. Strongly consistent.
     /// Payloads are unpacked after the shards are merged, and a slice ends when they have
     /// [`MAX_SLICE_BYTES`].
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn list(
         &self,
         log: LogKey<'_>,
@@ -210,9 +195,6 @@ impl MessagesTable {
 
     /// What the auditor needs of the messages of a shard, by id. Eventually consistent: it looks at
     /// old ones. One that cannot be read is passed over.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn heads(
         &self,
         application: &ApplicationId,
@@ -234,9 +216,6 @@ impl MessagesTable {
     /// The ids of messages that are meant for an endpoint, in one shard and a range of ids, and
     /// whether each was skipped. Reads all of the range; `None` when it has more than
     /// 50 pages of 1 MB.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn meant_for(
         &self,
         endpoint: EndpointKey<'_>,

@@ -50,9 +50,6 @@ impl Prefetched {
 impl DeliveriesTable {
     /// Deliveries with their endpoints: one BatchGetItem for up to 100 items. An endpoint that several look up is
     /// read once. What DynamoDB did not come to, and what cannot be read, is left out.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn prefetch(
         &self,
         config: &ConfigTable,

@@ -172,9 +172,6 @@ impl ScheduleTable {
     }
 
     /// Remembers a task; the same task twice is one row.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn put(&self, scheduled: &Scheduled) -> Result<(), StoreError> {
         let Scheduled {
             due,
@@ -191,9 +188,6 @@ impl ScheduleTable {
 
     /// The next tasks that are due in a minute: up to 250 of each shard, and how far the minute
     /// then is. One Query per shard that is not done; an empty one costs 0.5 RRU.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn due_in(
         &self,
         minute: i64,
@@ -253,18 +247,12 @@ impl ScheduleTable {
     }
 
     /// What was queued; `None` before the first run.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn cursor(&self) -> Result<Option<Cursor>, StoreError> {
         let item = get(&self.client, &self.name, cursor_key(), Consistency::Strong).await?;
         item.map(entity).transpose()
     }
 
     /// Writes the cursor over the version before it; a conflict means that another run is at work.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn set_cursor(&self, cursor: &Cursor) -> Result<Written, StoreError> {
         let put = self
             .client
@@ -285,9 +273,6 @@ impl ScheduleTable {
     /// Reserves slots as the pace says; gives the first, which is not before `now`. None is
     /// reserved when the first would be `out_of_reach` (as waits from now).
     /// One UpdateItem while attempts wait for slots, two when none did.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn reserve(
         &self,
         endpoint: &EndpointId,
@@ -381,9 +366,6 @@ impl ScheduleTable {
     }
 
     /// The next free slot at an endpoint with a rate; `None` when there was none for days.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn next_slot(
         &self,
         endpoint: &EndpointId,

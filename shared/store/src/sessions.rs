@@ -47,9 +47,6 @@ fn order_key(app: AppKey<'_>, tag: Option<&SessionTag>) -> Key {
 
 impl ConfigTable {
     /// Ends a session: its token is refused from now on. [`Written::Conflict`]: it was ended before.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn end_session(
         &self,
         organization: &OrganizationId,
@@ -62,9 +59,6 @@ impl ConfigTable {
 
     /// Ends the sessions of an application that were granted so far: all, or those of some tags (a
     /// transaction for every 100); at once, or after a grace.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn end_sessions(
         &self,
         app: AppKey<'_>,
@@ -118,9 +112,6 @@ impl ConfigTable {
     }
 
     /// Whether a session was ended: one BatchGetItem of two or three rows.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn is_session_ended(
         &self,
         app: AppKey<'_>,

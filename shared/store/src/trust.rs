@@ -14,18 +14,12 @@ fn key() -> Key {
 impl ConfigTable {
     /// What verifiers know, with every change that was acknowledged. Nothing, before the first token
     /// was made.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn trust(&self) -> Result<Trust, StoreError> {
         let item = self.get(key(), Consistency::Strong).await?;
         Ok(item.map(entity).transpose()?.unwrap_or_default())
     }
 
     /// Replaces the revision that was read (0: there was none).
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn put_trust(&self, trust: &Trust, seen: u64) -> Result<Written, StoreError> {
         let item = key().with(trust)?;
         let put = match seen {

@@ -110,9 +110,6 @@ impl Vault {
     }
 
     /// Seals an endpoint's secrets.
-    ///
-    /// # Errors
-    /// [`VaultError`].
     pub async fn seal(
         &self,
         endpoint: EndpointKey<'_>,
@@ -127,9 +124,6 @@ impl Vault {
     }
 
     /// Opens them.
-    ///
-    /// # Errors
-    /// [`VaultError`].
     pub async fn open(
         &self,
         endpoint: EndpointKey<'_>,
@@ -153,9 +147,6 @@ impl Vault {
 
     /// Makes a new data key, which seals from now on; processes that have another one go on with it
     /// for up to 5 minutes. `None` without KMS.
-    ///
-    /// # Errors
-    /// [`VaultError`].
     pub async fn rotate(&self) -> Result<Option<DataKeyId>, VaultError> {
         let Some(kms) = &self.kms else {
             return Ok(None);

@@ -70,9 +70,6 @@ pub struct Aws {
 
 impl Aws {
     /// Starts the services and creates what the template names.
-    ///
-    /// # Errors
-    /// [`AwsError`].
     pub async fn start(template: &Template, options: AwsOptions) -> Result<Self, AwsError> {
         let lock = options.data.as_deref().map(lock).transpose()?;
         if let Some(folder) = options.data.as_deref().filter(|_| options.reset) {

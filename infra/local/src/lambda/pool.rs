@@ -107,9 +107,6 @@ impl Pool {
     }
 
     /// Invokes the function and waits for its result.
-    ///
-    /// # Errors
-    /// [`InvokeError`].
     pub async fn invoke(&self, payload: Bytes) -> Result<Bytes, InvokeError> {
         let (reply, result) = oneshot::channel();
         let id = entropy::<16>()

@@ -130,9 +130,6 @@ pub enum TemplateError {
 
 impl Template {
     /// Reads the template of this repository. `queue_base` is what queue URLs begin with.
-    ///
-    /// # Errors
-    /// [`TemplateError`].
     pub fn load(
         overrides: &BTreeMap<String, String>,
         queue_base: &str,

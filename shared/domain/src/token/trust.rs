@@ -80,9 +80,6 @@ pub struct Presented<'a> {
 
 impl<'a> Presented<'a> {
     /// Reads the value of an `Authorization` header: what can be refused without any key is.
-    ///
-    /// # Errors
-    /// [`TokenError`].
     pub fn read(header: Option<&'a str>) -> Result<Self, TokenError> {
         let header = header.ok_or(TokenError::Missing)?;
         let (scheme, token) = header.split_once(' ').unwrap_or((header, ""));
@@ -93,9 +90,6 @@ impl<'a> Presented<'a> {
     }
 
     /// A token without a header around it.
-    ///
-    /// # Errors
-    /// [`TokenError`].
     pub fn bare(token: &'a str) -> Result<Self, TokenError> {
         install_provider();
         let presented = Self { token };
@@ -128,9 +122,6 @@ impl Trust {
     }
 
     /// Who holds a token.
-    ///
-    /// # Errors
-    /// [`TokenError`].
     pub fn authenticate(
         &self,
         presented: &Presented<'_>,
