@@ -1,4 +1,5 @@
-//! Data keys in the config table, encrypted by KMS. They are never removed: what a key sealed needs it.
+//! Data keys in the config table, encrypted by KMS. They are never removed: whatever a key sealed
+//! can only be opened with it.
 
 use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 use posthorn_domain::id::DataKeyId;
@@ -22,7 +23,7 @@ pub struct WrappedKey {
 }
 
 impl ConfigTable {
-    /// The data key that was made last.
+    /// The newest data key.
     pub async fn newest_data_key(&self) -> Result<Option<(DataKeyId, WrappedKey)>, StoreError> {
         let query = self.query(PK.to_owned(), Range::prefix(DataKeyId::PREFIX));
         let newest = query.scan_index_forward(false).limit(1).send().await;
@@ -45,7 +46,7 @@ impl ConfigTable {
         item.map(wrapped).transpose()
     }
 
-    /// Keeps a new data key.
+    /// Stores a new data key.
     pub async fn put_data_key(&self, id: &DataKeyId, key: WrappedKey) -> Result<(), StoreError> {
         let mut item = Key::new(PK, id.as_str()).item();
         let wrapped = AttributeValue::B(Blob::new(key.wrapped));

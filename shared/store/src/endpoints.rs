@@ -30,7 +30,7 @@ impl ConfigTable {
         item.map(entity).transpose()
     }
 
-    /// Which endpoint of an application has this uid.
+    /// The id of the endpoint with this uid.
     pub async fn endpoint_by_uid(
         &self,
         app: AppKey<'_>,
@@ -70,7 +70,7 @@ impl ConfigTable {
         Ok(count)
     }
 
-    /// Stores a new endpoint; a conflict means that the application is gone.
+    /// Stores a new endpoint; [`Written::Conflict`] means that the application is gone.
     pub async fn create_endpoint(
         &self,
         app: AppKey<'_>,
@@ -87,7 +87,7 @@ impl ConfigTable {
         self.transact(writes).await
     }
 
-    /// Replaces an endpoint that was read as `before`.
+    /// Replaces the endpoint that was read as `before`.
     pub async fn update_endpoint(
         &self,
         app: AppKey<'_>,
@@ -104,8 +104,8 @@ impl ConfigTable {
         self.transact(writes).await
     }
 
-    /// Replaces the revision before this one, without a change of its uid: one write, half the price of
-    /// a transaction. A transaction at the same time is a conflict, too.
+    /// Replaces the previous revision when the uid stays the same: one write, at half the price of
+    /// a transaction. A concurrent transaction is a conflict, too.
     pub async fn put_endpoint(
         &self,
         app: AppKey<'_>,
@@ -129,8 +129,8 @@ impl ConfigTable {
         }
     }
 
-    /// Deletes the version of an endpoint that was read; tasks that still name it are dropped when
-    /// they arrive.
+    /// Deletes the endpoint if it is still the version that was read. Tasks that still name it are
+    /// dropped when they arrive.
     pub async fn delete_endpoint(
         &self,
         app: AppKey<'_>,

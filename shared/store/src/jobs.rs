@@ -42,7 +42,7 @@ impl ConfigTable {
             .await
     }
 
-    /// Stores a new job; one of that id stays as it is.
+    /// Stores a new job; an existing one with that id stays as it is.
     pub async fn create_job(
         &self,
         organization: &OrganizationId,
@@ -52,7 +52,8 @@ impl ConfigTable {
         self.transact(vec![put]).await.map(|_| ())
     }
 
-    /// Stores a job after a step; a conflict means that another copy of its task made the step.
+    /// Stores a job after a step; a conflict means that another copy of its task has already made
+    /// the step.
     pub async fn step_job(
         &self,
         organization: &OrganizationId,
