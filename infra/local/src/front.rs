@@ -24,7 +24,7 @@ use crate::{
     template::Route,
 };
 
-/// The largest request that an HTTP API takes.
+/// The largest request that an HTTP API accepts.
 const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
 
 /// The longest time that an HTTP API waits for a function.
@@ -45,7 +45,7 @@ pub(crate) async fn serve(listener: TcpListener, routes: Vec<(Route, Pool)>) {
     }
 }
 
-/// Passes a request to the function whose route takes it.
+/// Passes a request to the function whose route matches it.
 async fn pass(
     routes: &[(Route, Pool)],
     method: &Method,
@@ -80,7 +80,7 @@ async fn invoke(pool: &Pool, event: Value, limit: Duration) -> Response {
     let invocation = pool.invoke(Bytes::from(event.to_string()));
     match tokio::time::timeout(limit, invocation).await {
         Ok(result) => answer(result),
-        // The function goes on; only its caller stops waiting.
+        // The function keeps running; only its caller stops waiting.
         Err(_) => message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
     }
 }
@@ -89,7 +89,7 @@ fn bad_request() -> Response {
     message(StatusCode::BAD_REQUEST, "Bad Request")
 }
 
-/// A body that was not read: too large, or the caller went away.
+/// The response to a body that was not read: it is too large, or the caller went away.
 fn refuse(rejection: &BytesRejection) -> Response {
     match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => {

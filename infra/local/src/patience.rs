@@ -1,16 +1,17 @@
-//! Time-outs on a machine that other programs use too. On Lambda a function has its share of a processor to itself;
-//! so here only the time counts in which a program could have had one.
+//! Timeouts on a machine that other programs use too. On Lambda a function has its share of a
+//! processor to itself, so here only the time counts during which a process could have had a
+//! processor.
 
 use std::{
     sync::LazyLock,
     time::{Duration, Instant},
 };
 
-/// How often the machine is looked at.
+/// How often the load of the machine is checked.
 const TICK: Duration = Duration::from_millis(50);
 
-/// Waits for a duration, and longer while more programs want to run than there are processors: a
-/// second counts by the share that each of them gets.
+/// Waits for a duration, and longer while more threads want to run than there are processors: each
+/// second then counts only in proportion to the share that a thread gets.
 pub async fn patience(duration: Duration) {
     let mut left = duration;
     while !left.is_zero() {
@@ -21,7 +22,7 @@ pub async fn patience(duration: Duration) {
     }
 }
 
-/// How many programs share a processor now; 1 when none has to wait, or where that is not known.
+/// How many threads share a processor now; 1 when none has to wait, or when that is unknown.
 fn crowding() -> f64 {
     static PROCESSORS: LazyLock<usize> =
         LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from));
@@ -30,7 +31,8 @@ fn crowding() -> f64 {
     (runnable as f64 / *PROCESSORS as f64).max(1.0)
 }
 
-/// From "0.20 0.18 0.12 3/417 11206": 3 of 417 threads run or want to (proc_loadavg(5)).
+/// Reads the 3 in "0.20 0.18 0.12 3/417 11206": 3 of 417 threads are running or want to run
+/// (proc_loadavg(5)).
 fn runnable_in(loadavg: &str) -> Option<usize> {
     let threads = loadavg.split_whitespace().nth(3)?;
     threads.split('/').next()?.parse().ok()

@@ -127,7 +127,7 @@ async fn what_is_not_deleted_comes_back_and_after_five_receives_is_a_dead_letter
             received["Attributes"]["ApproximateReceiveCount"],
             count.to_string()
         );
-        // One real expiry, below; the others are cut short.
+        // Only one visibility timeout expires by itself, below; the others are cut short.
         let visible = json!({ "ReceiptHandle": received["ReceiptHandle"], "VisibilityTimeout": u8::from(count == 1) });
         services.sqs("ChangeMessageVisibility", visible).await;
     }

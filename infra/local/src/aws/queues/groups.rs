@@ -1,5 +1,5 @@
-//! MessageGroupId on standard queues: AWS accepts it and uses it for fair queues, rustack refuses it.
-//! It travels through rustack as a message attribute.
+//! MessageGroupId on standard queues: AWS accepts it and uses it for fair queues, but rustack
+//! refuses it. So it passes through rustack as a message attribute.
 
 use serde_json::{Value, json};
 
@@ -27,19 +27,19 @@ pub(super) fn hidden(entry: &Value) -> Option<String> {
     group.as_str().map(str::to_owned)
 }
 
-/// Removes a sum that covers the attribute, which its reader does not know of.
+/// Removes a checksum that covers the attribute, because the reader does not know the attribute.
 pub(super) fn drop_sum(message: &mut Value) {
     if let Some(message) = message.as_object_mut() {
         message.remove("MD5OfMessageAttributes");
     }
 }
 
-/// What a receiver asked for.
+/// Which attributes a receiver asked for.
 pub(super) struct Asked {
     group: bool,
 }
 
-/// Has a ReceiveMessage return the attribute.
+/// Makes a ReceiveMessage return the attribute.
 pub(super) fn ask(request: &mut Value) -> Asked {
     let names = &mut request["MessageAttributeNames"];
     match names {

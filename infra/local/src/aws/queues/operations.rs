@@ -1,4 +1,4 @@
-//! One SQS call: what is added around rustack's own handling of it.
+//! SQS calls: what is added around rustack's own handling.
 
 use std::io;
 
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{Queues, groups, limits};
 use crate::aws::journal::Sent;
 
-/// An answer of SQS: status and JSON body.
+/// A response of SQS: status and JSON body.
 pub(in crate::aws) type Answer = (u16, Value);
 
 /// The bytes of the messages that a request sends.
@@ -24,7 +24,7 @@ fn bytes_of(request: &Value) -> usize {
 }
 
 impl Queues {
-    /// A call that came over HTTP; the request is a JSON object.
+    /// Handles a call over HTTP; the request is a JSON object.
     pub(in crate::aws) async fn serve(&self, operation: SqsOperation, request: Value) -> Answer {
         if let Some(meter) = &self.meter {
             meter.count_call("SQS", operation.as_str());
@@ -168,7 +168,7 @@ fn queue_of(request: &Value) -> String {
     url.rsplit('/').next().unwrap_or_default().to_owned()
 }
 
-/// The message that a receipt handle is for: rustack makes them of `id:time:nonce`.
+/// The message that a receipt handle is for: rustack builds handles as `id:time:nonce`.
 fn message_id(handle: &Value) -> Option<String> {
     let text = String::from_utf8(BASE64_STANDARD.decode(handle.as_str()?).ok()?).ok()?;
     text.split_once(':').map(|(id, _)| id.to_owned())
