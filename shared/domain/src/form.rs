@@ -19,7 +19,7 @@ pub fn parse_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, FieldError> {
     if is_deeper(body, MAX_DEPTH + OUTER_DEPTH) {
         return Err(too_deep(body));
     }
-    // serde would take an array for a struct, field by field.
+    // serde would accept an array as a struct, field by field.
     let is_object = body.trim_ascii_start().starts_with(b"{");
     if !is_object && serde_json::from_slice::<IgnoredAny>(body).is_ok() {
         return Err(FieldError {
@@ -35,7 +35,7 @@ pub fn parse_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, FieldError> {
     let value = serde_path_to_error::deserialize(known);
     let value = match value {
         Err(error) if error.inner().classify() != Category::Data => {
-            // serde_json says so as well of JSON where it wants a text.
+            // serde_json reports the same for valid JSON where it expects a string.
             return Err(match serde_json::from_slice::<IgnoredAny>(body) {
                 Ok(_) => locate("body", error.path(), "must be of another type"),
                 Err(error) => not_json(&error),
@@ -50,16 +50,18 @@ pub fn parse_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, FieldError> {
     Ok(value)
 }
 
-/// The deepest nesting of JSON that is taken and shown, in levels: parsers of many clients give up soon after.
+/// The deepest nesting of JSON that is accepted and shown, in levels: many clients' parsers give up
+/// soon after.
 pub const MAX_DEPTH: usize = 100;
 
-/// Levels around a payload or a schema in a body.
+/// The levels around a payload or a schema in a body.
 const OUTER_DEPTH: usize = 4;
 
-/// The rule that [`MAX_DEPTH`] is.
+/// The message for JSON deeper than [`MAX_DEPTH`].
 pub const TOO_DEEP: &str = "must not be nested deeper than 100 levels";
 
-/// Whether JSON has more levels of objects and lists than this. Other text may count as well: its brackets do.
+/// Whether JSON has more levels of objects and lists than this. For text that is not JSON, its
+/// brackets count.
 pub fn is_deeper_than(json: &str, levels: usize) -> bool {
     is_deeper(json.as_bytes(), levels)
 }
@@ -82,7 +84,7 @@ fn is_deeper(json: &[u8], levels: usize) -> bool {
     false
 }
 
-/// Names the field of the body that is nested too deep.
+/// The error for the field of the body that is nested too deeply.
 fn too_deep(body: &[u8]) -> FieldError {
     let fields: BTreeMap<String, &RawValue> = serde_json::from_slice(body).unwrap_or_default();
     let is_deep = |text: &RawValue| is_deeper_than(text.get(), MAX_DEPTH);
@@ -95,7 +97,8 @@ fn too_deep(body: &[u8]) -> FieldError {
     }
 }
 
-/// A field that the contract has and Posthorn does not: null says nothing, and any value is refused.
+/// A field of the contract that Posthorn does not support: null is ignored, and any value is
+/// refused.
 #[derive(Clone, Copy, Debug)]
 pub struct Unsupported;
 
@@ -106,10 +109,10 @@ impl<'de> Deserialize<'de> for Unsupported {
     }
 }
 
-/// Fields that official clients send and that change nothing here; docs/api.md says why of each.
+/// Fields that official clients send and that have no effect here; docs/api.md says why for each.
 const HARMLESS: [&str; 4] = ["createdAt", "id", "updatedAt", "version"];
 
-/// Refuses the first field that the type does not know. Null is the same as absent.
+/// Refuses the first field that the type does not know. Null counts as absent.
 fn refuse_unknown(body: &[u8], unknown: Vec<Vec<String>>) -> Result<(), FieldError> {
     if unknown.is_empty() {
         return Ok(());
@@ -136,7 +139,7 @@ pub fn unknown_field(loc: Vec<String>) -> FieldError {
     }
 }
 
-/// The names on the way to a field.
+/// The names on the path to a field.
 fn way(path: &serde_ignored::Path<'_>) -> Vec<String> {
     use serde_ignored::Path;
     match path {
@@ -149,7 +152,7 @@ fn way(path: &serde_ignored::Path<'_>) -> Vec<String> {
     }
 }
 
-/// A deserializer's message as a rule in our words.
+/// Turns a deserializer's message into a rule in the API's own words.
 fn in_our_words(text: &str) -> String {
     if let Some((_, expected)) = text.split_once(", expected ") {
         return format!("must be {}", kind_of(expected));
@@ -183,10 +186,10 @@ fn kind_of(expected: &str) -> &str {
     }
 }
 
-/// Refuses two names of one field that say different things.
+/// Refuses two names of one field with different values.
 ///
 /// # Errors
-/// When both are given and differ; `older` is named.
+/// When both are given and differ; the error names `older`.
 pub fn check_same<T: PartialEq>(
     (newer, value): (&str, Option<&T>),
     (older, other): (&str, Option<&T>),
@@ -200,11 +203,12 @@ pub fn check_same<T: PartialEq>(
     }
 }
 
-/// Bytes of what is stored of one application or endpoint: ingest reads an application with all its
+/// The most bytes of a stored application or endpoint: ingest reads an application with all its
 /// endpoints for every message.
 pub const MAX_ENTITY_BYTES: usize = 64 * 1024;
 
-/// Refuses what would make every message expensive, or not fit an item of the table (400 KB).
+/// Refuses an entity that would make every message expensive, or would not fit an item of the table
+/// (400 KB).
 ///
 /// # Errors
 /// When the entity as JSON is longer than `max` bytes.
@@ -220,7 +224,7 @@ pub fn check_size(entity: &impl Serialize, max: usize) -> Result<(), FieldError>
     Ok(())
 }
 
-/// The rule without the position that serde_json adds: the field's name says more.
+/// The rule without the position that serde_json appends: the field's name says more.
 fn rule(text: &str) -> &str {
     text.rsplit_once(" at line ").map_or(text, |(rule, _)| rule)
 }

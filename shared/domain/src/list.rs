@@ -1,10 +1,10 @@
-//! Lists of unique items with a least and a greatest length.
+//! Lists of unique items with a minimum and a maximum length.
 
 use std::ops::Deref;
 
 use serde::{Deserialize, Serialize};
 
-/// A list breaks its bounds.
+/// Why a list is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ListError {
     /// Fewer items than allowed.
@@ -18,7 +18,7 @@ pub enum ListError {
     Duplicate,
 }
 
-/// `MIN` to `MAX` items, each once, in the order given.
+/// `MIN` to `MAX` unique items, in the order given.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     try_from = "Vec<T>",
