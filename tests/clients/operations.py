@@ -29,7 +29,7 @@ SUCCESS, FAIL, CODE = api.MessageStatus.SUCCESS, api.MessageStatus.FAIL, api.Sta
 
 
 class Receiver(http.server.ThreadingHTTPServer):
-    """Takes every delivery: one path an endpoint. A path that begins with `failing` answers 500."""
+    """Accepts every delivery; each endpoint has its own path. A path that starts with `failing` answers 500."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -260,7 +260,7 @@ def headers(svix, receiver) -> None:
     shown = svix.endpoint.get_headers(app, ep)
     check(shown.sensitive == ["Authorization"], "Authorization is shown as sensitive")
     check(shown.headers == {name: given[name] for name in list(given)[:3]}, "the others in full")
-    # The client's way to say null.
+    # How the client expresses null.
     patch = api.EndpointHeadersPatchIn(headers={"X-Changed": "4"}, delete_headers=["X-Removed"])
     svix.endpoint.patch_headers(app, ep, patch)
     shown = svix.endpoint.get_headers(app, ep)

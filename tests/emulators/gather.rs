@@ -1,4 +1,4 @@
-//! What is read at once for many tasks, when DynamoDB does not come to all of it.
+//! Prefetching for many tasks, also when DynamoDB does not process all keys.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 
 use crate::emulators;
 
-/// DynamoDB that is too busy for deliveries.
+/// A DynamoDB that is too busy to return deliveries.
 async fn busy(body: Bytes) -> String {
     let request: Value = serde_json::from_slice(&body).unwrap();
     let left = &request["RequestItems"]["DeliveriesTable"];
@@ -72,7 +72,7 @@ async fn what_dynamodb_does_not_come_to_is_not_taken_for_missing() {
     server.abort();
 }
 
-/// More than one BatchGetItem takes, and keys that repeat, which it refuses.
+/// More keys than one BatchGetItem accepts, with duplicates, which it refuses.
 #[tokio::test(flavor = "multi_thread")]
 async fn any_number_of_tasks_is_read() {
     let (_aws, clients) = emulators(&[], None).await;

@@ -1,4 +1,4 @@
-//! What a request reads does not grow with what an organization has.
+//! What a request reads does not grow with the size of its organization.
 
 use std::{collections::BTreeMap, time::Instant};
 
@@ -10,11 +10,11 @@ use posthorn_tests::{World, until};
 use serde_json::{Value, json};
 
 const APPLICATIONS: usize = 10_000;
-/// How long nobody calls AWS when what runs by itself is over.
+/// When nobody has called AWS for this long, background work is over.
 const QUIET: std::time::Duration = std::time::Duration::from_millis(300);
 
 const ENDPOINTS: usize = 50;
-/// That a look at health asks: deliveries, and the slow lane.
+/// The queues that a health check asks: deliveries, and the slow lane.
 const QUEUES: u64 = 2;
 
 fn application() -> Application {
@@ -32,8 +32,8 @@ fn application() -> Application {
     }
 }
 
-/// What a request alone costs, once the others (the auditor's, the token keys' every ten seconds) are over: the least of
-/// some.
+/// What a request alone costs, without other calls (the auditor's, those for token keys every ten
+/// seconds): the lowest of several measurements.
 async fn cost(world: &World, method: &str, path: &str, body: Option<Value>) -> MeterReport {
     let meter = world.stack.meter().unwrap();
     until("nobody calls AWS", || async {
@@ -139,7 +139,7 @@ async fn a_page_that_a_filter_leaves_empty_costs_no_more_than_four_rounds() {
     })
     .await;
     let application: ApplicationId = world.application().await.id.parse().unwrap();
-    // More than four rounds of 250.
+    // More than four pages of 250.
     let messages = &world.aws().await.messages;
     let puts =
         stream::iter(0..1_200).map(|_| crate::pages::store(messages, &application, vec![now()]));

@@ -1,4 +1,4 @@
-//! Whatever an endpoint does is recorded with its class, in time, and tried again.
+//! Whatever an endpoint does is recorded with its class, in time, and retried.
 
 use std::time::{Duration, Instant};
 
@@ -8,10 +8,11 @@ use serde_json::json;
 
 const MESSAGE: &str = r#"{"eventType":"a.b","payload":{}}"#;
 
-/// The deadline of an attempt here, the shortest that the template allows.
+/// The deadline of an attempt: the shortest that the template allows.
 const DEADLINE_SECONDS: u64 = 5;
 
-/// What one attempt at a URL comes to: the status code and the response as it is shown.
+/// The result of one attempt at a URL: the status code, the response as it is shown, and the
+/// duration.
 async fn attempt(world: &World, url: String) -> (i16, String, Duration) {
     let application = world.application().await;
     let path = format!("/api/v1/app/{}/endpoint", application.id);
@@ -76,7 +77,7 @@ async fn an_answer_with_a_cut_body_is_a_success_and_sent_once() {
     let server = Broken::listen(Fault::CutBody).await;
     let application = world.application().await;
     let path = format!("/api/v1/app/{}/endpoint", application.id);
-    // As it is typed, it is not what is sent.
+    // The URL as typed, which differs from what is sent.
     let url = format!("HTTP://127.0.0.1:{}/a/../b", server.port());
     let made = world
         .expect("POST", &path, Some(json!({ "url": url })))
@@ -154,7 +155,7 @@ async fn an_endpoint_that_only_fails_is_disabled_and_a_success_in_between_resets
             Some(subscribe),
         )
         .await;
-    // One of the two recovers in time.
+    // One of the two endpoints recovers in time.
     let failing = Receiver::answering([500; 20]).await;
     let flapping = Receiver::answering([500, 200]).await;
     let application = world.application().await;

@@ -1,4 +1,4 @@
-//! Promises, one file each, kept by the real functions on the local stack.
+//! One file per promise, tested with the real functions on the local stack.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 

@@ -1,4 +1,5 @@
-//! Operators subscribe to the built-in application and hear what happens to endpoints and messages.
+//! Operators subscribe to the built-in application and are notified of what happens to endpoints
+//! and messages.
 
 use posthorn_domain::application::OPERATIONAL_UID;
 use posthorn_tests::{Receiver, Request, World, until};
@@ -6,7 +7,7 @@ use serde_json::{Value, json};
 
 const MESSAGE: &str = r#"{"eventType":"a.b","eventId":"evt-1","payload":{}}"#;
 
-/// Subscribes a receiver; gives its endpoint's secret.
+/// Subscribes a receiver; returns its endpoint's secret.
 async fn subscribe(world: &World, receiver: &Receiver, event_types: Option<Value>) -> String {
     let path = format!("/api/v1/app/{OPERATIONAL_UID}/endpoint");
     let body = json!({ "url": receiver.url(), "eventTypes": event_types });

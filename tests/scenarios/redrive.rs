@@ -1,4 +1,5 @@
-//! What reached the dead-letter queue through a fault of ours goes back with one command.
+//! Tasks that reached the dead-letter queue because Posthorn or AWS failed go back with one
+//! command.
 
 use std::time::Duration;
 
@@ -70,7 +71,7 @@ async fn tasks_that_an_outage_left_are_delivered_after_a_redrive() {
         let same = requests
             .iter()
             .filter(|request| request.header("webhook-id") == task.message.as_str());
-        // A dispatcher that still tried when the outage ended may have delivered one as well.
+        // A dispatcher that was still trying when the outage ended may have delivered one as well.
         assert!(same.count() >= 1);
     }
     assert_eq!(count_dead(&world).await, 0);
@@ -87,7 +88,8 @@ pub(crate) async fn count_dead(world: &World) -> usize {
     found[&Name::ApproximateNumberOfMessages].parse().unwrap()
 }
 
-/// Two attempts that together take longer than the function may: the second goes back unstarted.
+/// Two attempts that together take longer than the function's timeout: the second is handed back
+/// without being started.
 #[tokio::test(flavor = "multi_thread")]
 async fn work_that_cannot_end_in_time_is_handed_back() {
     let parameters = [

@@ -1,4 +1,5 @@
-//! Nothing of this machine is reached, neither through the API nor with what is in the table.
+//! No service of this machine can be reached, neither through the API nor through rows in the
+//! table.
 
 use std::sync::{
     Arc,
@@ -14,7 +15,8 @@ use tokio::net::TcpListener;
 
 const MESSAGE: &str = r#"{"eventType":"a.b","payload":{}}"#;
 
-/// A stack that may reach nothing of this machine, as a deployed one: only its own AWS services.
+/// A stack that, like a deployed one, may reach nothing on this machine except its own AWS
+/// services.
 async fn deployed() -> World {
     let environment = [("ALLOW_SUBNETS".to_owned(), String::new())];
     World::with_options(StackOptions {
@@ -38,7 +40,7 @@ async fn trap() -> (u16, Arc<AtomicUsize>) {
     (port, connections)
 }
 
-/// URLs of that port.
+/// URLs that lead to that port.
 fn urls(port: u16) -> Vec<String> {
     let hosts = [
         "127.0.0.1",

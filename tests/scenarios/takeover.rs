@@ -1,4 +1,4 @@
-//! Ingest is taken over: somebody has its credentials, and makes calls of their own below our code.
+//! Ingest is taken over: an attacker has its credentials, and calls AWS directly.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ fn item(fields: &[(&str, &str)]) -> Item {
     fields.iter().map(field).collect()
 }
 
-/// What a call came to: done, or the error's code.
+/// The result of a call: `done`, or the error's code.
 fn code<T, E, R>(result: Result<T, aws_sdk_dynamodb::error::SdkError<E, R>>) -> String
 where
     E: aws_sdk_dynamodb::error::ProvideErrorMetadata,
@@ -68,7 +68,7 @@ async fn a_taken_over_ingest_mints_no_token_and_replaces_no_endpoint() {
         tried: Vec::new(),
     };
 
-    // The key that signs.
+    // The signing key.
     for stage in ["AWSCURRENT", "AWSPREVIOUS"] {
         let read = taken
             .clients
@@ -124,7 +124,7 @@ async fn a_taken_over_ingest_mints_no_token_and_replaces_no_endpoint() {
     let came = code(update.expression_attribute_values(":u", value).send().await);
     taken.note("update an endpoint's url", came);
 
-    // Other rows, and removing things.
+    // Other rows, and deletions.
     for (what, pk, sk) in [
         ("write a data key", "keys".to_owned(), "key_x"),
         (
@@ -176,11 +176,11 @@ async fn a_taken_over_ingest_mints_no_token_and_replaces_no_endpoint() {
     }
     let denied = taken.world.stack.aws().roles().take_denied();
     assert!(denied.iter().all(|it| it.starts_with("IngestFunction")));
-    // All is as it was.
+    // Everything is unchanged.
     let path = format!("{path}/{endpoint}");
     let after = taken.world.expect("GET", &path, None).await;
     assert_eq!(after["url"], "https://example.com/mine");
-    // And what it is for, it still does: a message brings its application along.
+    // Ingest can still do its job: a message brings its application along.
     let body = json!({ "eventType": "a.b", "payload": {}, "application": { "name": "New", "uid": "new" } });
     taken.world.send("new", &body.to_string()).await;
 }

@@ -1,5 +1,5 @@
-//! No field and no query parameter of the contract is ignored: each is carried out, refused by its name, or
-//! listed in `docs/api.md` as harmless. And no refusal speaks a parser's language.
+//! No field and no query parameter of the contract is ignored: each has an effect, is refused by
+//! name, or is listed in `docs/api.md` as harmless. No refusal uses a parser's wording.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -11,9 +11,9 @@ const CONTRACTS: [&str; 2] = [
     include_str!("../contract/clients.json"),
 ];
 const TABLE: &str = "../docs/api.md";
-/// A name that no operation has.
+/// A name that no operation uses.
 const INVENTED: &str = "deliverSoon";
-/// What only a parser would say.
+/// Phrases that only a parser would use.
 const PARSERS_WORDS: [&str; 14] = [
     "expected",
     "invalid type",
@@ -40,7 +40,7 @@ fn harmless() -> BTreeSet<String> {
         .collect()
 }
 
-/// Names of the properties of a body, with those of the parts that its schema is made of.
+/// Names of the properties of a body, including those of its schema's parts.
 fn properties(document: &Value, schema: &Value) -> BTreeSet<String> {
     if let Some(name) = schema["$ref"].as_str() {
         return properties(document, document.pointer(&name[1..]).unwrap());
@@ -53,18 +53,19 @@ fn properties(document: &Value, schema: &Value) -> BTreeSet<String> {
         .collect()
 }
 
-/// An operation and the names that may be sent to it, by the contract and by our own description.
+/// An operation and the names that may be sent to it, according to the contract and to our
+/// description.
 struct Operation {
     method: String,
     path: String,
     fields: BTreeSet<String>,
     queries: BTreeSet<String>,
     has_body: bool,
-    /// The smallest good body, so that the field asked about is what is wrong.
+    /// The smallest valid body, so that only the tested field is wrong.
     required: Map<String, Value>,
 }
 
-/// A good value for a field that must be there.
+/// A valid value for a required field.
 fn good(name: &str) -> Value {
     match name {
         "url" => json!("https://example.com/"),
@@ -119,7 +120,7 @@ fn operations(ours: &Value) -> Vec<Operation> {
     found
 }
 
-/// The ids that paths are filled with.
+/// The ids to fill paths with.
 struct Names(Vec<(&'static str, String)>);
 
 impl Names {
@@ -150,7 +151,7 @@ impl Names {
     }
 }
 
-/// What is wrong with a refusal that has to name a field.
+/// What is wrong with a refusal that must name a field.
 fn complaint(status: u16, body: &Value, part: &str, name: &str) -> Option<String> {
     let details = body["detail"].as_array().cloned().unwrap_or_default();
     let is_named = |detail: &Value| detail["loc"][0] == part && detail["loc"][1] == name;
@@ -164,7 +165,7 @@ fn complaint(status: u16, body: &Value, part: &str, name: &str) -> Option<String
     })
 }
 
-/// What is the same before and after refused requests.
+/// What must be the same before and after refused requests.
 async fn stored(world: &World, names: &Names) -> Vec<Value> {
     let mut all = Vec::new();
     for path in [
@@ -192,7 +193,7 @@ async fn no_field_and_no_query_parameter_is_ignored() {
     for operation in operations(&ours) {
         let (method, path) = (&*operation.method, names.fill(&operation.path));
         let invented = [INVENTED.to_owned()];
-        // Each message of a batch is refused by itself.
+        // Each message of a batch is refused on its own.
         let is_batch = |name: &String| path.ends_with("/msg/batch") && name == "messages";
         let is_checked = |name: &&String| !harmless.contains(*name) && !is_batch(name);
         let fields = operation.fields.iter().chain(&invented);
@@ -206,7 +207,7 @@ async fn no_field_and_no_query_parameter_is_ignored() {
             asked += 1;
         }
         for name in operation.queries.iter().chain(&invented).filter(is_checked) {
-            // Not a number, a truth, a time, a name nor an iterator.
+            // Not a number, boolean, time, name or iterator.
             let path = format!("{path}?{name}=%20%7B%00");
             let body = operation.has_body.then(|| json!({}));
             let answer = world.call(method, &path, body).await;

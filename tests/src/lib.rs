@@ -1,5 +1,5 @@
-//! The harness of the tests: a stack of its own for each test ([`World`]), receivers that answer as
-//! told ([`Receiver`]), and waiting with a deadline ([`until`]).
+//! The test harness: a stack for each test ([`World`]), receivers that answer as configured
+//! ([`Receiver`]), and waiting with a deadline ([`until`]).
 
 #![allow(
     clippy::unwrap_used,
@@ -41,14 +41,14 @@ pub use soak::{SoakOptions, SoakReport, soak};
 pub use warm::{Sample, Warm, WarmOptions, warm};
 pub use world::{Answer, Clients, World};
 
-/// How long a condition may take, longer on a busy machine. Far above what is normal: only a failing
+/// How long a condition may take; longer on a busy machine. Far above normal times: only a failing
 /// test waits this long.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Asks again and again until there is an answer.
+/// Calls `ask` repeatedly until it returns a value, and returns that.
 ///
 /// # Panics
-/// When there is none before the deadline; `what` is in the message.
+/// When there is no value before the deadline; the message includes `what`.
 pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
     let found = async {
         loop {

@@ -1,4 +1,5 @@
-//! What tests cannot show in seconds. `cargo run --release -p posthorn-tests --bin bench` prints how.
+//! Benchmarks: what tests cannot show within seconds. `cargo run --release -p posthorn-tests --bin
+//! bench` prints the commands.
 
 #![allow(
     clippy::unwrap_used,
@@ -21,7 +22,7 @@ const USAGE: &str = "usage: bench COMMAND
                                  begins to hang (40 a second, 120 s behind 10 s of warm-up, 2 pairs)
   schedule [PENDING]             a run of the scheduler while many attempts are pending (100000)
   cost                           calls, units and price of a message, by endpoints, payload and course
-  cost MESSAGES ENDPOINTS BYTES  the price of so many messages a month
+  cost MESSAGES ENDPOINTS BYTES  the price of this many messages a month
   publish [MESSAGES]             what a message costs by the way it comes in: posted, in batches, from a queue (1000)
   cold [REPEATS]                 starts of each function up to its first question for work (20)
   warm [DELIVERIES] [FAN_OUT] [MS] [BATCH] [REPEATS]   CPU of the functions, with receivers that take so long and
@@ -66,7 +67,7 @@ const ALL: [&str; 8] = [
     "cold", "cost", "publish", "warm", "latency", "memory", "schedule", "growth",
 ];
 
-/// Runs a command that gives numbers; `None` when there is no such one.
+/// Runs a command that returns numbers; `None` when there is no such command.
 async fn run(command: &str, number: &impl Fn(usize, u64) -> u64) -> Option<Value> {
     Some(match command {
         "schedule" => run_schedule(number(1, 100_000)).await,
@@ -102,7 +103,7 @@ async fn run_soak(messages: u64, seed: u64) {
     assert!(report.duplicates <= report.window());
 }
 
-/// Pairs of runs, so that a machine that is busy for a while is so for both.
+/// Pairs of runs, so that a busy period of the machine affects both kinds.
 async fn run_isolation(rate: u64, seconds: u64, pairs: u64) {
     let (mut without, mut with) = (Vec::new(), Vec::new());
     for pair in 0..2 * pairs {
@@ -219,7 +220,7 @@ async fn run_publish(messages: u64) -> Value {
         (Way::Queue(10), "messages queue, in tens"),
     ] {
         for (is_busy, pace) in [(false, "slow"), (true, "busy")] {
-            // Each slow one takes a while, and they are all the same.
+            // Slow sends take a while each, and are all alike.
             let messages = if is_busy { messages } else { messages / 10 };
             let cost = way_cost(way, is_busy, usize::try_from(messages).unwrap()).await;
             let [ingests, dispatches] = cost.invocations;
@@ -282,7 +283,7 @@ fn picture(costs: &[Value]) -> String {
     )
 }
 
-/// What so many messages a month cost, without what is there at idle (docs/costs.md).
+/// The cost of this many messages a month, without the idle cost (docs/costs.md).
 async fn run_price(messages: u64, endpoints: u64, payload: u64) {
     let cost = cost(CostCase {
         endpoints: usize::try_from(endpoints).unwrap(),
@@ -332,7 +333,7 @@ async fn run_cold(repeats: u64) -> Value {
     lines.into()
 }
 
-/// Deliveries, endpoints of the application, milliseconds of an answer, messages of a POST.
+/// Deliveries, endpoints of the application, milliseconds until a response, messages per POST.
 type Mode = (u64, u64, u64, u64);
 
 async fn run_warm(number: &impl Fn(usize, u64) -> u64) -> Value {
@@ -404,7 +405,7 @@ async fn run_mode((deliveries, fan_out, ms, batch): Mode, repeats: u64) -> Value
     })
 }
 
-/// A number over repeats.
+/// A number over several repeats.
 #[derive(Clone, Copy)]
 struct Spread {
     least: f64,
@@ -438,7 +439,7 @@ impl std::fmt::Display for Spread {
     }
 }
 
-/// The functions' memory, in ten lines.
+/// The functions' memory, in ten rows.
 async fn run_memory(messages: u64) -> Value {
     let run = warm(WarmOptions {
         messages: usize::try_from(messages).unwrap(),
