@@ -5,12 +5,12 @@ the real packages and the unmodified template, through API, queue and dispatcher
 Usage: sam build --parameter-overrides Architecture=x86_64 && python infra/ministack.py
 Needs: Linux on x86-64, the packages of .ci/requirements-deploy.txt, and sam and ministack on the PATH.
 
-Three steps come after the deployment, because MiniStack is not AWS:
-- it makes no routes for AWS::Serverless::HttpApi, so they are added as SAM's expansion has them;
+Three steps follow the deployment, because MiniStack is not AWS:
+- it creates no routes for AWS::Serverless::HttpApi, so they are added from SAM's expansion;
 - the receiver is on this machine, which deliveries may not reach: the functions get ALLOW_SUBNETS,
   which no parameter of the template can set;
-- it keeps numbers that come from parameters as text, and cannot read a queue then.
-It does not know alarms that calculate, and addresses; so Alarms and StaticAddresses stay off.
+- it keeps numbers from parameters as text, and then cannot read a queue.
+It supports neither alarms on expressions nor fixed addresses, so Alarms and StaticAddresses stay off.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ import boto3
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILT = ROOT / ".aws-sam/build/template.yaml"
 STACK = "posthorn"
-# What lets a deployment fail when its tables are there.
+# What makes a deployment fail after its tables were created.
 BROKEN = """
   Broken:
     Type: AWS::CloudFormation::WaitCondition
@@ -43,7 +43,8 @@ START_SECONDS = 60
 DEPLOY_SECONDS = 300
 # Two runs of the scheduler, and a minute.
 SCHEDULE_SECONDS = 180
-# What is off by default is created as well, as far as the emulator knows it. Nothing is sent to the messages queue.
+# Options that are off by default are switched on, as far as the emulator supports them. Nothing is
+# sent to the messages queue.
 PARAMETERS = {
     "Architecture": "x86_64",
     "AllowHttpEndpoints": "true",
@@ -58,7 +59,7 @@ PARAMETERS = {
 
 
 class Failure(Exception):
-    """A step did not do what it should."""
+    """A step failed."""
 
 
 def say(what: str) -> None:
@@ -66,7 +67,7 @@ def say(what: str) -> None:
 
 
 def clean_environment() -> dict[str, str]:
-    """Without the caller's AWS settings, which would lead elsewhere."""
+    """The environment without the caller's AWS settings, which would point elsewhere."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     return kept | {"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": os.devnull}
 
@@ -88,7 +89,7 @@ def poll(read, what: str, seconds: float):
 
 @contextlib.contextmanager
 def ministack():
-    """MiniStack on a free port; gives its URL and its log."""
+    """MiniStack on a free port; yields its URL and its log."""
     url = f"http://127.0.0.1:{(port := free_port())}"
     folder = pathlib.Path(tempfile.mkdtemp(prefix="ministack-"))
     environment = clean_environment() | {
@@ -103,7 +104,7 @@ def ministack():
     process = None
     try:
         with log.open("wb") as output:
-            # A session of its own, so that the functions that it starts end with it.
+            # A separate session, so that the functions that it starts end with it.
             process = subprocess.Popen(
                 ["ministack"],
                 env=environment,
@@ -221,7 +222,7 @@ class Cloud:
         return found
 
     def finish(self) -> None:
-        """What MiniStack leaves out; see above."""
+        """Adds what MiniStack leaves out; see above."""
         resources = self.resources()
         functions = self.client("lambda")
         routes = self.add_routes(resources)
@@ -232,7 +233,7 @@ class Cloud:
             functions.update_function_configuration(FunctionName=function, Environment={"Variables": variables})
             version = functions.publish_version(FunctionName=function)["Version"]
             functions.update_alias(FunctionName=function, Name="live", FunctionVersion=version)
-            # It takes numbers from parameters for text.
+            # MiniStack treats numbers from parameters as text.
             sources = functions.list_event_source_mappings(FunctionName=f"{function}:live")
             for source in sources["EventSourceMappings"]:
                 concurrency = int(source["ScalingConfig"]["MaximumConcurrency"])
@@ -281,7 +282,7 @@ class Cloud:
 
     def smoke(self) -> None:
         token = self.mint()
-        say("token minted by invoking the api function")
+        say("token created by invoking the api function")
         environment = {**self.environment, "POSTHORN_URL": self.api(), "POSTHORN_TOKEN": token}
         script = [sys.executable, str(ROOT / "tests/clients/smoke.py")]
         subprocess.run(script, env=environment, timeout=120, check=True)
@@ -321,7 +322,7 @@ class Cloud:
         say("migrate.py: applications, endpoints, secrets and headers are the same in another organization")
 
     def scheduler_fires(self) -> None:
-        """Its cursor moves by itself: EventBridge Scheduler invokes the function every minute."""
+        """The cursor moves without help: EventBridge Scheduler invokes the function every minute."""
         table = self.resources()["ScheduleTable"]
         key = {"pk": {"S": "cursor"}, "sk": {"S": "cursor"}}
 
@@ -329,30 +330,30 @@ class Cloud:
             item = self.client("dynamodb").get_item(TableName=table, Key=key).get("Item")
             return int(item["minute"]["N"]) if item else 0
 
-        # A run goes up to the end of the coming minute, so only another run goes further.
+        # A run works up to the end of the coming minute, so only another run gets further.
         caught_up = poll(
             lambda: (found := minute()) >= time.time() // 60 and found,
             "run of the scheduler",
             SCHEDULE_SECONDS,
         )
         poll(lambda: minute() > caught_up, "second run of the scheduler", SCHEDULE_SECONDS)
-        say(f"the scheduler ran twice by itself; its cursor stands at minute {minute()}")
+        say(f"the scheduler ran twice by itself; its cursor is at minute {minute()}")
 
     def update(self) -> None:
-        """Another value of a parameter gets to the alias, which everything invokes."""
+        """A new value of a parameter reaches the alias, which everything invokes."""
         self.deploy(LogLevel="warn")
         functions = self.client("lambda")
         aliased = [name for key, name in self.resources().items() if f"{key}Aliaslive" in self.resources()]
         for name in aliased:
             live = functions.get_function_configuration(FunctionName=name, Qualifier="live")
             if live["Environment"]["Variables"]["LOG_LEVEL"] != "warn":
-                raise Failure(f"{name}: the alias has the settings of before")
+                raise Failure(f"{name}: the alias has the previous settings")
         if len(aliased) != 5:
             raise Failure(f"{len(aliased)} aliases instead of 5")
         say("an update of a parameter publishes a version of each function, and the alias follows")
 
     def delete(self) -> None:
-        # Not `sam delete`, which cannot read the emulator's addresses of nested templates.
+        # Not `sam delete`, which cannot parse the emulator's addresses of nested templates.
         formation = self.client("cloudformation")
         formation.delete_stack(StackName=STACK)
         formation.get_waiter("stack_delete_complete").wait(
