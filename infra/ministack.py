@@ -167,12 +167,12 @@ class Cloud:
         return boto3.client(service, endpoint_url=self.url, region_name="us-east-1", **keys)
 
     def deploy(self, **changed: str) -> None:
-        begun = time.monotonic()
+        started = time.monotonic()
         done = self.sam_deploy(BUILT, STACK, PARAMETERS | changed)
         if done.returncode:
             raise Failure(f"sam deploy ended with {done.returncode}:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
         resources = self.resources()
-        say(f"sam deploy: {len(resources)} resources in {time.monotonic() - begun:.0f} s")
+        say(f"sam deploy: {len(resources)} resources in {time.monotonic() - started:.0f} s")
 
     def sam_deploy(self, template: pathlib.Path, stack: str, parameters: dict[str, str]) -> subprocess.CompletedProcess:
         command = ["sam", "deploy", "--template-file", str(template), "--stack-name", stack]

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Calls every operation that the official Python client has for the API, and checks what it does.
 
-POSTHORN_URL and POSTHORN_TOKEN (an organization's) say where the stack is. Endpoints are on this
-machine and speak http, so the stack must be local.
+POSTHORN_URL and POSTHORN_TOKEN (an organization's) name the stack. Endpoints are on this
+machine and use http, so the stack must be local.
 """
 
 import base64
@@ -66,7 +66,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 class Recorder:
-    """A client, or one of its resources, that remembers which operations were called."""
+    """A client, or one of its resources, that records which operations were called."""
 
     called: typing.ClassVar[set[str]] = set()
 
@@ -304,7 +304,7 @@ def messages(svix, receiver) -> None:
     app, _ = pair(svix, receiver, "messages")
     payload = {"amount": 4200}
     first = send(svix, app, event_id="first", channels=["north"], payload=payload)
-    # Ids of the same few milliseconds have no order.
+    # Ids from the same few milliseconds have no order.
     attempts_of(svix, app, first)
     last = send(svix, app, REFUNDED, channels=["south"])
     again = api.MessageIn(event_type=PAID, event_id="first", payload={})

@@ -264,7 +264,7 @@ async fn a_repetition_is_not_accepted_for_what_another_message_stored() {
     };
     // A request that crashed after it reserved its key and its event.
     let id = application.parse().unwrap();
-    let begun = Reservation {
+    let interrupted = Reservation {
         message: MessageId::new(now(), entropy()),
         created_at: now(),
         request_hash: sha256(&event(1).to_string()),
@@ -277,11 +277,14 @@ async fn a_repetition_is_not_accepted_for_what_another_message_stored() {
         Guard::EventId("e".to_owned().try_into().unwrap()),
     ] {
         let messages = &clients.messages;
-        messages.settle(&id, &guard, &begun, until).await.unwrap();
+        messages
+            .settle(&id, &guard, &interrupted, until)
+            .await
+            .unwrap();
     }
     let second = post(event(2), "second").await;
     assert_eq!(second.status, 202, "{second:?}");
-    assert_eq!(second.body["id"], begun.message.as_str());
+    assert_eq!(second.body["id"], interrupted.message.as_str());
     for _ in 0..2 {
         let first = post(event(1), "first").await;
         assert_eq!(first.status, 409, "{first:?}");

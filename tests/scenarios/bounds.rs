@@ -139,7 +139,7 @@ async fn a_page_that_a_filter_leaves_empty_costs_no_more_than_four_rounds() {
     })
     .await;
     let application: ApplicationId = world.application().await.id.parse().unwrap();
-    // More than four pages of 250.
+    // More than four rounds of 250 messages.
     let messages = &world.aws().await.messages;
     let puts =
         stream::iter(0..1_200).map(|_| crate::pages::store(messages, &application, vec![now()]));
@@ -174,7 +174,7 @@ async fn whoever_asks_for_health_again_and_again_costs_one_look_in_two_seconds()
     })
     .await;
     let meter = world.stack.meter().unwrap();
-    let asked = Instant::now();
+    let started = Instant::now();
     for _ in 0..50 {
         let answer = world
             .exactly_without_token("GET", "/api/v1/health", &[], "")
@@ -182,6 +182,6 @@ async fn whoever_asks_for_health_again_and_again_costs_one_look_in_two_seconds()
         assert_eq!(answer.status, 204);
     }
     let looks = meter.report().calls["SQS GetQueueAttributes"] / QUEUES;
-    let most = 1 + asked.elapsed().as_secs() / 2;
+    let most = 1 + started.elapsed().as_secs() / 2;
     assert!((1..=most).contains(&looks), "{looks} looks, at most {most}");
 }

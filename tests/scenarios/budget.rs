@@ -5,7 +5,7 @@ use posthorn_domain::{id::MessageId, payload::Payload};
 use posthorn_local::{StackOptions, aws::MeterReport};
 use posthorn_queue::Task;
 use posthorn_runtime::{entropy, now};
-use posthorn_tests::{CostCase, Course, Receiver, World, cost, payload, until};
+use posthorn_tests::{CostCase, Outcome, Receiver, World, cost, payload, until};
 use serde_json::json;
 
 use crate::delivery::task_of;
@@ -102,7 +102,7 @@ async fn messages_of_other_sizes_and_to_more_endpoints_keep_to_the_budget() {
         let case = CostCase {
             endpoints,
             payload,
-            course: Course::FirstTry,
+            outcome: Outcome::FirstTry,
         };
         let cost = cost(case).await;
         println!("{cost}");

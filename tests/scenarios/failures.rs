@@ -79,11 +79,11 @@ async fn an_answer_with_a_cut_body_is_a_success_and_sent_once() {
     let path = format!("/api/v1/app/{}/endpoint", application.id);
     // The URL as typed, which differs from what is sent.
     let url = format!("HTTP://127.0.0.1:{}/a/../b", server.port());
-    let made = world
+    let created = world
         .expect("POST", &path, Some(json!({ "url": url })))
         .await;
     let parsed = format!("http://127.0.0.1:{}/b", server.port());
-    assert_eq!(made["url"], parsed);
+    assert_eq!(created["url"], parsed);
     let id = world.send(&application.id, MESSAGE).await;
     let path = format!("/api/v1/app/{}/msg/{id}/endpoint", application.id);
     until("the delivery's success", || async {
@@ -163,8 +163,8 @@ async fn an_endpoint_that_only_fails_is_disabled_and_a_success_in_between_resets
     let good = world.endpoint(&application, &flapping).await;
     world.send(&application.id, MESSAGE).await;
     let path = |id: &str| format!("/api/v1/app/{}/endpoint/{id}", application.id);
-    let told = &operator.wait_for(1).await[0];
-    let event: serde_json::Value = serde_json::from_slice(&told.body).unwrap();
+    let notice = &operator.wait_for(1).await[0];
+    let event: serde_json::Value = serde_json::from_slice(&notice.body).unwrap();
     assert_eq!(event["data"]["endpointId"], bad.id);
     let shown = world.expect("GET", &path(&bad.id), None).await;
     assert_eq!(

@@ -64,17 +64,17 @@ async fn deliver(world: &World, is_slow: bool) -> Busy {
             ..EndpointIn::new(receiver.url().to_owned())
         };
         let endpoints = world.svix.endpoint();
-        let made = endpoints
+        let created = endpoints
             .create(application.id.clone(), endpoint, None)
             .await;
-        let made = made.unwrap();
+        let created = created.unwrap();
         receivers.push(receiver);
         if is_slow {
             let health = Health {
                 slow_until: Some(now().plus(Duration::from_secs(600))),
                 ..Health::default()
             };
-            set_health(world, &application, &made, health).await;
+            set_health(world, &application, &created, health).await;
         }
     }
     // The large payload does not fit into a task.
@@ -121,7 +121,7 @@ async fn create_once(world: &World) {
 }
 
 /// A message that creates its application.
-async fn create_in_passing(world: &World) {
+async fn create_with_message(world: &World) {
     let body = json!({ "eventType": "a.b", "payload": {}, "application": { "name": "New", "uid": "new" } });
     world.send("new", &body.to_string()).await;
 }
@@ -189,7 +189,7 @@ async fn no_permission_is_missing_and_none_is_unused() {
     {
         operate(&world, application, [&messages[0], &messages[1]]).await;
     }
-    create_in_passing(&world).await;
+    create_with_message(&world).await;
     create_once(&world).await;
     world.operate(json!({ "rotate_token_key": {} })).await;
     let _receiver = lose(&world).await;

@@ -203,7 +203,7 @@ async fn what_is_sent_arrives_although_aws_fails() {
         MESSAGES + 1,
         "one message for each that was sent"
     );
-    faults.calm();
+    faults.stop();
     assert_eq!(producer.messages().await.len(), MESSAGES + 1);
     assert!(faults.injected().faults.values().sum::<u64>() > 10);
 }

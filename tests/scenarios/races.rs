@@ -210,16 +210,16 @@ async fn an_application_is_deleted_although_its_endpoints_keep_coming() {
     let path = format!("/api/v1/app/{}", id.as_str().unwrap());
     let creating = async {
         let body = || Some(json!({ "url": "https://example.com/" }));
-        let mut made = 0;
+        let mut created = 0;
         while world
             .call("POST", &format!("{path}/endpoint"), body())
             .await
             .status
             == 201
         {
-            made += 1;
+            created += 1;
         }
-        made
+        created
     };
     let deleting = async {
         world

@@ -52,7 +52,7 @@ async fn tasks_that_an_outage_left_are_delivered_after_a_redrive() {
         message: MessageId::new(now(), entropy()),
         ..first.clone()
     };
-    faults.take_down();
+    faults.fail_dynamodb();
     let tasks = [task(), task(), task()];
     world.aws().await.queue.send_all(&tasks).await.unwrap();
     until("the tasks in the dead-letter queue", || async {
@@ -64,7 +64,7 @@ async fn tasks_that_an_outage_left_are_delivered_after_a_redrive() {
         1,
         "nothing was sent that could not be recorded"
     );
-    faults.calm();
+    faults.stop();
     redrive(&world).await;
     let requests = receiver.wait_for(4).await;
     for task in &tasks {
@@ -109,7 +109,7 @@ async fn work_that_cannot_end_in_time_is_handed_back() {
         manual: Some(posthorn_domain::id::JobId::new(now(), entropy())),
         ..first.clone()
     };
-    let begun = std::time::Instant::now();
+    let started = std::time::Instant::now();
     world
         .aws()
         .await
@@ -120,7 +120,7 @@ async fn work_that_cannot_end_in_time_is_handed_back() {
     let attempts = world.attempts(&application, &id, 3).await;
     assert_eq!(attempts.len(), 3);
     assert!(
-        begun.elapsed() < Duration::from_secs(50),
+        started.elapsed() < Duration::from_secs(50),
         "nothing waited for its visibility time-out"
     );
     assert_eq!(receiver.received().len(), 3, "each attempt was made once");

@@ -21,8 +21,8 @@ const HEADER: &str = "header-canary";
 async fn endpoint(world: &World, application: &ApplicationOut, url: &str) -> String {
     let path = format!("/api/v1/app/{}/endpoint", application.id);
     let body = json!({ "url": url, "secret": SECRET, "headers": { "X-Api-Key": HEADER } });
-    let made = world.expect("POST", &path, Some(body)).await;
-    made["id"].as_str().unwrap().to_owned()
+    let created = world.expect("POST", &path, Some(body)).await;
+    created["id"].as_str().unwrap().to_owned()
 }
 
 /// Everything in the config table.

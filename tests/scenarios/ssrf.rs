@@ -114,14 +114,14 @@ async fn the_dispatcher_refuses_them_when_they_are_in_the_table_all_the_same() {
     let application = world.application().await;
     let path = format!("/api/v1/app/{}/endpoint", application.id);
     let body = json!({ "url": "https://example.com/" });
-    let made = world.expect("POST", &path, Some(body)).await;
+    let created = world.expect("POST", &path, Some(body)).await;
     let (config, organization) = (
         world.aws().await.config,
         world.organization.parse().unwrap(),
     );
     let (owner, id) = (
         application.id.parse().unwrap(),
-        made["id"].as_str().unwrap().parse().unwrap(),
+        created["id"].as_str().unwrap().parse().unwrap(),
     );
     let urls = urls(port);
     for url in &urls {
@@ -137,8 +137,8 @@ async fn the_dispatcher_refuses_them_when_they_are_in_the_table_all_the_same() {
         assert_eq!(written.unwrap(), Written::Yes);
         let message = world.send(&application.id, MESSAGE).await;
         let attempt = world.attempts(&application, &message, 1).await.remove(0);
-        let told = (attempt.response_status_code, attempt.response);
-        assert_eq!(told, (0, Failure::Blocked.to_string()), "{url}");
+        let shown = (attempt.response_status_code, attempt.response);
+        assert_eq!(shown, (0, Failure::Blocked.to_string()), "{url}");
     }
     println!("{} URLs in the table blocked", urls.len());
     assert_eq!(connections.load(Ordering::SeqCst), 0);

@@ -35,20 +35,20 @@ struct Taken {
 }
 
 impl Taken {
-    fn note(&mut self, what: &str, came: String) {
-        self.tried.push((what.to_owned(), came));
+    fn note(&mut self, what: &str, outcome: String) {
+        self.tried.push((what.to_owned(), outcome));
     }
 
     async fn put(&mut self, what: &str, item: Item) {
         let put = self.clients.dynamodb.put_item().table_name("ConfigTable");
-        let came = code(put.set_item(Some(item.clone())).send().await);
-        self.note(what, came);
+        let outcome = code(put.set_item(Some(item.clone())).send().await);
+        self.note(what, outcome);
         let put = Put::builder().table_name("ConfigTable");
         let put = put.set_item(Some(item)).build().unwrap();
         let write = TransactWriteItem::builder().put(put).build();
         let transaction = self.clients.dynamodb.transact_write_items();
-        let came = code(transaction.transact_items(write).send().await);
-        self.note(&format!("{what}, in a transaction"), came);
+        let outcome = code(transaction.transact_items(write).send().await);
+        self.note(&format!("{what}, in a transaction"), outcome);
     }
 }
 
@@ -75,16 +75,16 @@ async fn a_taken_over_ingest_mints_no_token_and_replaces_no_endpoint() {
             .secrets
             .get_secret_value()
             .secret_id("TokenKey");
-        let came = code(read.version_stage(stage).send().await);
-        taken.note(&format!("read the token key, {stage}"), came);
+        let outcome = code(read.version_stage(stage).send().await);
+        taken.note(&format!("read the token key, {stage}"), outcome);
     }
     let put = taken
         .clients
         .secrets
         .put_secret_value()
         .secret_id("TokenKey");
-    let came = code(put.secret_string("x".repeat(64)).send().await);
-    taken.note("replace the token key", came);
+    let outcome = code(put.secret_string("x".repeat(64)).send().await);
+    taken.note("replace the token key", outcome);
     let own = r#"{"id":"mine","key":"AAAA"}"#;
     let row = [("pk", "tokens"), ("sk", "trust"), ("keys", own)];
     taken
@@ -121,8 +121,8 @@ async fn a_taken_over_ingest_mints_no_token_and_replaces_no_endpoint() {
         .update_expression("SET #u = :u");
     let update = update.expression_attribute_names("#u", "url");
     let value = AttributeValue::S("https://attacker.example/".to_owned());
-    let came = code(update.expression_attribute_values(":u", value).send().await);
-    taken.note("update an endpoint's url", came);
+    let outcome = code(update.expression_attribute_values(":u", value).send().await);
+    taken.note("update an endpoint's url", outcome);
 
     // Other rows, and deletions.
     for (what, pk, sk) in [
@@ -143,36 +143,36 @@ async fn a_taken_over_ingest_mints_no_token_and_replaces_no_endpoint() {
         .dynamodb
         .delete_item()
         .table_name("ConfigTable");
-    let came = code(delete.set_key(Some(key)).send().await);
-    taken.note("delete an endpoint", came);
+    let outcome = code(delete.set_key(Some(key)).send().await);
+    taken.note("delete an endpoint", outcome);
     let row = item(&[("pk", "tokens"), ("sk", "trust")]);
     let put = PutRequest::builder().set_item(Some(row)).build().unwrap();
     let write = WriteRequest::builder().put_request(put).build();
     let batch = taken.clients.dynamodb.batch_write_item();
-    let came = code(batch.request_items("ConfigTable", vec![write]).send().await);
-    taken.note("write in a batch", came);
+    let outcome = code(batch.request_items("ConfigTable", vec![write]).send().await);
+    taken.note("write in a batch", outcome);
     let scan = taken
         .clients
         .dynamodb
         .scan()
         .table_name("ConfigTable")
         .send();
-    let came = code(scan.await);
-    taken.note("read the whole table", came);
+    let outcome = code(scan.await);
+    taken.note("read the whole table", outcome);
     let read = taken
         .clients
         .dynamodb
         .get_item()
         .table_name("DeliveriesTable");
     let row = item(&[("pk", "x"), ("sk", "x")]);
-    let came = code(read.set_key(Some(row)).send().await);
-    taken.note("read deliveries", came);
+    let outcome = code(read.set_key(Some(row)).send().await);
+    taken.note("read deliveries", outcome);
 
-    for (what, came) in &taken.tried {
-        println!("{what:55} {came}");
+    for (what, outcome) in &taken.tried {
+        println!("{what:55} {outcome}");
     }
-    for (what, came) in &taken.tried {
-        assert_eq!(came, "AccessDeniedException", "{what}");
+    for (what, outcome) in &taken.tried {
+        assert_eq!(outcome, "AccessDeniedException", "{what}");
     }
     let denied = taken.world.stack.aws().roles().take_denied();
     assert!(denied.iter().all(|it| it.starts_with("IngestFunction")));

@@ -14,7 +14,7 @@ const TABLE: &str = "../docs/api.md";
 /// A name that no operation uses.
 const INVENTED: &str = "deliverSoon";
 /// Phrases that only a parser would use.
-const PARSERS_WORDS: [&str; 14] = [
+const PARSER_PHRASES: [&str; 14] = [
     "expected",
     "invalid type",
     "invalid value",
@@ -160,7 +160,7 @@ fn complaint(status: u16, body: &Value, part: &str, name: &str) -> Option<String
     }
     details.iter().find_map(|detail| {
         let rule = detail["msg"].as_str().unwrap_or_default();
-        let is_foreign = PARSERS_WORDS.iter().any(|words| rule.contains(words));
+        let is_foreign = PARSER_PHRASES.iter().any(|words| rule.contains(words));
         (rule.is_empty() || is_foreign).then(|| format!("says {rule:?}"))
     })
 }

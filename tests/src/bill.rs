@@ -3,7 +3,7 @@
 
 /// An item of the bill.
 #[derive(Clone, Debug)]
-pub struct Position {
+pub struct BillItem {
     /// What is billed.
     pub name: &'static str,
     /// How much of it a message needs.
@@ -141,8 +141,8 @@ impl Counted {
     }
 
     /// Every item of the bill.
-    pub fn bill(&self) -> Vec<Position> {
-        let line = |name, quantity: f64, unit, price: f64| Position {
+    pub fn bill(&self) -> Vec<BillItem> {
+        let line = |name, quantity: f64, unit, price: f64| BillItem {
             name,
             quantity,
             unit,
@@ -225,9 +225,9 @@ impl Counted {
 }
 
 /// A bill as a table, for a million messages.
-pub fn table(bill: &[Position]) -> String {
+pub fn table(bill: &[BillItem]) -> String {
     let mut text = String::new();
-    for Position {
+    for BillItem {
         name,
         quantity,
         unit,

@@ -46,12 +46,12 @@ async fn cold_start(world: &World, function: &str, binary: &Path) -> ColdStart {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .kill_on_drop(true);
-    let begun = Instant::now();
+    let started = Instant::now();
     let child = command.spawn().unwrap();
     let (mut socket, _) = listener.accept().await.unwrap();
     let mut request = [0; 64];
     let read = socket.read(&mut request).await.unwrap();
-    let wall = begun.elapsed();
+    let wall = started.elapsed();
     assert!(
         request[..read].starts_with(b"GET /2018-06-01/runtime/invocation/next"),
         "{}",

@@ -23,7 +23,7 @@ use crate::{
 
 /// The outcome of a message's deliveries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Course {
+pub enum Outcome {
     /// Accepted at once.
     FirstTry,
     /// Refused once, then accepted.
@@ -32,7 +32,7 @@ pub enum Course {
     Exhausted,
 }
 
-impl Course {
+impl Outcome {
     fn answers(self) -> &'static [u16] {
         match self {
             Self::FirstTry => &[204],
@@ -58,7 +58,7 @@ pub struct CostCase {
     /// Bytes of its payload.
     pub payload: usize,
     /// The outcome of its deliveries.
-    pub course: Course,
+    pub outcome: Outcome,
 }
 
 /// What a message cost.
@@ -78,7 +78,7 @@ pub struct Cost {
 
 /// How messages are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum SendMode {
     /// Each in its own POST.
     Post,
     /// In POSTs of this many.
@@ -87,11 +87,11 @@ pub enum Way {
     Queue(usize),
 }
 
-/// What a message to one endpoint cost, by the way it was sent.
+/// What a message to one endpoint cost, by how it was sent.
 #[derive(Clone, Debug)]
-pub struct WayCost {
-    /// The way.
-    pub way: Way,
+pub struct SendCost {
+    /// How they were sent.
+    pub mode: SendMode,
     /// Dollars for all items of the bill; POSTs have a key.
     pub price: f64,
     /// Write units of a message.
@@ -146,7 +146,7 @@ pub async fn cost(case: CostCase) -> Cost {
     let mut receivers = Vec::new();
     for _ in 0..case.endpoints {
         let warm_up = [204; WARM_UP].into_iter();
-        let answers = warm_up.chain(case.course.answers().iter().copied());
+        let answers = warm_up.chain(case.outcome.answers().iter().copied());
         let receiver = Receiver::answering(answers).await;
         world.endpoint(&application, &receiver).await;
         receivers.push(receiver);
@@ -182,13 +182,13 @@ pub async fn cost(case: CostCase) -> Cost {
     for _ in 0..WARM_UP {
         deliver(1).await;
     }
-    deliver(case.course.answers().len()).await
+    deliver(case.outcome.answers().len()).await
 }
 
 /// A stack with one endpoint that accepts messages in any way.
 struct Intake {
     world: World,
-    way: Way,
+    mode: SendMode,
     application: String,
     organization: String,
     keys: AtomicUsize,
@@ -197,7 +197,7 @@ struct Intake {
 }
 
 impl Intake {
-    async fn start(way: Way) -> Self {
+    async fn start(mode: SendMode) -> Self {
         let world = World::with_options(StackOptions {
             meter: true,
             parameters: [("MessagesFromQueue".to_owned(), "true".to_owned())].into(),
@@ -212,7 +212,7 @@ impl Intake {
             organization: world.organization.clone(),
             application: application.id,
             keys: AtomicUsize::new(0),
-            way,
+            mode,
             world,
             _receiver: receiver,
         }
@@ -220,10 +220,10 @@ impl Intake {
 
     /// The messages of one send, and the messages that Lambda deletes from queues for each.
     fn size(&self) -> (usize, usize) {
-        match self.way {
-            Way::Post => (1, 1),
-            Way::Batch(size) => (size, 1),
-            Way::Queue(size) => (size, 2),
+        match self.mode {
+            SendMode::Post => (1, 1),
+            SendMode::Batch(size) => (size, 1),
+            SendMode::Queue(size) => (size, 2),
         }
     }
 
@@ -234,14 +234,14 @@ impl Intake {
         let path = format!("/api/v1/app/{}/msg", self.application);
         let key = format!("auto_{}", self.keys.fetch_add(1, Ordering::Relaxed));
         let key = [("idempotency-key", key.as_str())];
-        let answer = match self.way {
-            Way::Post => self.world.post(&path, &text, &key).await,
-            Way::Batch(_) => {
+        let answer = match self.mode {
+            SendMode::Post => self.world.post(&path, &text, &key).await,
+            SendMode::Batch(_) => {
                 let texts = vec![text.as_str(); size].join(",");
                 let body = format!(r#"{{"messages":[{texts}]}}"#);
                 self.world.post(&format!("{path}/batch"), &body, &key).await
             }
-            Way::Queue(_) => return self.send_to_queue(&text).await,
+            SendMode::Queue(_) => return self.send_to_queue(&text).await,
         };
         assert_eq!(answer.status, 202, "{answer:?}");
     }
@@ -280,8 +280,8 @@ const BUSY: usize = 32;
 /// Sends messages of 2 KB to one endpoint, delivered at the first try, after as many that warm up
 /// the stack: one send after another, each when the previous one is delivered, or many at the same
 /// time.
-pub async fn way_cost(way: Way, is_busy: bool, messages: usize) -> WayCost {
-    let intake = Intake::start(way).await;
+pub async fn send_cost(mode: SendMode, is_busy: bool, messages: usize) -> SendCost {
+    let intake = Intake::start(mode).await;
     let (size, _) = intake.size();
     let sendings = messages.div_ceil(size);
     let meter = intake.world.stack.meter().unwrap();
@@ -302,9 +302,9 @@ pub async fn way_cost(way: Way, is_busy: bool, messages: usize) -> WayCost {
     let [ingests, dispatches] = [0, 1].map(|n| each((after[n] - before[n]) as f64));
     // Including the producer's own.
     let sqs = each((report.sqs_units + report.event_source_units) as f64);
-    let (posts, keys) = match way {
-        Way::Queue(_) => (0.0, 0.0),
-        Way::Post | Way::Batch(_) => (1.0 / size as f64, 1.0),
+    let (posts, keys) = match mode {
+        SendMode::Queue(_) => (0.0, 0.0),
+        SendMode::Post | SendMode::Batch(_) => (1.0 / size as f64, 1.0),
     };
     let counted = Counted {
         posts,
@@ -319,8 +319,8 @@ pub async fn way_cost(way: Way, is_busy: bool, messages: usize) -> WayCost {
         read_units: each(report.read_units),
         sqs_requests: sqs,
     };
-    WayCost {
-        way,
+    SendCost {
+        mode,
         price: counted.price(),
         write_units: counted.write_units,
         read_units: counted.read_units,
@@ -354,7 +354,7 @@ impl Cost {
         let CostCase {
             endpoints,
             payload,
-            course,
+            outcome,
         } = self.case;
         // Includes the row of its key, which expires after a day.
         let put = self.report.by_operation.get("PutItem MessagesTable");
@@ -363,7 +363,7 @@ impl Cost {
             keys: 1.0,
             payload: payload as f64,
             deliveries: endpoints as f64,
-            attempts: (endpoints * course.answers().len()) as f64,
+            attempts: (endpoints * outcome.answers().len()) as f64,
             ingests: self.ingests as f64,
             dispatches: self.dispatches as f64,
             write_units: self.report.write_units,
@@ -385,9 +385,9 @@ impl Cost {
         let CostCase {
             endpoints,
             payload,
-            course,
+            outcome,
         } = self.case;
-        let attempts = (endpoints * course.answers().len()) as f64;
+        let attempts = (endpoints * outcome.answers().len()) as f64;
         let message_units = (payload / 1024 + 1) as f64;
         // Sending and receiving are billed by size; one more request deletes.
         let sqs = 2.0 * payload.div_ceil(65_536).max(1) as f64 + 1.0;
@@ -424,7 +424,7 @@ impl Cost {
         json!({
             "endpoints": self.case.endpoints,
             "payload_bytes": self.case.payload,
-            "course": self.case.course.name(),
+            "course": self.case.outcome.name(),
             "calls": calls,
             "write_units": self.report.write_units,
             "read_units": self.report.read_units,
@@ -454,7 +454,7 @@ impl fmt::Display for Cost {
             "{:>9} {:>8}  {:<9} {:>5} {:>6} {:>5} {:>8} {:>6.2} {:>20.2} {:>7.2} {:>12.2} {:>6.2}",
             self.case.endpoints,
             self.case.payload,
-            self.case.course.name(),
+            self.case.outcome.name(),
             self.report.write_units,
             self.report.read_units,
             sqs,

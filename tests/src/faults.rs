@@ -83,7 +83,7 @@ struct Inner {
     upstream: Mutex<Option<[String; 2]>>,
     calls: AtomicU64,
     sent_again: AtomicU64,
-    calm: AtomicBool,
+    stopped: AtomicBool,
     down: AtomicBool,
     counts: Mutex<BTreeMap<(&'static str, AwsFault), u64>>,
 }
@@ -112,7 +112,7 @@ impl FaultyAws {
             upstream: Mutex::default(),
             calls: AtomicU64::new(0),
             sent_again: AtomicU64::new(0),
-            calm: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
             down: AtomicBool::new(false),
             counts: Mutex::default(),
         });
@@ -154,13 +154,13 @@ impl FaultyAws {
     }
 
     /// Stops all faults.
-    pub fn calm(&self) {
-        self.inner.calm.store(true, Ordering::Relaxed);
+    pub fn stop(&self) {
+        self.inner.stopped.store(true, Ordering::Relaxed);
         self.inner.down.store(false, Ordering::Relaxed);
     }
 
-    /// Makes every DynamoDB call fail until [`Self::calm`].
-    pub fn take_down(&self) {
+    /// Makes every DynamoDB call fail until [`Self::stop`].
+    pub fn fail_dynamodb(&self) {
         self.inner.down.store(true, Ordering::Relaxed);
     }
 
@@ -191,7 +191,7 @@ impl Inner {
         if self.down.load(Ordering::Relaxed) && service == 0 {
             return Some(AwsFault::Error);
         }
-        if self.calm.load(Ordering::Relaxed) {
+        if self.stopped.load(Ordering::Relaxed) {
             return None;
         }
         let hash = Sha256::digest(format!("{}/{number}", self.seed));

@@ -25,11 +25,11 @@ mod world;
 
 use std::{future::Future, time::Duration};
 
-use posthorn_local::patience;
+use posthorn_local::fair_sleep;
 
-pub use bill::{Counted, IDLE, Position, table};
+pub use bill::{BillItem, Counted, IDLE, table};
 pub use cold::{ColdStart, cold_starts};
-pub use cost::{COST_HEAD, Cost, CostCase, Course, Way, WayCost, cost, payload, way_cost};
+pub use cost::{COST_HEAD, Cost, CostCase, Outcome, SendCost, SendMode, cost, payload, send_cost};
 pub use exact::ExactAnswer;
 pub use faults::{AwsFault, FaultyAws, Injected, Plan};
 pub use growth::{Amount, Growth, growth};
@@ -60,6 +60,6 @@ pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl F
     };
     tokio::select! {
         found = found => found,
-        () = patience(DEADLINE) => panic!("still waiting after {DEADLINE:?}: {what}"),
+        () = fair_sleep(DEADLINE) => panic!("still waiting after {DEADLINE:?}: {what}"),
     }
 }

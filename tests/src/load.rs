@@ -59,7 +59,7 @@ impl Latencies {
     }
 
     /// The latencies of several runs together.
-    pub fn together(runs: &[Self]) -> Self {
+    pub fn merged(runs: &[Self]) -> Self {
         let mut all: Vec<_> = runs.iter().flat_map(|run| run.0.clone()).collect();
         all.sort();
         Self(all)

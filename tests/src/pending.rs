@@ -98,7 +98,7 @@ pub(crate) async fn run(world: &World, due: usize) -> RunCost {
         claimed_until: None,
     };
     assert_eq!(schedule.set_cursor(&cursor).await.unwrap(), Written::Yes);
-    forgo_audit(schedule).await;
+    skip_audit(schedule).await;
     let meter = world.stack.meter().unwrap();
     meter.reset();
     let report = world
@@ -125,7 +125,7 @@ pub(crate) async fn run(world: &World, due: usize) -> RunCost {
 }
 
 /// Makes sure that no audit is due.
-async fn forgo_audit(schedule: &ScheduleTable) {
+async fn skip_audit(schedule: &ScheduleTable) {
     let version = schedule.audit().await.unwrap().map_or(0, |it| it.version);
     let audit = Audit {
         version: version + 1,

@@ -135,7 +135,7 @@ struct Soak {
 
 /// Runs a soak.
 pub async fn soak(options: SoakOptions) -> SoakReport {
-    let begun = Instant::now();
+    let started = Instant::now();
     let plan = Plan {
         per_mille: 20,
         storm_every: 1500,
@@ -164,14 +164,14 @@ pub async fn soak(options: SoakOptions) -> SoakReport {
         .await;
     soak.post(&second, &token, &application, half..options.messages)
         .await;
-    let posted = begun.elapsed();
+    let posted = started.elapsed();
     soak.purge(&second).await;
-    soak.faults.calm();
+    soak.faults.stop();
     soak.drain(&second, &endpoints).await;
     let report = soak.finish(second, &endpoints).await;
     std::fs::remove_dir_all(folder).unwrap();
     SoakReport {
-        took: (posted, begun.elapsed()),
+        took: (posted, started.elapsed()),
         ..report
     }
 }
@@ -201,20 +201,30 @@ impl Soak {
     /// An application with an endpoint of each kind; its id and its organization's.
     async fn prepare(&self, world: &World) -> ((String, String), Vec<EndpointId>) {
         let application = self
-            .insist(world, "/api/v1/app", &json!({ "name": "Soak" }))
+            .create_despite_faults(world, "/api/v1/app", &json!({ "name": "Soak" }))
             .await;
         let path = format!("/api/v1/app/{application}/endpoint");
         let mut endpoints = Vec::new();
         for kind in 0..FAILING_PER_MILLE.len() {
             let rate = (kind == THROTTLING).then_some(RATE);
             let body = json!({ "url": self.receiver.url(kind), "rateLimit": rate });
-            endpoints.push(self.insist(world, &path, &body).await.parse().unwrap());
+            endpoints.push(
+                self.create_despite_faults(world, &path, &body)
+                    .await
+                    .parse()
+                    .unwrap(),
+            );
         }
         ((application, world.organization.clone()), endpoints)
     }
 
     /// Creates something in spite of AWS faults; returns its id.
-    async fn insist(&self, world: &World, path: &str, body: &serde_json::Value) -> String {
+    async fn create_despite_faults(
+        &self,
+        world: &World,
+        path: &str,
+        body: &serde_json::Value,
+    ) -> String {
         for n in 0..100 {
             // A repeated request has the same key, so it cannot create a second one.
             let key = format!("soak-{path}-{}", body);
@@ -282,7 +292,7 @@ impl Soak {
     /// Kills a process of one function after the other, for ever.
     async fn kill(&self, world: &World) {
         for round in 0_u64.. {
-            let wait = 700 + u64::from(draw(&[self.options.seed, round])) % 2000;
+            let wait = 700 + u64::from(pseudo_random(&[self.options.seed, round])) % 2000;
             tokio::time::sleep(Duration::from_millis(wait)).await;
             let functions = [
                 "DispatcherFunction",
@@ -514,19 +524,19 @@ fn name(status: Status) -> &'static str {
 }
 
 /// A pseudo-random number, determined by the given numbers.
-fn draw(from: &[u64]) -> u16 {
+fn pseudo_random(from: &[u64]) -> u16 {
     let hash = Sha256::digest(format!("{from:?}"));
     u16::from_be_bytes([hash[0], hash[1]])
 }
 
 /// What an endpoint received of a message.
 #[derive(Clone, Copy, Debug, Default)]
-struct Got {
+struct Receipts {
     accepted: usize,
     refused: usize,
 }
 
-type Received = Arc<Mutex<HashMap<(usize, String), Got>>>;
+type Received = Arc<Mutex<HashMap<(usize, String), Receipts>>>;
 
 /// Endpoints that fail now and then.
 struct Receivers {
@@ -573,7 +583,7 @@ async fn receive(
         let number = received.len() as u64;
         let got = received.entry((kind, id.clone())).or_default();
         let tries = (got.accepted + got.refused) as u64;
-        let dice = |die| draw(&[seed, number, tries, kind as u64, die]) % 1000;
+        let dice = |die| pseudo_random(&[seed, number, tries, kind as u64, die]) % 1000;
         let is_refused = dice(0) < FAILING_PER_MILLE[kind];
         if is_refused {
             got.refused += 1;

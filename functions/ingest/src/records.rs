@@ -182,7 +182,7 @@ fn refused(record: &SqsMessage, refusal: Refusal) -> Option<BatchItemFailure> {
         Refusal::Caller(ApiError::Unavailable) => {
             tracing::info!(
                 record = id,
-                "a record is received again: there was no time for it, or its event is at work"
+                "a record will be received again: there was no time for it, or its event is being processed"
             );
         }
         Refusal::Caller(error) => {
@@ -195,7 +195,7 @@ fn refused(record: &SqsMessage, refusal: Refusal) -> Option<BatchItemFailure> {
         }
         Refusal::Fault(reason) => {
             count(Metric::RequestFaults, 1);
-            tracing::error!(record = id, reason, "a record is received again");
+            tracing::error!(record = id, reason, "a record will be received again");
         }
     }
     let mut failure = BatchItemFailure::default();

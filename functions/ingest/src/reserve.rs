@@ -119,13 +119,13 @@ impl Ingest {
             ..submission.new_reservation()
         };
         for (guard, expires_at) in &reserved.guards {
-            let end = match guard {
+            let outcome = match guard {
                 Guard::IdempotencyKey(_) if !is_own => &refused,
                 Guard::IdempotencyKey(_) | Guard::EventId(_) => &done,
             };
             let messages = &self.publisher.messages;
             messages
-                .settle(&target.application.id, guard, end, *expires_at)
+                .settle(&target.application.id, guard, outcome, *expires_at)
                 .await?;
         }
         Ok(())

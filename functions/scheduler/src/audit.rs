@@ -37,9 +37,9 @@ use crate::{MARGIN, RunError};
 /// jitter); and after 14 days, when whatever made them wait is over.
 const AGES: [u32; 4] = [2, 12, 48, 336];
 
-/// At this many of the checks, a missing task of an endpoint that makes its tasks wait is assumed
-/// to be waiting.
-const PATIENT_LOOKS: u8 = 2;
+/// At the first checks, up to this many, an overdue task is assumed to be waiting if its endpoint
+/// makes tasks wait.
+const PATIENT_CHECKS: u8 = 2;
 
 /// How far back a deployment's first round goes.
 const FIRST_LOOK_BACK: Duration = Duration::from_secs(14 * 86_400);
@@ -135,13 +135,13 @@ impl Auditor {
     async fn continue_round(&self, round: &mut Audit, deadline: Timestamp) -> Result<(), RunError> {
         while !round.done {
             let (found, next) = self.config.all_applications(round.at.as_ref()).await?;
-            let begun = round.within.take();
+            let resumed = round.within.take();
             let position =
                 |within: &Within| found.iter().position(|it| it.at == within.application);
-            let first = begun.as_ref().and_then(position).unwrap_or(0);
-            let mut begun = begun.filter(|within| position(within).is_some());
+            let first = resumed.as_ref().and_then(position).unwrap_or(0);
+            let mut resumed = resumed.filter(|within| position(within).is_some());
             for found in &found[first..] {
-                let at = begun.take().unwrap_or_else(|| Within {
+                let at = resumed.take().unwrap_or_else(|| Within {
                     application: found.at.clone(),
                     span: 0,
                     shard: 0,
@@ -150,7 +150,7 @@ impl Auditor {
                 match self.audit(round, found, at, deadline).await {
                     Ok(true) => {}
                     Ok(false) => return Ok(()),
-                    Err(error) if error.is_of_aws() => return Err(error),
+                    Err(error) if error.is_aws_failure() => return Err(error),
                     // An unreadable application must not stop the audit of all others.
                     Err(error) => {
                         let id = &found.application.id;
@@ -231,7 +231,7 @@ impl Auditor {
             lost.extend(self.lost(meant, application.log()).await?);
         }
         round.seen += slice.items.len() as u64;
-        let is_patient = at.span < PATIENT_LOOKS;
+        let is_patient = at.span < PATIENT_CHECKS;
         round.repaired += self.repair(found, &lost, is_patient).await?;
         Ok(slice.next.and_then(|id| id.parse().ok()))
     }

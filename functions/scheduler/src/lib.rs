@@ -68,7 +68,7 @@ pub enum RunError {
 
 impl RunError {
     /// Whether AWS failed, as opposed to data that cannot be read.
-    fn is_of_aws(&self) -> bool {
+    fn is_aws_failure(&self) -> bool {
         match self {
             Self::Store(error) => matches!(error, StoreError::Aws { .. }),
             Self::Queue(_) => true,
@@ -129,12 +129,12 @@ impl Scheduler {
             return Ok(report);
         }
         let mut version = cursor.as_ref().map_or(0, |cursor| cursor.version);
-        let mut begun = cursor.map(|cursor| (cursor.minute + 1, cursor.progress));
+        let mut resumed = cursor.map(|cursor| (cursor.minute + 1, cursor.progress));
         for minute in minutes(last, started_at) {
-            let begun = begun.take().filter(|(of, _)| *of == minute);
+            let resumed = resumed.take().filter(|(of, _)| *of == minute);
             let mut position = Position {
                 minute,
-                progress: begun.map(|(_, progress)| progress).unwrap_or_default(),
+                progress: resumed.map(|(_, progress)| progress).unwrap_or_default(),
                 version,
                 deadline,
             };

@@ -91,7 +91,7 @@ impl Demo {
             match self.receiver {
                 Some(_) => "Send a message; the demo receiver below verifies and prints it:",
                 None =>
-                    "Send a message; the demo receiver speaks http, so with AllowHttpEndpoints=false there is none:",
+                    "Send a message; with AllowHttpEndpoints=false there is no demo receiver, because it uses http:",
             }
         );
         println!(
@@ -145,7 +145,7 @@ async fn mint(stack: &Stack, data: Option<&Path>) -> Result<String, Error> {
     }
     Ok(minted["token"]
         .as_str()
-        .ok_or("no token was minted")?
+        .ok_or("no token was created")?
         .to_owned())
 }
 

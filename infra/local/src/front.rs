@@ -18,7 +18,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use self::event::Passed;
+use self::event::Forwarded;
 use crate::{
     lambda::{InvokeError, Pool},
     template::Route,
@@ -31,13 +31,13 @@ const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
 const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// A request body, or why it was not read.
-type Posted = Result<Bytes, BytesRejection>;
+type RequestBody = Result<Bytes, BytesRejection>;
 
 pub(crate) async fn serve(listener: TcpListener, routes: Vec<(Route, Pool)>) {
     let limit = axum::extract::DefaultBodyLimit::max(MAX_BODY_BYTES);
     let routes = Arc::new(routes);
-    let handler = async move |method: Method, uri: Uri, headers: HeaderMap, body: Posted| {
-        pass(&routes, &method, &uri, &headers, body).await
+    let handler = async move |method: Method, uri: Uri, headers: HeaderMap, body: RequestBody| {
+        forward(&routes, &method, &uri, &headers, body).await
     };
     let router = Router::new().fallback(handler).layer(limit);
     if let Err(error) = axum::serve(listener, router).await {
@@ -46,12 +46,12 @@ pub(crate) async fn serve(listener: TcpListener, routes: Vec<(Route, Pool)>) {
 }
 
 /// Passes a request to the function whose route matches it.
-async fn pass(
+async fn forward(
     routes: &[(Route, Pool)],
     method: &Method,
     uri: &Uri,
     headers: &HeaderMap,
-    body: Posted,
+    body: RequestBody,
 ) -> Response {
     let Some(path) = event::decode(uri.path()) else {
         return bad_request();
@@ -64,13 +64,13 @@ async fn pass(
         Ok(body) => body,
         Err(rejection) => return refuse(rejection),
     };
-    let passed = Passed {
+    let forwarded = Forwarded {
         method,
         uri,
         headers,
         body,
     };
-    match passed.event(route, &path, variables) {
+    match forwarded.event(route, &path, variables) {
         Some(event) => invoke(pool, event, MAX_WAIT).await,
         None => bad_request(),
     }

@@ -10,10 +10,10 @@
 pub mod aws;
 mod binaries;
 mod event_source;
+mod fair_sleep;
 mod front;
 pub mod lambda;
 mod log;
-mod patience;
 pub mod receiver;
 mod schedule;
 mod stack;
@@ -21,8 +21,8 @@ pub mod template;
 mod watch;
 
 pub use binaries::{BuildError, build_binaries};
+pub use fair_sleep::fair_sleep;
 pub use log::LogSink;
-pub use patience::patience;
 pub use stack::{Stack, StackOptions, StartError};
 
 /// The account that emulated resources belong to.

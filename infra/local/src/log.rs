@@ -143,8 +143,8 @@ mod tests {
     #[test]
     fn an_attempt_is_one_short_line() {
         let line = |rest: &str| {
-            let begin = r#"{"timestamp":"2026-11-21T17:37:15.87Z","level":"INFO","message":"attempted","msg_id":"msg_1","endpoint_id":"ep_1""#;
-            plain(&format!("{begin},{rest}}}")).unwrap()
+            let start = r#"{"timestamp":"2026-11-21T17:37:15.87Z","level":"INFO","message":"attempted","msg_id":"msg_1","endpoint_id":"ep_1""#;
+            plain(&format!("{start},{rest}}}")).unwrap()
         };
         assert_eq!(
             line(r#""attempt":0,"status":204,"duration_ms":3,"success":true"#),

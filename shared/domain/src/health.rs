@@ -332,12 +332,12 @@ mod tests {
         let verdict = |health, status, at| verdict(health, &answer(status), at);
         let well = Health::default();
         assert_eq!(verdict(well, 200, NOW), Verdict::AsBefore);
-        let begun = Health {
+        let started = Health {
             failed_first: Some(OTHER),
             ..failing()
         };
-        assert_eq!(verdict(well, 400, NOW), Verdict::Changed(begun));
-        assert_eq!(verdict(begun, 400, seconds(40)), Verdict::AsBefore);
+        assert_eq!(verdict(well, 400, NOW), Verdict::Changed(started));
+        assert_eq!(verdict(started, 400, seconds(40)), Verdict::AsBefore);
         let several = Health {
             failed_first: None,
             ..failing()

@@ -91,7 +91,7 @@ struct Keys {
     known: HashMap<DataKeyId, Arc<DataKey>>,
     /// The data key that seals, and when it was last known to be the newest.
     current: Option<(Arc<DataKey>, Timestamp)>,
-    /// When a key could last not be read.
+    /// When reading or creating a key last failed.
     failed_at: Option<Timestamp>,
 }
 
@@ -152,13 +152,13 @@ impl Vault {
         let Some(kms) = &self.kms else {
             return Ok(None);
         };
-        let _asking = self.requesting.lock().await;
+        let _requesting = self.requesting.lock().await;
         let key = self.create(kms).await?;
         Ok(Some(key.id().clone()))
     }
 
     async fn current(&self, kms: &Kms) -> Result<Arc<DataKey>, VaultError> {
-        let _asking = self.requesting.lock().await;
+        let _requesting = self.requesting.lock().await;
         let current = self.keys().current.clone();
         if let Some((key, since)) = current
             && now() < since.plus(CURRENT_FOR)
@@ -186,7 +186,7 @@ impl Vault {
         if let Some(key) = known() {
             return Ok(key);
         }
-        let _asking = self.requesting.lock().await;
+        let _requesting = self.requesting.lock().await;
         if let Some(key) = known() {
             return Ok(key);
         }

@@ -60,7 +60,7 @@ impl Kms {
         let wrapped = request["CiphertextBlob"].as_str().unwrap_or_default();
         let plain = key.open(&context(request), wrapped);
         let plain = plain.map_err(|_| {
-            let reason = "another key, another encryption context, or changed";
+            let reason = "wrong key, wrong encryption context, or changed ciphertext";
             ("InvalidCiphertextException", reason)
         })?;
         Ok(json!({ "KeyId": id, "Plaintext": plain }))

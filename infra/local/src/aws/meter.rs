@@ -83,7 +83,7 @@ impl Meter {
             .or_default() += 1;
     }
 
-    /// Adds what SQS bills for a call with so many bytes of messages.
+    /// Adds what SQS bills for a call with this many bytes of messages.
     pub(super) fn add_sqs_units(&self, bytes: usize) {
         self.lock().sqs_units += units(bytes);
     }

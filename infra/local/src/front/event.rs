@@ -25,7 +25,7 @@ use super::route::Variables;
 use crate::{ACCOUNT, template::Route};
 
 /// A request on its way to a function.
-pub(super) struct Passed<'a> {
+pub(super) struct Forwarded<'a> {
     pub(super) method: &'a Method,
     pub(super) uri: &'a Uri,
     pub(super) headers: &'a HeaderMap,
@@ -44,7 +44,7 @@ pub(super) fn decode(path: &str) -> Option<String> {
     Some(percent_decode_str(path).decode_utf8_lossy().into_owned())
 }
 
-impl Passed<'_> {
+impl Forwarded<'_> {
     /// The event; `decoded` and `variables` are decoded once. `None` when they cannot be decoded again.
     pub(super) fn event(
         &self,
@@ -57,7 +57,7 @@ impl Passed<'_> {
         let variables: Option<Variables> = variables
             .map(|(name, value)| Some((name, decode(&value)?)))
             .collect();
-        let (body, is_base64) = self.text_of_body();
+        let (body, is_base64) = self.body_text();
         let id: String = entropy::<8>()
             .iter()
             .map(|byte| format!("{byte:02x}"))
@@ -87,8 +87,8 @@ impl Passed<'_> {
         value.and_then(|it| it.to_str().ok()).unwrap_or_default()
     }
 
-    /// A body with a text content type is passed as text, any other as base64.
-    fn text_of_body(&self) -> (String, bool) {
+    /// A body with a text content type is forwarded as text, any other as base64.
+    fn body_text(&self) -> (String, bool) {
         let kind = self.header(CONTENT_TYPE.as_str()).to_ascii_lowercase();
         let is_text = kind.starts_with("text/")
             || ["json", "xml", "javascript"]

@@ -13,7 +13,7 @@ use posthorn_runtime::{entropy, now};
 use tokio::{process::Child, sync::oneshot, task::JoinSet};
 
 use super::process;
-use crate::{LogSink, patience::patience};
+use crate::{LogSink, fair_sleep::fair_sleep};
 
 /// Why an invocation returned no result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -84,7 +84,7 @@ struct Process {
 struct Running {
     id: String,
     reply: oneshot::Sender<Result<Bytes, InvokeError>>,
-    begun: Instant,
+    started_at: Instant,
     /// Kills the process when the invocation takes too long; cancelled when this is dropped.
     _late: JoinSet<()>,
 }
@@ -223,7 +223,7 @@ impl Pool {
                     Running {
                         id,
                         reply,
-                        begun: Instant::now(),
+                        started_at: Instant::now(),
                         _late: late,
                     },
                 );
@@ -238,7 +238,7 @@ impl Pool {
 
     async fn end_late(self, process: u64, id: String) {
         let timeout = self.0.options.timeout;
-        patience(timeout).await;
+        fair_sleep(timeout).await;
         let mut state = self.state();
         if state
             .running
@@ -258,7 +258,7 @@ impl Pool {
     /// for would hang.
     async fn end_silent(self, process: u64) {
         let timeout = self.0.options.timeout;
-        patience(timeout).await;
+        fair_sleep(timeout).await;
         self.give_up_start(process, InvokeError::TimedOut(timeout.as_secs()));
     }
 
@@ -362,7 +362,7 @@ impl Pool {
             .is_some_and(|running| running.id == id)
             && let Some(running) = state.running.remove(&process)
         {
-            let millis = running.begun.elapsed().as_secs_f64() * 1000.0;
+            let millis = running.started_at.elapsed().as_secs_f64() * 1000.0;
             state.busy += Duration::from_secs_f64(millis.ceil() / 1000.0);
             let _ = running.reply.send(result);
         }

@@ -82,7 +82,7 @@ impl Resolver {
         };
         let yaml = self
             .chosen(yaml)
-            .ok_or_else(|| unsupported("an !If that is not understood".to_owned()))?;
+            .ok_or_else(|| unsupported("an invalid !If".to_owned()))?;
         let is_there = |yaml: &Yaml| !self.chosen(yaml).is_some_and(is_no_value);
         match yaml {
             Yaml::Null => Ok(Value::Null),

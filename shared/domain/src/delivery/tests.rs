@@ -284,8 +284,8 @@ fn a_step_is_repeated_by_the_task_that_decided_it_only() {
     let (after, _) = add(Some(first), Ask::Manual(&one), 500);
     assert_eq!(plan(Some(&after), Ask::Manual(&one)), Plan::Resume(NOTHING));
     assert_eq!(plan(Some(&after), Ask::Scheduled(0)), Plan::Resume(step));
-    let told = after.decider().unwrap();
-    assert_eq!(told.job, None, "news is of the scheduled attempt");
+    let decider = after.decider().unwrap();
+    assert_eq!(decider.job, None, "news is of the scheduled attempt");
 }
 
 #[test]

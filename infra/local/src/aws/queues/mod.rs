@@ -105,7 +105,7 @@ impl Queues {
             if status != 200 {
                 // Its queue may come back, for example with the template of another branch.
                 let queue = &message.queue;
-                eprintln!("a message stays in the journal, as {queue} refuses it: {answer}");
+                eprintln!("a message stays in the journal, because {queue} refuses it: {answer}");
                 journal.sent(&id, message)?;
             }
         }

@@ -12,18 +12,18 @@ const TICK: Duration = Duration::from_millis(50);
 
 /// Waits for a duration, and longer while more threads want to run than there are processors: each
 /// second then counts only in proportion to the share that a thread gets.
-pub async fn patience(duration: Duration) {
+pub async fn fair_sleep(duration: Duration) {
     let mut left = duration;
     while !left.is_zero() {
-        let begun = Instant::now();
+        let started = Instant::now();
         tokio::time::sleep(left.min(TICK)).await;
-        let passed = begun.elapsed();
-        left = left.saturating_sub(passed.div_f64(crowding()));
+        let passed = started.elapsed();
+        left = left.saturating_sub(passed.div_f64(threads_per_processor()));
     }
 }
 
 /// How many threads share a processor now; 1 when none has to wait, or when that is unknown.
-fn crowding() -> f64 {
+fn threads_per_processor() -> f64 {
     static PROCESSORS: LazyLock<usize> =
         LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from));
     let runnable = std::fs::read_to_string("/proc/loadavg").ok();
@@ -54,10 +54,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn patience_lasts_at_least_as_long_as_was_asked() {
-        let begun = Instant::now();
-        patience(Duration::from_millis(120)).await;
-        assert!(begun.elapsed() >= Duration::from_millis(120));
-        assert!(crowding() >= 1.0);
+    async fn a_fair_sleep_lasts_at_least_as_long_as_requested() {
+        let started = Instant::now();
+        fair_sleep(Duration::from_millis(120)).await;
+        assert!(started.elapsed() >= Duration::from_millis(120));
+        assert!(threads_per_processor() >= 1.0);
     }
 }
