@@ -1,5 +1,5 @@
 //! The test harness: a stack for each test ([`World`]), receivers that answer as configured
-//! ([`Receiver`]), and waiting with a deadline ([`until`]).
+//! ([`Receiver`]), and waiting with a deadline ([`until`]). Benchmarks are in [`measure`].
 
 #![allow(
     clippy::unwrap_used,
@@ -7,38 +7,22 @@
     reason = "a harness for tests fails by panicking"
 )]
 
-mod bill;
 pub mod client;
-mod cold;
-mod cost;
 mod exact;
 mod faults;
-mod growth;
-mod load;
-mod pending;
-mod process;
+pub mod measure;
 mod raw;
 mod receiver;
-mod soak;
-mod warm;
 mod world;
 
 use std::{future::Future, time::Duration};
 
 use posthorn_local::fair_sleep;
 
-pub use bill::{BillItem, Counted, IDLE, table};
-pub use cold::{ColdStart, cold_starts};
-pub use cost::{COST_HEAD, Cost, CostCase, Outcome, SendCost, SendMode, cost, payload, send_cost};
 pub use exact::ExactAnswer;
 pub use faults::{AwsFault, FaultyAws, Injected, Plan};
-pub use growth::{Amount, Growth, growth};
-pub use load::{ENDPOINTS, Latencies, LoadOptions, load};
-pub use pending::{RunCost, scheduler_run};
 pub use raw::{Broken, Fault};
 pub use receiver::{Receiver, Request};
-pub use soak::{SoakOptions, SoakReport, soak};
-pub use warm::{Sample, Warm, WarmOptions, warm};
 pub use world::{Answer, Clients, World};
 
 /// How long a condition may take; longer on a busy machine. Far above normal times: only a failing

@@ -144,6 +144,7 @@ pub(crate) async fn update(
     ThePath(name): ThePath,
     Json(body): Json<EventTypeUpdate>,
 ) -> Result<(StatusCode, Json<EventTypeOut>), Refusal> {
+    body.check(&name)?;
     let new = body.into_new(name);
     check_size(&new, MAX_EVENT_TYPE_BYTES)?;
     for tries in 0..MAX_TRIES {
@@ -180,6 +181,7 @@ pub(crate) async fn patch(
     ThePath(name): ThePath,
     Json(body): Json<EventTypePatch>,
 ) -> Result<Json<EventTypeOut>, Refusal> {
+    body.check(&name)?;
     change(&api, &organization, &name, |before| {
         body.clone().over(before)
     })

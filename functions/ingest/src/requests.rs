@@ -31,9 +31,12 @@ use crate::{Ingest, Refusal, accept::Accepted, submission::Submission};
 /// white space.
 const MAX_ENVELOPE_BYTES: usize = 64 * 1024;
 
-/// The largest body of one message: in a payload that is sent as a JSON string, every character may
-/// be escaped.
-const MAX_BODY_BYTES: usize = 2 * MAX_PAYLOAD_BYTES + MAX_ENVELOPE_BYTES;
+/// Bytes of `\u0001`, which stands for one.
+const ESCAPE_BYTES: usize = 6;
+
+/// The largest body of one message: in a payload that is sent as a JSON string, every byte may be
+/// escaped.
+const MAX_BODY_BYTES: usize = ESCAPE_BYTES * MAX_PAYLOAD_BYTES + MAX_ENVELOPE_BYTES;
 
 /// A request after authentication.
 struct Caller<'a> {

@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use posthorn_tests::{
+use posthorn_tests::measure::{
     Amount, COST_HEAD, ColdStart, CostCase, ENDPOINTS, IDLE, Latencies, LoadOptions, Outcome,
     RunCost, SendMode, SoakOptions, WarmOptions, cold_starts, cost, growth, load, scheduler_run,
     send_cost, soak, table, warm,
