@@ -1,5 +1,5 @@
-"""What template.yaml, samconfig.toml and docs/deploy.md say of each other: parameters that there are, with values that
-they take; throttles of routes; functions that an account may run at once; the questions that SAM asks."""
+"""Where template.yaml, samconfig.toml and docs/deploy.md must agree: parameters that exist, with allowed values;
+throttles of routes; functions that an account may run concurrently; the questions that SAM asks."""
 
 import pathlib
 import re
@@ -19,26 +19,26 @@ def agreements(text: str) -> list[str]:
 
 
 def environments() -> dict[str, list[str]]:
-    """The parameters that each environment of samconfig.toml gives."""
+    """The parameters that each environment of samconfig.toml sets."""
     settings = tomllib.loads((ROOT / "samconfig.toml").read_text())
     del settings["version"]
     return {name: it["deploy"]["parameters"].get("parameter_overrides", []) for name, it in settings.items()}
 
 
 def settings(template: dict) -> list[str]:
-    """samconfig.toml's parameters are the template's, with values that it takes."""
+    """samconfig.toml's parameters exist in the template, with values that it accepts."""
     parameters = template["Parameters"]
     findings = []
     for environment, overrides in environments().items():
         for given in overrides:
             name, value = given.split("=", 1)
             if name not in parameters or not takes(parameters[name], value):
-                findings.append(f"samconfig.toml, {environment}: the template does not take {given}")
+                findings.append(f"samconfig.toml, {environment}: the template does not accept {given}")
     return findings
 
 
 def takes(parameter: dict, value: str) -> bool:
-    """What infra/local/src/template/parameters.rs checks for `cargo run`."""
+    """The same rules that infra/local/src/template/parameters.rs checks for `cargo run`."""
     if parameter["Type"] == "Number":
         least, most = parameter.get("MinValue", 0), parameter.get("MaxValue", float("inf"))
         if not value.isdecimal() or not least <= int(value) <= most:
@@ -49,8 +49,8 @@ def takes(parameter: dict, value: str) -> bool:
 
 
 def throttles(template: dict) -> list[str]:
-    """Each route of the api function has a throttle of its own, as slow requests would take every function;
-    and API Gateway refuses settings of a route that there is not."""
+    """Each route of the api function has its own throttle, because slow requests could occupy every function; and
+    API Gateway refuses settings of a route that does not exist."""
     resources = template["Resources"]
     events = {name: resource["Properties"].get("Events", {}).values() for name, resource in functions(resources)}
     routes = {
@@ -87,20 +87,20 @@ def functions(resources: dict) -> list[tuple[str, dict]]:
     return [item for item in resources.items() if item[1]["Type"] == "AWS::Serverless::Function"]
 
 
-# What an account may run at once: a new one, and by default. Below the second, AWS keeps 100 for functions
-# that reserve none.
+# How many functions an account may run concurrently: a new one, and by default. Of the latter, AWS
+# keeps 100 for functions without a reservation.
 NEW_ACCOUNT, ACCOUNT, UNRESERVED = 10, 1000, 100
 
 
 def concurrency(template: dict) -> list[str]:
-    """Each environment of samconfig.toml leaves functions for those that nothing bounds. `dev` fits a new account."""
+    """Each environment of samconfig.toml leaves concurrency for functions without a limit. `dev` fits a new account."""
     findings = []
     for environment, overrides in environments().items():
         values = {name: parameter["Default"] for name, parameter in template["Parameters"].items()}
         values |= dict(one.split("=", 1) for one in overrides)
         sources, reserved = most_at_once(template, values)
         quota = NEW_ACCOUNT if environment == "dev" else ACCOUNT
-        # One for the scheduler, and as many for ingest and for api as a new account can spare.
+        # One for the scheduler, and for ingest and api as many as a new account can spare.
         if sources + reserved + 1 + 2 > quota or (reserved and reserved + UNRESERVED > quota):
             findings.append(
                 f"samconfig.toml, {environment}: {sources} + {reserved} reserved do not fit into {quota} functions"
@@ -112,7 +112,7 @@ def concurrency(template: dict) -> list[str]:
 
 
 def most_at_once(template: dict, values: dict) -> tuple[int, int]:
-    """Functions that event sources start at the same time, and functions that are reserved."""
+    """The most functions that event sources run concurrently, and the reserved functions."""
 
     def number(value) -> int:
         if isinstance(value, dict) and "Fn::If" in value:
@@ -132,7 +132,7 @@ def most_at_once(template: dict, values: dict) -> tuple[int, int]:
 
 
 def prompts(template: dict) -> list[str]:
-    """`sam deploy --guided` asks for each route of a function whether it may be without authentication."""
+    """`sam deploy --guided` asks for each route of a function whether it may have no authentication."""
     events = [
         event for _, it in functions(template["Resources"]) for event in it["Properties"].get("Events", {}).values()
     ]

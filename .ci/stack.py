@@ -1,4 +1,4 @@
-"""The local stack for the smoke runs: started, waited for, and ended without a trace."""
+"""The local stack for the smoke runs: starts it, waits for it, and ends it without a trace."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ OUTPUT = ROOT / "target/ci"
 # The first run may have to build everything.
 START_SECONDS = 900
 STOP_SECONDS = 20
-# Killed processes are gone a moment after the one that killed them.
+# Killed processes disappear a moment after the one that killed them.
 SETTLE_SECONDS = 2
 
 MARK = "POSTHORN_CI_PROGRAM"
@@ -35,7 +35,7 @@ def check(holds: bool, what: str) -> None:
 
 
 def free_ports(count: int) -> int:
-    """The first of `count` free ports in a row, below those that the system hands out."""
+    """The first of `count` consecutive free ports, below those that the system hands out."""
     for _ in range(100):
         first = random.randrange(15000, 32000)
         with contextlib.ExitStack() as sockets:
@@ -49,8 +49,8 @@ def free_ports(count: int) -> int:
 
 
 class Program:
-    """A background process. What it starts carries a mark in its environment, and so can be found:
-    cargo-lambda puts functions into sessions of their own."""
+    """A background process. Its descendants carry a mark in their environment, by which they can be found,
+    because cargo-lambda starts functions in separate sessions."""
 
     def __init__(self, name: str, command: list[str]) -> None:
         OUTPUT.mkdir(parents=True, exist_ok=True)
@@ -79,7 +79,7 @@ class Program:
         self._lines.put(None)
 
     def expect(self, wanted, what: str, seconds: float) -> str:
-        """The next line of standard output that is wanted; the ones before it are dropped."""
+        """The next wanted line of standard output; the lines before it are dropped."""
         deadline = time.monotonic() + seconds
         while True:
             try:
@@ -106,7 +106,7 @@ class Program:
         check(not left, f"{self.name} leaves no process{': ' + names if left else ''}")
 
     def family(self) -> dict[int, str]:
-        """The process and everything that it started, as far as they run: ids and names."""
+        """The running processes among this one and its descendants: ids and names."""
         mark = f"{MARK}={self._mark}".encode()
         family = {}
         for folder in pathlib.Path("/proc").glob("[0-9]*"):
@@ -116,7 +116,7 @@ class Program:
         return family
 
     def kill(self) -> None:
-        # Again, because one may have started another in between.
+        # Repeat, because one may have started another in between.
         while family := self.family():
             for pid in family:
                 with contextlib.suppress(ProcessLookupError):
@@ -131,7 +131,7 @@ class Program:
 
 @contextlib.contextmanager
 def running(name: str, command: list[str]):
-    """A program that is killed, and its log shown, when the block fails."""
+    """A program that is killed when the block fails; its log is then shown."""
     program = Program(name, command)
     try:
         yield program
@@ -144,7 +144,7 @@ def running(name: str, command: list[str]):
 
 @contextlib.contextmanager
 def local_stack(name: str):
-    """`cargo run`, ready; yields the program, its environment and where that is kept."""
+    """`cargo run`, once it is ready; yields the program, its environment and the file that holds it."""
     env_file = OUTPUT / f"{name}.env"
     env_file.unlink(missing_ok=True)
     port = free_ports(4)
@@ -169,7 +169,7 @@ def verified(program: Program, message: str) -> None:
 
 def run(main) -> int:
     """Runs a smoke script's main; a failed check is one line, not a stack trace."""
-    # An exception, so that a stopped run still ends what it started.
+    # Raises an exception, so that a stopped run still ends what it started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         main()

@@ -19,7 +19,7 @@ from svix.api import (
 
 
 def pages(read, options):
-    """Everything that a list has."""
+    """All items of a list."""
     iterator = None
     while True:
         page = read(options(limit=250, iterator=iterator))

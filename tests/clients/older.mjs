@@ -1,7 +1,7 @@
-// One run with the oldest official JavaScript client that npm installs and that takes a server's URL, 0.42: it ends
-// paths with a slash, and sends fields that newer ones do not.
+// One run with the oldest official JavaScript client that npm installs and that accepts a server
+// URL, 0.42: it ends paths with a slash, and sends fields that newer ones do not.
 //
-// POSTHORN_URL and POSTHORN_TOKEN (an organization's) say where the stack is, which must be local.
+// POSTHORN_URL and POSTHORN_TOKEN (an organization's) name the stack, which must be local.
 
 import { randomBytes } from "node:crypto";
 import { createServer } from "node:http";
@@ -109,7 +109,7 @@ async function messages(svix, app, secret) {
 }
 
 async function attempts(svix, app, ep, message) {
-  // It lists attempts by two operations that the contract does not have any more.
+  // It lists attempts with two operations that the contract no longer has.
   const attempt = svix.messageAttempt;
   equal(ids(await attempt.listAttemptedMessages(app, ep)), [message], "the message is listed");
   equal(ids(await attempt.listAttemptedDestinations(app, message)), [ep], "so is its destination");

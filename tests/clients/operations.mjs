@@ -1,8 +1,8 @@
 // Calls every operation that the official JavaScript client has for the API, and checks what it
 // does.
 //
-// POSTHORN_URL and POSTHORN_TOKEN (an organization's) say where the stack is. Endpoints are on this
-// machine and speak http, so the stack must be local.
+// POSTHORN_URL and POSTHORN_TOKEN (an organization's) name the stack. Endpoints are on this machine
+// and use http, so the stack must be local.
 
 import { randomBytes } from "node:crypto";
 import { createServer } from "node:http";
@@ -39,7 +39,7 @@ async function poll(read, what) {
   check(false, `${what} within ${SECONDS} s`);
 }
 
-/** A client that notes which operations are called. */
+/** A client that records which operations are called. */
 function client(token) {
   return noting(new Svix(token, { serverUrl: process.env.POSTHORN_URL }), "");
 }
@@ -56,7 +56,7 @@ function noting(target, path) {
   return new Proxy(target, { get });
 }
 
-/** Takes every delivery: one path an endpoint. A path that begins with `failing` answers 500. */
+/** Accepts every delivery; each endpoint has its own path. A path that starts with `failing` answers 500. */
 class Receiver {
   received = [];
   server = createServer(async (request, response) => {
@@ -284,7 +284,7 @@ async function messages(svix, receiver) {
   const [app] = await pair(svix, receiver, "messages");
   const given = { eventId: "first", channels: ["north"], payload: { amount: 4200 } };
   const first = await send(svix, app, given);
-  // Ids of the same few milliseconds have no order.
+  // Ids from the same few milliseconds have no order.
   await attemptsOf(svix, app, first);
   const last = await send(svix, app, { eventType: REFUNDED, channels: ["south"] });
   equal(await statusOf(send(svix, app, { eventId: "first" })), 409, "an eventId is taken once");
@@ -470,7 +470,7 @@ async function portal(svix, receiver) {
 }
 
 async function capabilities(svix, app, ep) {
-  // Tokens, not clients: a noting client in a promise would be asked for its `then`.
+  // Tokens, not clients: resolving a promise with a recording client would read its `then`.
   const access = async (body) => (await svix.authentication.appPortalAccess(app, body)).token;
   const viewer = client(await access({ capabilities: ["ViewBase", "ViewEndpointSecret"] }));
   const { key } = await viewer.endpoint.getSecret(app, ep);

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Calls every operation that the official Python client has for the API, and checks what it does.
 
-POSTHORN_URL and POSTHORN_TOKEN (an organization's) say where the stack is. Endpoints are on this
-machine and speak http, so the stack must be local.
+POSTHORN_URL and POSTHORN_TOKEN (an organization's) name the stack. Endpoints are on this
+machine and use http, so the stack must be local.
 """
 
 import base64
@@ -29,7 +29,7 @@ SUCCESS, FAIL, CODE = api.MessageStatus.SUCCESS, api.MessageStatus.FAIL, api.Sta
 
 
 class Receiver(http.server.ThreadingHTTPServer):
-    """Takes every delivery: one path an endpoint. A path that begins with `failing` answers 500."""
+    """Accepts every delivery; each endpoint has its own path. A path that starts with `failing` answers 500."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -66,7 +66,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 class Recorder:
-    """A client, or one of its resources, that remembers which operations were called."""
+    """A client, or one of its resources, that records which operations were called."""
 
     called: typing.ClassVar[set[str]] = set()
 
@@ -260,7 +260,7 @@ def headers(svix, receiver) -> None:
     shown = svix.endpoint.get_headers(app, ep)
     check(shown.sensitive == ["Authorization"], "Authorization is shown as sensitive")
     check(shown.headers == {name: given[name] for name in list(given)[:3]}, "the others in full")
-    # The client's way to say null.
+    # How the client expresses null.
     patch = api.EndpointHeadersPatchIn(headers={"X-Changed": "4"}, delete_headers=["X-Removed"])
     svix.endpoint.patch_headers(app, ep, patch)
     shown = svix.endpoint.get_headers(app, ep)
@@ -304,7 +304,7 @@ def messages(svix, receiver) -> None:
     app, _ = pair(svix, receiver, "messages")
     payload = {"amount": 4200}
     first = send(svix, app, event_id="first", channels=["north"], payload=payload)
-    # Ids of the same few milliseconds have no order.
+    # Ids from the same few milliseconds have no order.
     attempts_of(svix, app, first)
     last = send(svix, app, REFUNDED, channels=["south"])
     again = api.MessageIn(event_type=PAID, event_id="first", payload={})

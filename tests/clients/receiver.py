@@ -1,4 +1,4 @@
-"""A receiver on this machine that verifies what it gets, and how the runs check and wait. Needs no client."""
+"""A receiver on this machine that verifies deliveries, and helpers to check and to wait. Needs no client."""
 
 import http.server
 import queue

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Sends one message with the official Python client, and looks at what becomes of it.
+"""Sends one message with the official Python client, and checks what happens to it.
 
 POSTHORN_URL and POSTHORN_TOKEN say where the stack is; `cargo run` writes both into its
 environment file, and `sam deploy` prints the URL. A local stack delivers to a receiver of this program,
@@ -141,7 +141,7 @@ def to_this_machine(svix: Svix, save: str | None) -> None:
 
 
 def raw_payloads(svix: Svix, application: str, receiver: Receiver) -> None:
-    """What clients send for text that is not to be touched: this one, and those for Java and Kotlin."""
+    """What clients send for text that must not be changed: this one, and those for Java and Kotlin."""
     for text, content_type in RAW:
         wanted = content_type or JSON
         message = svix.message.create(application, message_in_raw("raw.sent", text, content_type))
@@ -165,7 +165,7 @@ def delivered_as_is(receiver: Receiver, message: str, text: str, content_type: s
 
 
 def post(application: str, body: dict) -> str:
-    """Posts a message as a client that is not run here does; returns its id."""
+    """Posts a message as another client would; returns its id."""
     request = urllib.request.Request(
         f"{os.environ['POSTHORN_URL'].rstrip('/')}/api/v1/app/{application}/msg",
         json.dumps(body).encode(),

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes what the API's contract says, without its sentences, or checks that it is unchanged.
+"""Writes the facts of the API's contract without its texts, or checks that they are unchanged.
 
     digest.py SERVER CLIENTS            writes server.json and clients.json beside this file
     digest.py --check SERVER CLIENTS    fails when either would change; passes where a source is absent

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
-mod gather;
+mod prefetch;
 mod queue;
 mod scheduler;
 mod store;

@@ -79,7 +79,7 @@ async fn a_task_that_is_not_deleted_comes_back_and_then_goes_to_the_dead_letter_
             receive.to_string()
         );
     }
-    // A receive moves it; the poller on AWS does the same.
+    // The next receive moves it, like the poller on AWS.
     let dead = posthorn_tests::until("the dead letter", || async {
         aws.queues().receive(QUEUE, 1, Duration::ZERO).await;
         aws.queues()

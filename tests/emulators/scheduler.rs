@@ -1,4 +1,4 @@
-//! Runs of the scheduler that overlap, are doubled or die.
+//! Runs of the scheduler that overlap, run twice or die.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 
 use crate::emulators;
 
-/// As many as are queued together; more than one shard's page.
+/// How many tasks are due: as many as are queued together, in all shards.
 const DUE: usize = 40;
 
 /// Emulators with tasks that are due now, none of which was queued.

@@ -1,5 +1,5 @@
-//! Promises, kept by the real functions on the local stack: a folder for each kind, a file for each subject.
-//! `docs/promises.md` lists them; `tests/README.md` says where a new one belongs.
+//! Promises, tested with the real functions on the local stack: a folder per kind, a file per
+//! subject. `docs/promises.md` lists them; `tests/README.md` says where a new one belongs.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 

@@ -13,12 +13,12 @@ mod operations;
 pub use models::*;
 pub use operations::*;
 
-/// Why an operation has no result: the answer was not a success.
+/// Why an operation has no result: the response was not a success.
 #[derive(Clone, Debug)]
 pub struct Refused {
     /// The status code.
     pub status: u16,
-    /// The answer's JSON; null when there is none.
+    /// The response's JSON; null when there is none.
     pub body: Value,
 }
 

@@ -1,4 +1,4 @@
-//! Requests byte for byte: HTTP clients tidy up what they send.
+//! Requests sent byte for byte, because HTTP clients tidy up what they send.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use tokio::{
 
 use crate::World;
 
-/// An answer with its headers.
+/// A response with its headers.
 #[derive(Clone, Debug)]
 pub struct ExactAnswer {
     /// The status code.
@@ -24,7 +24,7 @@ impl World {
     /// Sends a request whose target and headers are these bytes, with the token.
     ///
     /// # Panics
-    /// When the answer is not HTTP.
+    /// When the response is not HTTP.
     pub async fn exactly(&self, method: &str, target: &str, headers: &[&str]) -> ExactAnswer {
         let token = format!("authorization: Bearer {}", self.token);
         let headers = [&[token.as_str()], headers].concat();
@@ -35,7 +35,7 @@ impl World {
     /// The same without the token, with a body.
     ///
     /// # Panics
-    /// When the answer is not HTTP.
+    /// When the response is not HTTP.
     pub async fn exactly_without_token(
         &self,
         method: &str,

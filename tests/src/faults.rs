@@ -1,6 +1,6 @@
-//! What goes wrong between the functions and AWS: a proxy below the SDK that throttles, fails, drops,
-//! delays and doubles calls of DynamoDB and SQS. Which call meets which fault follows from a seed
-//! and the number of the call.
+//! Faults between the functions and AWS: a proxy below the SDK that throttles, fails, drops, delays
+//! and duplicates calls to DynamoDB and SQS. A seed and the number of the call decide which call
+//! gets which fault.
 
 use std::{
     collections::BTreeMap,
@@ -25,20 +25,20 @@ use posthorn_local::aws::Aws;
 use sha2::{Digest, Sha256};
 use tokio::{net::TcpListener, task::JoinSet};
 
-/// A fault of a call.
+/// What goes wrong with a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AwsFault {
-    /// It is refused, as when there are too many.
+    /// It is throttled.
     Throttle,
     /// It is answered with 500.
     Error,
     /// The connection breaks before AWS sees it.
     DropRequest,
-    /// AWS does it, and the connection breaks before the answer.
+    /// AWS executes it, but the connection breaks before the response.
     DropAnswer,
-    /// AWS does it, and the answer comes behind the SDK's time-out.
+    /// AWS executes it, but the response comes after the SDK's timeout.
     Late,
-    /// AWS gets it twice; the first answer is given.
+    /// AWS gets it twice; the first response is returned.
     Double,
 }
 
@@ -51,21 +51,22 @@ const KINDS: [AwsFault; 6] = [
     AwsFault::Double,
 ];
 
-/// Longer than the functions wait for an answer.
+/// Longer than the functions wait for a response.
 const LATE: Duration = Duration::from_secs(4);
 
-/// How often calls meet faults.
+/// How often calls get faults.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
-    /// Of 1,000 calls, how many meet one.
+    /// How many of 1,000 calls get a fault.
     pub per_mille: u16,
-    /// So many calls from the begin of one storm to the next.
+    /// The number of calls from the start of one storm to the start of the next.
     pub storm_every: u64,
-    /// So many calls in a storm meet one, most of them: the SDK's repetitions do not help any more.
+    /// The number of calls in a storm. Most of them get a fault, so that the SDK's retries do not
+    /// help.
     pub storm: u64,
 }
 
-/// The proxies. They end with this value.
+/// The proxies. Dropping this value ends them.
 #[derive(Debug)]
 pub struct FaultyAws {
     inner: Arc<Inner>,
@@ -82,7 +83,7 @@ struct Inner {
     upstream: Mutex<Option<[String; 2]>>,
     calls: AtomicU64,
     sent_again: AtomicU64,
-    calm: AtomicBool,
+    stopped: AtomicBool,
     down: AtomicBool,
     counts: Mutex<BTreeMap<(&'static str, AwsFault), u64>>,
 }
@@ -90,18 +91,18 @@ struct Inner {
 /// What was injected, by service and kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Injected {
-    /// Calls that came.
+    /// How many calls there were.
     pub calls: u64,
-    /// Faults.
+    /// How many of them got a fault.
     pub faults: BTreeMap<(&'static str, AwsFault), u64>,
-    /// Tasks that AWS may have queued twice for them.
+    /// Tasks that AWS may have queued twice because of faults.
     pub sent_again: u64,
 }
 
 const SERVICES: [&str; 2] = ["DynamoDB", "SQS"];
 
 impl FaultyAws {
-    /// Starts the proxies; they wait for [`Self::connect`].
+    /// Starts the proxies; they have no target before [`Self::connect`].
     pub async fn start(seed: u64, plan: Plan) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let inner = Arc::new(Inner {
@@ -111,7 +112,7 @@ impl FaultyAws {
             upstream: Mutex::default(),
             calls: AtomicU64::new(0),
             sent_again: AtomicU64::new(0),
-            calm: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
             down: AtomicBool::new(false),
             counts: Mutex::default(),
         });
@@ -135,7 +136,7 @@ impl FaultyAws {
         }
     }
 
-    /// The variables that lead a function here.
+    /// The variables that point a function at the proxies.
     pub fn environment(&self) -> BTreeMap<String, String> {
         let variable =
             |service: &str, url: &str| (format!("AWS_ENDPOINT_URL_{service}"), url.to_owned());
@@ -146,24 +147,24 @@ impl FaultyAws {
         .into()
     }
 
-    /// Where calls go.
+    /// Sets where calls go.
     pub fn connect(&self, aws: &Aws) {
         let upstream = [aws.dynamodb_url().to_owned(), aws.sqs_url().to_owned()];
         *self.inner.upstream.lock().unwrap() = Some(upstream);
     }
 
-    /// No more faults.
-    pub fn calm(&self) {
-        self.inner.calm.store(true, Ordering::Relaxed);
+    /// Stops all faults.
+    pub fn stop(&self) {
+        self.inner.stopped.store(true, Ordering::Relaxed);
         self.inner.down.store(false, Ordering::Relaxed);
     }
 
-    /// Every call of DynamoDB fails until there is calm.
-    pub fn take_down(&self) {
+    /// Makes every DynamoDB call fail until [`Self::stop`].
+    pub fn fail_dynamodb(&self) {
         self.inner.down.store(true, Ordering::Relaxed);
     }
 
-    /// What was injected so far.
+    /// What has been injected so far.
     pub fn injected(&self) -> Injected {
         Injected {
             calls: self.inner.calls.load(Ordering::Relaxed),
@@ -184,13 +185,13 @@ impl fmt::Display for Injected {
 }
 
 impl Inner {
-    /// What the next call meets.
+    /// The fault of the next call, if any.
     fn next(&self, service: usize) -> Option<AwsFault> {
         let number = self.calls.fetch_add(1, Ordering::Relaxed);
         if self.down.load(Ordering::Relaxed) && service == 0 {
             return Some(AwsFault::Error);
         }
-        if self.calm.load(Ordering::Relaxed) {
+        if self.stopped.load(Ordering::Relaxed) {
             return None;
         }
         let hash = Sha256::digest(format!("{}/{number}", self.seed));
@@ -278,7 +279,7 @@ fn refusal(status: u16, code: &str) -> Response {
     (StatusCode::from_u16(status).unwrap(), kind, body).into_response()
 }
 
-/// A connection that breaks in the middle of the answer.
+/// A response whose connection breaks in the middle.
 fn broken() -> Response {
     let error = std::io::Error::other("injected");
     Response::new(Body::from_stream(stream::iter([Err::<Bytes, _>(error)])))

@@ -1,5 +1,5 @@
-//! The harness of the tests: a stack of its own for each test ([`World`]), receivers that answer as
-//! told ([`Receiver`]), and waiting with a deadline ([`until`]). Benchmarks are in [`measure`].
+//! The test harness: a stack for each test ([`World`]), receivers that answer as configured
+//! ([`Receiver`]), and waiting with a deadline ([`until`]). Benchmarks are in [`measure`].
 
 #![allow(
     clippy::unwrap_used,
@@ -17,7 +17,7 @@ mod world;
 
 use std::{future::Future, time::Duration};
 
-use posthorn_local::patience;
+use posthorn_local::fair_sleep;
 
 pub use exact::ExactAnswer;
 pub use faults::{AwsFault, FaultyAws, Injected, Plan};
@@ -25,14 +25,14 @@ pub use raw::{Broken, Fault};
 pub use receiver::{Receiver, Request};
 pub use world::{Answer, Clients, World};
 
-/// How long a condition may take, longer on a busy machine. Far above what is normal: only a failing
+/// How long a condition may take; longer on a busy machine. Far above normal times: only a failing
 /// test waits this long.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Asks again and again until there is an answer.
+/// Calls `ask` repeatedly until it returns a value, and returns that.
 ///
 /// # Panics
-/// When there is none before the deadline; `what` is in the message.
+/// When there is no value before the deadline; the message includes `what`.
 pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
     let found = async {
         loop {
@@ -44,6 +44,6 @@ pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl F
     };
     tokio::select! {
         found = found => found,
-        () = patience(DEADLINE) => panic!("still waiting after {DEADLINE:?}: {what}"),
+        () = fair_sleep(DEADLINE) => panic!("still waiting after {DEADLINE:?}: {what}"),
     }
 }

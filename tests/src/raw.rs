@@ -14,10 +14,10 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// What it does with every connection, once a request has begun.
+/// What it does with every connection once a request arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Closes it without a word.
+    /// Closes it without a response.
     Close,
     /// Answers 200, and closes it after two bytes of the body.
     CutBody,
@@ -31,7 +31,7 @@ pub enum Fault {
     Garbage,
 }
 
-/// A running server; it ends with this value.
+/// A running server; dropping this value ends it.
 #[derive(Debug)]
 pub struct Broken {
     port: u16,
@@ -49,7 +49,7 @@ impl Broken {
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 count.fetch_add(1, Ordering::SeqCst);
-                // The other side hangs up on most of this.
+                // The other side hangs up on most of these responses.
                 tokio::spawn(async move { answer(stream, fault).await.ok() });
             }
         });
@@ -60,7 +60,7 @@ impl Broken {
         }
     }
 
-    /// How often somebody connected; each connection carries one request.
+    /// The number of connections so far; each carries one request.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
@@ -79,8 +79,8 @@ impl Drop for Broken {
 
 async fn answer(mut stream: TcpStream, fault: Fault) -> std::io::Result<()> {
     let mut request = [0; 1024];
-    // Any part of the request will do.
-    let _begun = stream.read(&mut request).await?;
+    // Any part of the request is enough.
+    let _started = stream.read(&mut request).await?;
     let head = b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n";
     match fault {
         Fault::Close => {}

@@ -1,4 +1,4 @@
-//! An HTTP server that plays a customer's endpoint.
+//! An HTTP server that acts as a customer's endpoint.
 
 use std::{
     collections::VecDeque,
@@ -40,13 +40,13 @@ impl Request {
     /// Verifies it with the official Standard Webhooks library.
     ///
     /// # Errors
-    /// What the library finds wrong.
+    /// When the library rejects the signature.
     pub fn verify(&self, secret: &str) -> Result<(), standardwebhooks::WebhookError> {
         standardwebhooks::Webhook::new(secret)?.verify(&self.body, &self.headers)
     }
 }
 
-/// A running endpoint; it ends with this value.
+/// A running endpoint; dropping this value ends it.
 #[derive(Debug)]
 pub struct Receiver {
     url: String,
@@ -56,14 +56,14 @@ pub struct Receiver {
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// Status codes of the answers to come; 204 when there are no more.
+    /// Status codes of the next responses; 204 when there are no more.
     script: Mutex<VecDeque<u16>>,
-    /// A header of every answer.
+    /// A header of every response.
     header: Option<(&'static str, String)>,
     received: Mutex<Vec<Request>>,
 }
 
-/// Instead of a status code in a script: take the request and never answer.
+/// In a script, instead of a status code: accept the request and never answer.
 const HANG: u16 = 0;
 
 impl Receiver {
@@ -109,12 +109,12 @@ impl Receiver {
         &self.url
     }
 
-    /// What arrived so far.
+    /// The requests that have arrived so far.
     pub fn received(&self) -> Vec<Request> {
         self.state.received.lock().unwrap().clone()
     }
 
-    /// Waits until this many requests arrived, and gives all that did.
+    /// Waits until this many requests have arrived, and returns all of them.
     pub async fn wait_for(&self, count: usize) -> Vec<Request> {
         until(&format!("{count} requests at the receiver"), || async {
             Some(self.received()).filter(|received| received.len() >= count)
@@ -140,7 +140,7 @@ async fn receive(State(state): State<Arc<Inner>>, headers: HeaderMap, body: Byte
         std::future::pending::<()>().await;
     }
     let status = StatusCode::from_u16(status).unwrap();
-    // Only redirects look at it: the second hop must never be visited.
+    // Only redirects use it: the second hop must never be visited.
     let location = [(header::LOCATION, "/second-hop")];
     let body = format!("answer {}", status.as_u16());
     let mut response = (status, location, body).into_response();

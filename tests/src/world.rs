@@ -22,7 +22,7 @@ pub struct World {
     pub organization: String,
     /// Its token.
     pub token: String,
-    /// A client with the official clients' names.
+    /// A client whose operations are named as in the official clients.
     pub svix: Client,
     http: reqwest::Client,
 }
@@ -58,7 +58,7 @@ impl World {
         Self::of(Stack::start(options).await.unwrap()).await
     }
 
-    /// A stack whose functions reach AWS through faults.
+    /// A stack whose functions reach AWS through faulty proxies.
     pub async fn with_options_through(options: StackOptions, faults: &FaultyAws) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let options = StackOptions {
@@ -66,7 +66,7 @@ impl World {
             ..options
         };
         let stack = Stack::start(options).await.unwrap();
-        // Making the first token calls AWS.
+        // Creating the first token calls AWS.
         faults.connect(stack.aws());
         Self::of(stack).await
     }
@@ -94,7 +94,7 @@ impl World {
         Client::new(self.stack.api_url(), token)
     }
 
-    /// Mints a token.
+    /// Creates a token.
     pub async fn mint(&self, request: Value) -> String {
         let minted = self
             .stack
@@ -104,7 +104,7 @@ impl World {
         minted["token"].as_str().unwrap().to_owned()
     }
 
-    /// A new application.
+    /// Creates an application.
     pub async fn application(&self) -> ApplicationOut {
         self.svix
             .application()
@@ -113,7 +113,7 @@ impl World {
             .unwrap()
     }
 
-    /// A new endpoint for everything.
+    /// Creates an endpoint that gets all messages.
     pub async fn endpoint(&self, application: &ApplicationOut, receiver: &Receiver) -> EndpointOut {
         let endpoint = EndpointIn::new(receiver.url().to_owned());
         self.svix
@@ -133,7 +133,7 @@ impl World {
         secret.unwrap().key
     }
 
-    /// Posts a message as text, without an idempotency key; gives its id.
+    /// Posts a message as text, without an idempotency key; returns its id.
     pub async fn send(&self, application: &str, body: &str) -> String {
         let answer = self
             .post(&format!("/api/v1/app/{application}/msg"), body, &[])
@@ -154,17 +154,17 @@ impl World {
             .await
     }
 
-    /// A plain request with the token and maybe a JSON body.
+    /// A plain request with the token and, optionally, a JSON body.
     pub async fn call(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
         let body = body.map(|body| body.to_string());
         self.request(method, path, body.as_deref(), &[], Some(&self.token))
             .await
     }
 
-    /// The same; the answer must be a success.
+    /// The same, but the response must be a success; returns its body.
     ///
     /// # Panics
-    /// When it is not.
+    /// When it is not a success.
     pub async fn expect(&self, method: &str, path: &str, body: Option<Value>) -> Value {
         let answer = self.call(method, path, body).await;
         assert!(
@@ -174,10 +174,10 @@ impl World {
         answer.body
     }
 
-    /// All items of a list, page by page; also how many pages there were.
+    /// All items of a list, read page by page, and the number of pages.
     ///
     /// # Panics
-    /// When a page is not one, or there are too many.
+    /// When a page is not a list, or there are too many pages.
     pub async fn pages(&self, path: &str, limit: usize) -> (Vec<Value>, usize) {
         let (mut items, mut iterator) = (Vec::new(), String::new());
         let and = if path.contains('?') { '&' } else { '?' };
@@ -239,10 +239,10 @@ impl World {
         .await
     }
 
-    /// Ends a function's processes as `kill -9` does; gives which.
+    /// Kills a function's processes as `kill -9` does; returns their ids.
     ///
     /// # Panics
-    /// When one is gone already.
+    /// When one has already ended.
     pub fn kill(&self, function: &str) -> Vec<u32> {
         let killed = self.stack.process_ids(function);
         for process in &killed {
@@ -261,20 +261,21 @@ impl World {
         self.stack.invoke("ApiFunction", &event).await.unwrap()
     }
 
-    /// The secret that the key is made of which signs tokens.
+    /// The secret from which the key that signs tokens is derived.
     pub async fn token_secret(&self) -> String {
         let secrets = self.aws().await.secrets;
         let read = secrets.get_secret_value().secret_id("TokenKey").send();
         read.await.unwrap().secret_string.unwrap()
     }
 
-    /// What the functions use below the API: for states that the API cannot make.
+    /// The clients that the functions use below the API, for states that the API cannot create.
     pub async fn aws(&self) -> Clients {
         Clients::of(self.stack.aws()).await
     }
 }
 
-/// Whatever a scenario does, the template allows it: also where a function only logs that it may not.
+/// Fails a scenario in which a function did something that the template does not allow, even if the
+/// function only logged it.
 impl Drop for World {
     fn drop(&mut self) {
         if std::thread::panicking() {

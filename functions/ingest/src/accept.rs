@@ -1,4 +1,5 @@
-//! The use case: remember messages, queue their tasks, and make a repeated request find its first.
+//! The use case: store messages, queue their tasks, and let a repeated request find its first
+//! message.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -15,29 +16,29 @@ use crate::{
     submission::{LONGEST_PART, Reserved, Submission, exists},
 };
 
-/// Messages of one call that are written at the same time: each takes a connection.
+/// How many messages of one call are written concurrently: each needs a connection.
 const MAX_CONCURRENT: usize = 8;
 
-/// Tasks that are queued together: with their payloads some 20 MB.
+/// How many tasks are queued together: about 20 MB with their payloads.
 const MAX_TASKS: usize = 1000;
 
-/// Time to leave behind the queueing of tasks, to say of their messages how that went.
+/// Time reserved after queueing tasks, to record for each message how it went.
 const MARGIN: Duration = Duration::from_millis(1500);
 
-/// A message that was accepted, now or by an earlier try, or why it was not.
+/// A message that was accepted, now or by an earlier try, or why it was refused.
 pub(crate) type Accepted = Result<Message, Refusal>;
 
-/// What became of a message before tasks are queued.
+/// The state of a message before its tasks are queued.
 enum Step {
-    /// An earlier try did everything.
+    /// An earlier try completed everything.
     Done(Message),
-    /// Its tasks are to be queued, and its guards settled.
+    /// Its tasks must still be queued, and its guards settled.
     Queue(Reserved, Stored),
 }
 
 impl Ingest {
-    /// Accepts messages for one application: each succeeds or fails by itself, and their tasks travel together.
-    /// Those that there is no time for are not begun.
+    /// Accepts messages for one application: each succeeds or fails on its own, and their tasks are
+    /// queued together. Messages that there is no time for are not started.
     pub(crate) async fn accept(
         &self,
         target: &Target,
@@ -60,9 +61,9 @@ impl Ingest {
         target: &'a Target,
         submissions: &'a [Submission],
     ) -> Vec<Accepted> {
-        let begin = |submission| self.store(target, submission).boxed();
-        let begun = at_once(submissions.iter().map(begin).collect()).await;
-        let tasks = begun.iter().flatten().flat_map(Step::tasks);
+        let start = |submission| self.store(target, submission).boxed();
+        let started = in_order(submissions.iter().map(start).collect()).await;
+        let tasks = started.iter().flatten().flat_map(Step::tasks);
         let deadline = submissions.iter().map(|it| it.deadline).min();
         let left = deadline.map_or(LONGEST_PART, |it| it.since(now()));
         let sent = timeout(
@@ -71,7 +72,7 @@ impl Ingest {
         )
         .await;
         let mut first = 0;
-        let end = |(step, submission): (Result<Step, Refusal>, &'a Submission)| {
+        let finish = |(step, submission): (Result<Step, Refusal>, &'a Submission)| {
             let next = first + step.as_ref().map_or(0, |step| step.tasks().len());
             let tasks = std::mem::replace(&mut first, next)..next;
             let fault = match &sent {
@@ -79,12 +80,12 @@ impl Ingest {
                 Ok(Err(unsent)) => fault(unsent, tasks),
                 Err(late) => (!tasks.is_empty()).then(|| Refusal::Fault(late.to_string())),
             };
-            self.end(target, submission, step, fault).boxed()
+            self.settle(target, submission, step, fault).boxed()
         };
-        at_once(begun.into_iter().zip(submissions).map(end).collect()).await
+        in_order(started.into_iter().zip(submissions).map(finish).collect()).await
     }
 
-    /// Everything of a message but its tasks.
+    /// Does everything for a message except queueing its tasks.
     async fn store(&self, target: &Target, submission: &Submission) -> Result<Step, Refusal> {
         let guards = submission.guards();
         let turn = self.reserve(target, submission, &guards).await?;
@@ -110,8 +111,8 @@ impl Ingest {
         }
     }
 
-    /// Settles the guards of a message whose tasks were queued, or were not.
-    async fn end(
+    /// Settles the guards of a message after its tasks were queued, or could not be.
+    async fn settle(
         &self,
         target: &Target,
         submission: &Submission,
@@ -135,8 +136,8 @@ impl Ingest {
     }
 }
 
-/// Messages that are accepted together: not too many tasks, and no event twice, as the second one depends on what
-/// becomes of the first.
+/// Splits messages into parts that are accepted together: without too many tasks, and without two
+/// messages of the same event, because the second depends on the result of the first.
 fn parts(submissions: &[Submission], endpoints: usize) -> Vec<&[Submission]> {
     let most = (MAX_TASKS / endpoints.max(1)).max(1);
     let (mut parts, mut first, mut events) = (Vec::new(), 0, HashSet::new());
@@ -153,8 +154,8 @@ fn parts(submissions: &[Submission], endpoints: usize) -> Vec<&[Submission]> {
     parts
 }
 
-/// Some at the same time, all in order.
-async fn at_once<T>(all: Vec<BoxFuture<'_, T>>) -> Vec<T> {
+/// Runs a few futures concurrently and keeps their order.
+async fn in_order<T>(all: Vec<BoxFuture<'_, T>>) -> Vec<T> {
     stream::iter(all).buffered(MAX_CONCURRENT).collect().await
 }
 

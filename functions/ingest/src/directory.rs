@@ -1,8 +1,8 @@
-//! Finds an application and its endpoints with one Query, also when it is named by its uid.
+//! Finds an application and its endpoints with one Query, even when it is named by its uid.
 //!
-//! Which application a uid stands for is remembered per process. The Query returns the application
-//! with its current uid, so a remembered answer that became wrong is noticed and looked up anew: a
-//! change holds for the very next message.
+//! Each process remembers which application a uid stands for. The Query returns the application
+//! with its current uid, so an outdated entry is noticed and looked up again: a change applies to
+//! the very next message.
 
 use std::{
     collections::HashMap,
@@ -24,7 +24,7 @@ use posthorn_store::{ConfigTable, Written};
 
 use crate::Refusal;
 
-/// Uids that a process remembers; about 2 MB.
+/// How many uids a process remembers: about 2 MB.
 const MAX_REMEMBERED: usize = 10_000;
 
 type Found = (Application, Vec<Endpoint>);
@@ -44,7 +44,8 @@ impl Directory {
         }
     }
 
-    /// The application that a sender names; if there is none, the first one that it brought and that can be made.
+    /// The application that a sender names. If it does not exist, the first application that the
+    /// messages bring along and that can be created.
     pub(crate) async fn target(
         &self,
         organization: &OrganizationId,
@@ -73,7 +74,7 @@ impl Directory {
         })
     }
 
-    /// The application of that name, with its endpoints.
+    /// The application with that id or uid, and its endpoints.
     async fn find(
         &self,
         organization: &OrganizationId,
@@ -114,7 +115,7 @@ impl Directory {
         if self.config.create_application(organization, &new).await? == Written::Yes {
             return Ok((new, Vec::new()));
         }
-        // Another message was faster.
+        // Another message created it first.
         let found = self.find(organization, &Reference::Uid(uid)).await?;
         found.ok_or(not_found.into())
     }

@@ -7,7 +7,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use crate::{Ingest, requests::answer};
 
-/// What tells the two apart.
+/// The field that distinguishes the two kinds of events.
 #[derive(Deserialize)]
 struct Kind {
     #[serde(rename = "Records")]
@@ -32,7 +32,7 @@ pub async fn handle(
     }
     let event = serde_json::from_str(event.get())?;
     let reply = gateway::answer(event, async |request| {
-        // Boxed: the compiler's limit for types within types.
+        // Boxed because of the compiler's limit on nested types.
         Box::pin(answer(ingest, request, deadline)).await
     });
     Ok(to_raw_value(&reply.await)?)

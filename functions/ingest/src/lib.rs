@@ -1,9 +1,10 @@
-//! Ingest: takes messages, posted one by one (`POST /api/v1/app/{app_id}/msg`), in batches
-//! (`…/msg/batch`), or sent to the messages queue.
+//! Ingest: accepts messages that are posted one by one (`POST /api/v1/app/{app_id}/msg`), in
+//! batches (`…/msg/batch`), or sent to the messages queue.
 //!
 //! A message is accepted only after it is stored and one task per matching endpoint is queued.
-//! [`handle`] tells events apart, `requests` translates HTTP, `records` SQS, `accept` decides, `reserve`
-//! makes repeated requests find their first, `directory` finds the application.
+//! [`handle`] tells the kinds of events apart, `requests` translates HTTP and `records` SQS,
+//! `accept` decides, `reserve` lets repeated requests find their first message, `directory` finds
+//! the application.
 
 mod accept;
 mod directory;
@@ -23,7 +24,7 @@ pub use handle::handle;
 
 use crate::directory::Directory;
 
-/// What the function works with; built once per process.
+/// What ingest works with; built once per process.
 #[derive(Debug)]
 pub struct Ingest {
     tokens: Tokens,
@@ -33,7 +34,8 @@ pub struct Ingest {
 }
 
 impl Ingest {
-    /// Takes what verifies tokens, the tables and the queue as a publisher, and whether messages are traced.
+    /// Assembles ingest from the verifier of tokens, the publisher with its tables and queue, and
+    /// whether messages are traced.
     pub fn new(tokens: Tokens, publisher: Publisher, traces: bool) -> Self {
         let directory = Directory::new(publisher.config.clone());
         Self {
@@ -44,7 +46,7 @@ impl Ingest {
         }
     }
 
-    /// The span of a message, if messages are traced; its sender may have one.
+    /// The span of a message, if messages are traced; the sender's span becomes its parent.
     fn span(&self, caller: Option<TraceParent>) -> Option<TraceParent> {
         self.traces.then(|| match caller {
             Some(caller) => caller.child(entropy()),
@@ -56,9 +58,9 @@ impl Ingest {
 /// Why a message was not accepted.
 #[derive(Clone, Debug)]
 enum Refusal {
-    /// The caller's fault; the answer says what to change.
+    /// The caller must change something; the error says what.
     Caller(ApiError),
-    /// Ours: logged, answered with 503.
+    /// Ingest itself failed: logged, and answered with 503.
     Fault(String),
 }
 

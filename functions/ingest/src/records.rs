@@ -1,7 +1,7 @@
-//! SQS ↔ domain: messages from the messages queue, whose senders IAM has authorised.
+//! SQS ↔ domain: messages from the messages queue, whose senders were authorised by IAM.
 //!
-//! A record's message gets an id made from the record's own, so a record that is received again is the
-//! same message: no guard is needed.
+//! The id of a message is derived from its record's id, so a record that is received again is the
+//! same message, and needs no guard.
 
 use std::collections::BTreeMap;
 
@@ -36,24 +36,25 @@ struct RecordIn {
     organization: OrganizationId,
     /// The application's id or uid.
     app_id: String,
-    /// As it is posted to `/api/v1/app/{app_id}/msg`.
+    /// The message, as the body of `/api/v1/app/{app_id}/msg`.
     message: MessageIn,
 }
 
-/// A record that was read.
+/// A record after parsing.
 struct Sent {
     organization: OrganizationId,
     application: Reference<ApplicationId>,
     message: NewMessage,
 }
 
-/// An application, as records name it.
+/// An application as records name it: organization and `appId`.
 type Address = (String, String);
 
 impl Ingest {
-    /// Takes a batch of records and names those that SQS must deliver again: faults of ours, and what is
-    /// refused, which so reaches the dead-letter queue instead of being lost. Records of one application
-    /// share its look-up and the requests that queue their tasks.
+    /// Processes a batch of records and returns those that SQS must deliver again: those that
+    /// failed here, and those that are refused, which reach the dead-letter queue that way instead
+    /// of being lost. Records of one application share its look-up and the requests that queue
+    /// their tasks.
     pub(crate) async fn handle_records(
         &self,
         event: SqsEvent,
@@ -186,14 +187,15 @@ fn read(record: &SqsMessage) -> Result<Sent, ApiError> {
     })
 }
 
-/// When its sender sent it: the same however often it is received.
+/// When the record was sent: the same time however often it is received.
 fn sent_at(record: &SqsMessage) -> Timestamp {
     let millis = record.attributes.get("SentTimestamp");
     let millis = millis.and_then(|text| text.parse().ok());
     millis.map_or_else(now, Timestamp::from_millis)
 }
 
-/// Logs why a record is not done; `None` for one that is all the same: its event was accepted before.
+/// Logs why a record was refused. `None` for a record that is done nevertheless, because its event
+/// was accepted before.
 fn refused(record: &SqsMessage, refusal: Refusal) -> Option<BatchItemFailure> {
     let id = record.message_id.as_deref().unwrap_or_default();
     match &refusal {
@@ -208,7 +210,7 @@ fn refused(record: &SqsMessage, refusal: Refusal) -> Option<BatchItemFailure> {
         Refusal::Caller(ApiError::Unavailable) => {
             tracing::info!(
                 record = id,
-                "a record is received again: there was no time for it, or its event is at work"
+                "a record will be received again: there was no time for it, or its event is being processed"
             );
         }
         Refusal::Caller(error) => {
@@ -221,7 +223,7 @@ fn refused(record: &SqsMessage, refusal: Refusal) -> Option<BatchItemFailure> {
         }
         Refusal::Fault(reason) => {
             count(Metric::RequestFaults, 1);
-            tracing::error!(record = id, reason, "a record is received again");
+            tracing::error!(record = id, reason, "a record will be received again");
         }
     }
     let mut failure = BatchItemFailure::default();

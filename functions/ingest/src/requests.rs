@@ -27,30 +27,32 @@ use sha2::{Digest, Sha256};
 
 use crate::{Ingest, Refusal, accept::Accepted, submission::Submission};
 
-/// Bytes of a body beside its payload: names, channels and tags at their longest, and white space.
+/// The most bytes of a body besides its payload: names, channels and tags at their longest, and
+/// white space.
 const MAX_ENVELOPE_BYTES: usize = 64 * 1024;
 
 /// Bytes of `\u0001`, which stands for one.
 const ESCAPE_BYTES: usize = 6;
 
-/// The largest body of one message: a payload that is sent as a JSON string may have every byte escaped.
+/// The largest body of one message: in a payload that is sent as a JSON string, every byte may be
+/// escaped.
 const MAX_BODY_BYTES: usize = ESCAPE_BYTES * MAX_PAYLOAD_BYTES + MAX_ENVELOPE_BYTES;
 
-/// A request whose caller is known.
+/// A request after authentication.
 struct Caller<'a> {
     scope: Scope,
     reference: Reference<ApplicationId>,
     idempotency_key: Option<&'a str>,
-    /// Whether to show payloads in the answer.
+    /// Whether the response includes payloads.
     with_content: bool,
     now: Timestamp,
-    /// When the function's time is over.
+    /// When the function times out.
     deadline: Timestamp,
     /// The caller's span.
     trace: Option<TraceParent>,
 }
 
-/// What a path names, with the application as it stands there, percent-encoded.
+/// What a path names. The application is still percent-encoded.
 #[derive(Debug, PartialEq, Eq)]
 enum Path<'a> {
     /// `/api/v1/app/{app_id}/msg`
@@ -60,7 +62,7 @@ enum Path<'a> {
 }
 
 impl<'a> Path<'a> {
-    /// The routes of the template bring other paths as well: those beside these two.
+    /// Matches the two paths; the template's routes pass on others as well.
     fn of(method: &Method, path: &'a str) -> Result<Self, ApiError> {
         let rest = path.strip_prefix("/api/v1/app/");
         let segments: Vec<_> = rest.into_iter().flat_map(|rest| rest.split('/')).collect();
@@ -77,7 +79,8 @@ impl<'a> Path<'a> {
     }
 }
 
-/// RFC 9110, section 15.5.6: what the path does take. A message is read by the api function.
+/// 405 with the methods that the path allows (RFC 9110, section 15.5.6). GET of a message belongs
+/// to the api function.
 fn not_allowed(path: &str) -> Response {
     let takes = match path.ends_with("/msg") || path.ends_with("/msg/batch") {
         true => "POST",
@@ -98,7 +101,7 @@ pub(crate) async fn answer(ingest: &Ingest, request: Request, deadline: Timestam
         Err(ApiError::Method) => return not_allowed(path),
         Err(error) => Err(error.into()),
     };
-    answer.unwrap_or_else(|refusal| http::error_response(&told(refusal)))
+    answer.unwrap_or_else(|refusal| http::error_response(&public_error(refusal)))
 }
 
 async fn answer_message(
@@ -118,7 +121,7 @@ async fn answer_message(
     Ok(json(202, &message.to_out(caller.with_content)))
 }
 
-/// Takes every message of a batch by itself: 202 when all were accepted, 207 when some were not.
+/// Accepts each message of a batch on its own: 202 when all were accepted, 207 when some were not.
 async fn answer_batch(
     ingest: &Ingest,
     request: &Request,
@@ -139,7 +142,7 @@ async fn answer_batch(
                 messages.push(message);
                 results.push(None);
             }
-            Err(error) => results.push(Some(Err(within(error, index)))),
+            Err(error) => results.push(Some(Err(at_index(error, index)))),
         }
     }
     let brought = messages.iter().filter_map(|it| it.application.clone());
@@ -157,12 +160,12 @@ async fn answer_batch(
     let has_fault = accepted.iter().any(is_fault);
     for (accepted, (index, _)) in accepted.into_iter().zip(taken) {
         let shown = |message: Message| message.to_out(caller.with_content);
-        results[index] = Some(accepted.map(shown).map_err(told));
+        results[index] = Some(accepted.map(shown).map_err(public_error));
     }
     let results: Vec<_> = results.into_iter().flatten().collect();
     let mut errors = results.iter().map(|result| result.as_ref().err());
     if errors.all(|error| error.is_some_and(|error| error.status() >= 500)) {
-        // Clients repeat a 503.
+        // Clients retry after a 503.
         return Err(ApiError::Unavailable.into());
     }
     if has_fault {
@@ -173,8 +176,8 @@ async fn answer_batch(
     Ok(json(status, &batch))
 }
 
-/// What a caller may know of a refusal.
-fn told(refusal: Refusal) -> ApiError {
+/// What a caller may learn of a refusal.
+fn public_error(refusal: Refusal) -> ApiError {
     match refusal {
         Refusal::Caller(error) => error,
         Refusal::Fault(reason) => {
@@ -184,8 +187,8 @@ fn told(refusal: Refusal) -> ApiError {
     }
 }
 
-/// The same error, of a message of a batch.
-fn within(error: ApiError, index: usize) -> ApiError {
+/// The same error for one message of a batch: its location includes the index.
+fn at_index(error: ApiError, index: usize) -> ApiError {
     match error {
         ApiError::Invalid(error) => error.within(&index.to_string()).within("messages").into(),
         other => other,
@@ -236,13 +239,13 @@ fn with_content(request: &Request) -> Result<bool, FieldError> {
     Ok(shown.unwrap_or(true))
 }
 
-/// The caller's span; a header that is none is as good as no header (W3C Trace Context).
+/// The caller's span; an invalid header counts as absent (W3C Trace Context).
 fn traceparent(request: &Request) -> Option<TraceParent> {
     let header = request.headers().get("traceparent")?;
     header.to_str().ok()?.parse().ok()
 }
 
-/// The application that the caller may send to. Messages may bring it along.
+/// The application that the caller may send to. Messages may bring it along, to be created.
 async fn target(
     ingest: &Ingest,
     caller: &Caller<'_>,
@@ -272,7 +275,7 @@ impl Caller<'_> {
         idempotency_key: Option<String>,
         text: &[u8],
     ) -> Submission {
-        // Only a key compares requests.
+        // Requests are only compared when they have a key.
         let request_hash = idempotency_key.as_ref().map(|_| hash(text));
         Submission {
             message,
@@ -336,7 +339,7 @@ fn too_large(what: &str, limit: usize) -> ApiError {
     ))
 }
 
-/// Reads one message, whatever it came in.
+/// Reads one message from JSON, posted or queued.
 fn read_message(
     text: &[u8],
     application: &Reference<ApplicationId>,
@@ -345,7 +348,7 @@ fn read_message(
     check(message, application)
 }
 
-/// Refuses a message whose fields do not fit together, or whose payload is too large.
+/// Refuses a message whose fields contradict each other, or whose payload is too large.
 pub(crate) fn check(
     message: MessageIn,
     application: &Reference<ApplicationId>,

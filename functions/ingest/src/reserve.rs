@@ -1,4 +1,5 @@
-//! Guards: what makes a repeated request, or a second message of an `eventId`, find the first one.
+//! Guards: through them a repeated request, or a second message with the same `eventId`, finds the
+//! first one.
 
 use std::time::Duration;
 
@@ -15,27 +16,27 @@ use crate::{
     submission::{LONGEST_PART, Reserved, Submission, exists},
 };
 
-/// The function's time-out: an unfinished request that is older ended in the middle.
+/// The function's timeout: an unfinished request that is older was interrupted.
 const LONGEST_REQUEST: Duration = Duration::from_secs(15);
 
-/// How long a request waits for an earlier one of its key or event that is still at work.
-/// Each look is a write that fails, and is billed.
+/// How long a request waits for an earlier one with its key or event that is still running. Each
+/// poll is a write that fails, and is billed.
 const POLL: Duration = Duration::from_millis(250);
 const MAX_POLLS: u32 = 20;
 
 /// How long an `idempotency-key` is remembered.
 const KEY_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
-/// What a guard says of a request.
+/// How a request continues after its guards.
 pub(crate) enum Turn {
-    /// Go on, with this message id.
+    /// Continue, with this message id.
     Continue(Reservation),
-    /// The same request was accepted before.
+    /// The same request was accepted earlier.
     Accepted(Reservation),
 }
 
 impl Ingest {
-    /// Reserves every guard of a request. Without one this costs nothing.
+    /// Reserves every guard of a request. Costs nothing for a request without guards.
     pub(crate) async fn reserve(
         &self,
         target: &Target,
@@ -69,7 +70,7 @@ impl Ingest {
         Ok(Turn::Continue(reservation))
     }
 
-    /// What an earlier request left, after it had some time to end, at most until then.
+    /// What an earlier request left in a guard, after waiting some time for it to finish.
     async fn reserve_one(
         &self,
         target: &Target,
@@ -94,12 +95,12 @@ impl Ingest {
             }
             tokio::time::sleep(POLL).await;
         }
-        // Clients repeat a 503, and no other refusal.
+        // Clients retry after a 503, but after no other refusal.
         Err(ApiError::Unavailable.into())
     }
 
-    /// Marks the guards of a message that is stored and queued. What the event's id stands for may be an
-    /// earlier request's message: then this one is refused, and its key stands for nothing.
+    /// Marks the guards of a message that is stored and queued. If the event's id already stands
+    /// for an earlier request's message, this one is refused, and its key is freed.
     pub(crate) async fn finish(
         &self,
         target: &Target,
@@ -118,20 +119,20 @@ impl Ingest {
             ..submission.new_reservation()
         };
         for (guard, expires_at) in &reserved.guards {
-            let end = match guard {
+            let outcome = match guard {
                 Guard::IdempotencyKey(_) if !is_own => &refused,
                 Guard::IdempotencyKey(_) | Guard::EventId(_) => &done,
             };
             let messages = &self.publisher.messages;
             messages
-                .settle(&target.application.id, guard, end, *expires_at)
+                .settle(&target.application.id, guard, outcome, *expires_at)
                 .await?;
         }
         Ok(())
     }
 
-    /// Lets the repetition of a request that failed begin at once. Without this mark it waits until
-    /// the request is older than any can be.
+    /// Lets a repetition of a failed request start at once. Without this mark it waits until the
+    /// failed request is older than the function's timeout.
     pub(crate) async fn abandon(
         &self,
         target: &Target,
@@ -149,7 +150,7 @@ impl Ingest {
                 .settle(&target.application.id, guard, &failed, *expires_at)
                 .await
             {
-                tracing::warn!(%error, "a request that failed was not marked");
+                tracing::warn!(%error, "a failed request could not be marked");
             }
         }
     }
@@ -164,8 +165,9 @@ fn judge(guard: &Guard, earlier: Reservation, this: &Reservation) -> Result<Turn
             Err(FieldError::at("header", IDEMPOTENCY_KEY, msg).into())
         }
         Guard::IdempotencyKey(_) if earlier.finished => Ok(Turn::Accepted(earlier)),
-        // A record of the messages queue that is received again has the same id as before. A request that
-        // goes on with an earlier id may have another body than what is stored: `made` tells.
+        // A record of the messages queue that is received again has the same message id. A request
+        // that continues with an earlier id may have a different body from what is stored: `made`
+        // checks that.
         Guard::EventId(_) if earlier.finished && earlier.message == this.message => {
             match this.request_hash.is_empty() {
                 true => Ok(Turn::Accepted(earlier)),
@@ -173,8 +175,8 @@ fn judge(guard: &Guard, earlier: Reservation, this: &Reservation) -> Result<Turn
             }
         }
         Guard::EventId(_) if earlier.finished => Err(exists(&earlier.message)),
-        // The earlier try ended somewhere before its mark, and its caller may have got no answer:
-        // what it began is completed, under its message id.
+        // The earlier try was interrupted, and its caller may have got no answer: its work is
+        // completed here, under its message id.
         Guard::IdempotencyKey(_) | Guard::EventId(_) => Ok(Turn::Continue(earlier)),
     }
 }

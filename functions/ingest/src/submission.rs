@@ -1,4 +1,4 @@
-//! What is submitted: the nouns of the use case.
+//! The types of the use case: what is submitted, and what is reserved for it.
 
 use std::time::Duration;
 
@@ -14,26 +14,26 @@ use posthorn_domain::{
 use posthorn_publish::Target;
 use posthorn_store::{Guard, Reservation};
 
-/// Time that some messages take together at most, when AWS does not fail.
+/// The longest time that one part of messages takes when AWS does not fail.
 pub(crate) const LONGEST_PART: Duration = Duration::from_secs(4);
 
-/// A message that was read, and whose sender may send it.
+/// A message that was parsed and whose sender is authorised.
 pub(crate) struct Submission {
     pub(crate) message: NewMessage,
     /// The hash of the header's value: a key may be any text.
     pub(crate) idempotency_key: Option<String>,
     pub(crate) request_hash: String,
-    /// The id that it gets, unless an earlier try has one.
+    /// The id that the message gets, unless an earlier try already reserved one.
     pub(crate) id: MessageId,
-    /// When it came.
+    /// When it arrived.
     pub(crate) at: Timestamp,
-    /// When the function's time is over.
+    /// When the function times out.
     pub(crate) deadline: Timestamp,
     /// The span of this request.
     pub(crate) trace: Option<TraceParent>,
 }
 
-/// A message's guards, and what they reserve.
+/// A message's guards and what they reserved.
 pub(crate) struct Reserved {
     pub(crate) guards: Vec<(Guard, Timestamp)>,
     pub(crate) reservation: Reservation,
@@ -44,7 +44,8 @@ impl Submission {
         self.message.payload_retention_period.end(created_at)
     }
 
-    /// Whether a stored message is this request's, and not that of an earlier try with another body.
+    /// Whether a stored message is this request's, not that of an earlier try with a different
+    /// body.
     pub(crate) fn made(&self, message: &Message) -> bool {
         let is_own = |payload: &Payload| *payload == self.message.payload;
         message.event_type == self.message.event_type && message.payload.as_ref().is_none_or(is_own)

@@ -1,13 +1,13 @@
-//! The auditor: finds deliveries of which no task can be left, and queues them again.
+//! The auditor: finds deliveries whose task must have been lost, and queues it again.
 //!
-//! A task is lost when somebody purges the queue, when it lay there for 14 days, or when ingest ended
-//! between table and queue and nobody repeated the request. Nobody would notice: the message is
-//! stored, and its delivery pending for ever. So the auditor goes round all applications now and
-//! then, and looks at each message at four [`AGES`]. What it queues again is harmless when the task
-//! was only late.
+//! A task is lost when somebody purges the queue, when it has been there for 14 days, or when
+//! ingest crashed after writing the table and before queueing, and nobody repeated the request.
+//! Nobody would notice: the message is stored, and its delivery stays pending for ever. So the
+//! auditor regularly goes through all applications and checks each message at four [`AGES`].
+//! Queueing a task again is harmless if it was only late.
 //!
-//! A look costs one eventually consistent read of the message (a page of them at a time) and one of
-//! each of its deliveries. An application without messages costs 2 RRU for each age and round.
+//! A check costs one eventually consistent read of the message (read in pages) and one of each of
+//! its deliveries. An application without messages costs 2 RRU per age and round.
 
 use std::time::Duration;
 
@@ -31,34 +31,35 @@ use posthorn_store::{
 
 use crate::{MARGIN, RunError};
 
-/// How old a message is when it is looked at, as multiples of what counts as lost (1 h): by then the
-/// attempts that wait in the queue are overdue for long enough to tell; in the middle of the
-/// schedule; when all of its attempts were due (28 hours, with jitter 33); and after 14 days, when
-/// whatever made them wait is over.
+/// How old a message is when it is checked, as multiples of the time after which a task counts as
+/// lost (1 h): first when attempts that wait in the queue are overdue for long enough to tell; then
+/// in the middle of the retry schedule; when all of its attempts were due (28 hours, 33 with
+/// jitter); and after 14 days, when whatever made them wait is over.
 const AGES: [u32; 4] = [2, 12, 48, 336];
 
-/// At how many of the looks a task of an endpoint that makes its tasks wait is taken for waiting.
-const PATIENT_LOOKS: u8 = 2;
+/// At the first checks, up to this many, an overdue task is assumed to be waiting if its endpoint
+/// makes tasks wait.
+const PATIENT_CHECKS: u8 = 2;
 
-/// How far back the first round of a deployment looks.
+/// How far back a deployment's first round goes.
 const FIRST_LOOK_BACK: Duration = Duration::from_secs(14 * 86_400);
 
-/// Messages that are looked at together, and deliveries that are read together.
+/// How many messages are checked together, and how many deliveries are read together.
 const PAGE: usize = 100;
 const DELIVERIES: usize = 100;
 
-/// What the auditor works with.
+/// The auditor's tables, queue and settings.
 #[derive(Debug)]
 pub struct Auditor {
     /// Applications and endpoints.
     pub config: ConfigTable,
     /// Messages.
     pub messages: MessagesTable,
-    /// What became of them.
+    /// Their deliveries.
     pub deliveries: DeliveriesTable,
-    /// How long from the begin of one round to the next.
+    /// The time from the start of one round to the start of the next.
     pub every: Duration,
-    /// How overdue an attempt is when its task counts as lost.
+    /// How overdue an attempt must be for its task to count as lost.
     pub lost_after: Duration,
     /// Where its cursor is kept.
     pub schedule: ScheduleTable,
@@ -66,16 +67,16 @@ pub struct Auditor {
     pub queue: DeliveriesQueue,
 }
 
-/// What a run of the auditor did.
+/// What one run of the auditor did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Audited {
-    /// Messages that it looked at.
+    /// How many messages were checked.
     pub seen: u64,
-    /// Tasks that it queued.
+    /// How many tasks were queued again.
     pub repaired: u64,
 }
 
-/// An attempt whose task is lost.
+/// An attempt whose task was lost.
 struct Lost<'a> {
     message: &'a MessageHead,
     endpoint: &'a EndpointId,
@@ -83,17 +84,17 @@ struct Lost<'a> {
 }
 
 impl Auditor {
-    /// Goes on with the round, or begins the next one when its time has come; stops before `deadline`.
-    /// One GetItem while there is nothing to do.
+    /// Continues the round, or starts the next one when it is time; stops before `deadline`. One
+    /// GetItem when there is nothing to do.
     ///
     /// # Errors
-    /// [`RunError`]; the next run goes on behind the last page that was finished.
+    /// After a failed read or write; the next run continues after the last page that was finished.
     pub async fn run(&self, deadline: Timestamp) -> Result<Audited, RunError> {
         let Some(mut round) = self.round(now()).await? else {
             return Ok(Audited::default());
         };
         let before = round.clone();
-        let result = self.go_on(&mut round, deadline).await;
+        let result = self.continue_round(&mut round, deadline).await;
         let audited = Audited {
             seen: round.seen - before.seen,
             repaired: round.repaired - before.repaired,
@@ -101,14 +102,14 @@ impl Auditor {
         let Audited { seen, repaired } = audited;
         tracing::info!(seen, repaired, done = round.done, "audited");
         if seen > 0 {
-            // What was repaired counts, even if the run ended early.
+            // Count what was repaired, even if the run ended early.
             count(Metric::MessagesAudited, seen);
             count(Metric::TasksRepaired, repaired);
         }
         result.map(|()| audited)
     }
 
-    /// The round to go on with.
+    /// The round to continue or start; `None` when the next one is not due yet.
     async fn round(&self, now: Timestamp) -> Result<Option<Audit>, RunError> {
         let until = now.minus(self.lost_after * AGES[0]);
         let last = self.schedule.audit().await?;
@@ -131,16 +132,16 @@ impl Auditor {
         }))
     }
 
-    async fn go_on(&self, round: &mut Audit, deadline: Timestamp) -> Result<(), RunError> {
+    async fn continue_round(&self, round: &mut Audit, deadline: Timestamp) -> Result<(), RunError> {
         while !round.done {
             let (found, next) = self.config.all_applications(round.at.as_ref()).await?;
-            let begun = round.within.take();
+            let resumed = round.within.take();
             let position =
                 |within: &Within| found.iter().position(|it| it.at == within.application);
-            let first = begun.as_ref().and_then(position).unwrap_or(0);
-            let mut begun = begun.filter(|within| position(within).is_some());
+            let first = resumed.as_ref().and_then(position).unwrap_or(0);
+            let mut resumed = resumed.filter(|within| position(within).is_some());
             for found in &found[first..] {
-                let at = begun.take().unwrap_or_else(|| Within {
+                let at = resumed.take().unwrap_or_else(|| Within {
                     application: found.at.clone(),
                     span: 0,
                     shard: 0,
@@ -149,8 +150,8 @@ impl Auditor {
                 match self.audit(round, found, at, deadline).await {
                     Ok(true) => {}
                     Ok(false) => return Ok(()),
-                    Err(error) if error.is_of_aws() => return Err(error),
-                    // One that cannot be read must not keep the auditor from all others.
+                    Err(error) if error.is_aws_failure() => return Err(error),
+                    // An unreadable application must not stop the audit of all others.
                     Err(error) => {
                         let id = &found.application.id;
                         tracing::error!(app_id = %id, %error, "an application could not be audited");
@@ -166,7 +167,7 @@ impl Auditor {
         Ok(())
     }
 
-    /// Looks at an application's messages; `false` when another run has to go on.
+    /// Checks an application's messages; `false` when the work is left to another run.
     async fn audit(
         &self,
         round: &mut Audit,
@@ -198,7 +199,7 @@ impl Auditor {
         }
     }
 
-    /// Looks at a page of messages; gives the last one when there are more.
+    /// Checks a page of messages; returns the last one when there are more.
     async fn audit_page(
         &self,
         round: &mut Audit,
@@ -223,19 +224,19 @@ impl Auditor {
         let meant: Vec<_> = slice
             .items
             .iter()
-            .flat_map(|(_, message)| meant(message))
+            .flat_map(|(_, message)| destinations_of(message))
             .collect();
         let mut lost = Vec::new();
         for meant in meant.chunks(DELIVERIES) {
             lost.extend(self.lost(meant, application.log()).await?);
         }
         round.seen += slice.items.len() as u64;
-        let is_patient = at.span < PATIENT_LOOKS;
+        let is_patient = at.span < PATIENT_CHECKS;
         round.repaired += self.repair(found, &lost, is_patient).await?;
         Ok(slice.next.and_then(|id| id.parse().ok()))
     }
 
-    /// Those of some deliveries whose task is lost.
+    /// The deliveries whose task was lost.
     async fn lost<'a>(
         &self,
         meant: &[(&'a MessageHead, &'a EndpointId)],
@@ -258,7 +259,7 @@ impl Auditor {
         Ok(lost.collect())
     }
 
-    /// Queues lost tasks again; gives how many.
+    /// Queues lost tasks again; returns how many.
     async fn repair(
         &self,
         found: &Found,
@@ -278,7 +279,7 @@ impl Auditor {
                 .iter()
                 .filter(|it| *it.endpoint == endpoint.id)
                 .peekable();
-            if lost.peek().is_none() || (is_patient && self.makes_wait(endpoint).await?) {
+            if lost.peek().is_none() || (is_patient && self.may_be_waiting(endpoint).await?) {
                 continue;
             }
             tasks.extend(lost.map(|lost| Task {
@@ -301,15 +302,15 @@ impl Auditor {
             }));
         }
         for task in &tasks {
-            tracing::warn!(msg_id = %task.message, endpoint_id = %task.endpoint, attempt = task.attempt, "its task was lost; queued again");
+            tracing::warn!(msg_id = %task.message, endpoint_id = %task.endpoint, attempt = task.attempt, "the task was lost and is queued again");
         }
         self.queue.send_all(&tasks).await?;
         Ok(tasks.len() as u64)
     }
 
-    /// Whether tasks of an endpoint may well be waiting in the queue. A pause that is long over has
-    /// nobody left who could find out that it is.
-    async fn makes_wait(&self, endpoint: &Endpoint) -> Result<bool, RunError> {
+    /// Whether tasks of an endpoint are probably waiting in the queue. A pause that ended long ago
+    /// does not count: no task is left that would notice its end.
+    async fn may_be_waiting(&self, endpoint: &Endpoint) -> Result<bool, RunError> {
         let pause = endpoint.health.paused_until;
         if pause.is_some_and(|until| until.plus(self.lost_after) > now()) {
             return Ok(true);
@@ -328,8 +329,8 @@ impl Auditor {
     }
 }
 
-/// The endpoints that a message is still to reach, or has reached.
-fn meant(message: &MessageHead) -> impl Iterator<Item = (&MessageHead, &EndpointId)> {
+/// The endpoints that a message goes to or went to.
+fn destinations_of(message: &MessageHead) -> impl Iterator<Item = (&MessageHead, &EndpointId)> {
     let is_over = message.expunged || message.expires_at <= now();
     let wanted = message.destinations.iter();
     let wanted = wanted.filter(move |destination| !is_over && destination.skipped.is_none());

@@ -1,13 +1,14 @@
-//! The scheduler: every minute, queues the attempts that fall due in the next one.
+//! The scheduler: every minute, it queues the attempts that fall due in the next minute.
 //!
-//! A cursor in the table names the last minute whose tasks were all queued, and how far the next one
-//! is. A run works from there to the coming minute, page by page, so what a crashed, missed or
-//! overwhelmed run left behind is queued by the next one. EventBridge Scheduler may invoke twice, or late:
-//! a run claims the cursor before it queues a page, until its own time is over. Of two runs at the same
-//! time one queues; when one dies, the next run after its time queues that page again.
-//! Tasks wait in the queue to their exact second. Cost follows due rows, not pending ones.
+//! A cursor in the table names the last minute whose tasks were all queued, and the progress in the
+//! next one. A run works from there to the coming minute, page by page, so the next run queues
+//! whatever a crashed, missed or overloaded run left. EventBridge Scheduler may invoke twice, or
+//! late: before a run queues a page, it claims the cursor until its own timeout. Of two concurrent
+//! runs only one queues; when it dies, the first run after its timeout queues that page again.
+//! Tasks wait in the queue until their exact second. The cost depends on the rows that are due, not
+//! on those that are pending.
 //!
-//! With the time that is left it goes on with the audit ([`Auditor`]).
+//! In the remaining time it continues the audit ([`Auditor`]).
 
 mod audit;
 
@@ -25,30 +26,30 @@ use posthorn_runtime::{
 use posthorn_store::{Cursor, Progress, ScheduleTable, Scheduled, StoreError, Written, minute_of};
 use serde::Serialize;
 
-/// Minutes that the first run of a deployment looks back.
+/// How many minutes a deployment's first run looks back.
 const FIRST_LOOK_BACK: i64 = 60;
 
-/// Minutes that any run looks back at most: rows that are older are gone (TTL).
+/// The most minutes that any run looks back: older rows are gone (TTL).
 const MAX_LOOK_BACK: i64 = 2 * 24 * 60;
 
-/// Time to leave at the end of a run, for the batch that is under way.
+/// Time reserved at the end of a run for the batch that is being sent.
 const MARGIN: Duration = Duration::from_secs(15);
 
-/// What the function works with; built once per process.
+/// The scheduler's table and queue; built once per process.
 #[derive(Debug)]
 pub struct Scheduler {
-    /// Attempts to come.
+    /// Future attempts.
     pub schedule: ScheduleTable,
-    /// Where they go when they are due.
+    /// Where tasks go when they are due.
     pub queue: DeliveriesQueue,
 }
 
-/// What a run did.
+/// What one run did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// Minutes whose tasks are queued.
+    /// How many minutes are done: all of their tasks are queued.
     pub minutes: u32,
-    /// Tasks queued.
+    /// How many tasks were queued.
     pub queued: usize,
 }
 
@@ -66,8 +67,8 @@ pub enum RunError {
 }
 
 impl RunError {
-    /// Whether AWS did not answer as it should, in contrast to data that cannot be read.
-    fn is_of_aws(&self) -> bool {
+    /// Whether AWS failed, as opposed to data that cannot be read.
+    fn is_aws_failure(&self) -> bool {
         match self {
             Self::Store(error) => matches!(error, StoreError::Aws { .. }),
             Self::Queue(_) => true,
@@ -75,16 +76,16 @@ impl RunError {
     }
 }
 
-/// How overdue the first rows behind the last minute that is done may be.
+/// How overdue the first rows after the last finished minute may be.
 fn lag(last: Option<i64>, now: Timestamp) -> Duration {
     last.map_or(Duration::ZERO, |minute| {
         now.since(Timestamp::from_millis((minute + 1) * 60_000))
     })
 }
 
-/// Where a run stands: what it read of the cursor, or wrote last.
+/// A run's position: the cursor as it was last read or written.
 struct Position {
-    /// The minute that it works on, and how far that is.
+    /// The minute being queued, and the progress in it.
     minute: i64,
     progress: Progress,
     version: u64,
@@ -94,7 +95,7 @@ struct Position {
 impl Position {
     /// The cursor to write next.
     fn cursor(&self, claimed_until: Option<Timestamp>) -> Cursor {
-        // After a minute that is done another one starts.
+        // After a finished minute, the next one starts from scratch.
         let (minute, progress) = match self.progress.is_done() {
             true => (self.minute, Progress::default()),
             false => (self.minute - 1, self.progress.clone()),
@@ -109,11 +110,11 @@ impl Position {
 }
 
 impl Scheduler {
-    /// Queues what is due up to the end of the coming minute; stops in time before `deadline`, when the
-    /// function is ended.
+    /// Queues what is due up to the end of the coming minute; stops before `deadline`, when Lambda
+    /// would end the function.
     ///
     /// # Errors
-    /// [`RunError`]; the cursor then stands before the page that failed.
+    /// After a failed read, write or send; the cursor is then before the page that failed.
     pub async fn run(
         &self,
         started_at: Timestamp,
@@ -128,12 +129,12 @@ impl Scheduler {
             return Ok(report);
         }
         let mut version = cursor.as_ref().map_or(0, |cursor| cursor.version);
-        let mut begun = cursor.map(|cursor| (cursor.minute + 1, cursor.progress));
+        let mut resumed = cursor.map(|cursor| (cursor.minute + 1, cursor.progress));
         for minute in minutes(last, started_at) {
-            let begun = begun.take().filter(|(of, _)| *of == minute);
+            let resumed = resumed.take().filter(|(of, _)| *of == minute);
             let mut position = Position {
                 minute,
-                progress: begun.map(|(_, progress)| progress).unwrap_or_default(),
+                progress: resumed.map(|(_, progress)| progress).unwrap_or_default(),
                 version,
                 deadline,
             };
@@ -147,7 +148,7 @@ impl Scheduler {
         Ok(report)
     }
 
-    /// Queues what is left of a minute; a conflict means that another run has to go on.
+    /// Queues what is left of a minute; a conflict means that the rest is left to another run.
     async fn queue_minute(
         &self,
         position: &mut Position,
@@ -156,7 +157,7 @@ impl Scheduler {
         let minute = position.minute;
         while !position.progress.is_done() {
             if now().plus(MARGIN) > position.deadline {
-                tracing::warn!(minute, "out of time; the next run goes on");
+                tracing::warn!(minute, "out of time; the next run continues");
                 return Ok(Written::Conflict);
             }
             let Some(queued) = self.queue_page(position).await? else {
@@ -172,8 +173,8 @@ impl Scheduler {
         Ok(Written::Yes)
     }
 
-    /// Queues the next tasks of a minute: claims them, sends them, moves the cursor. Gives how many;
-    /// `None` when another run is ahead.
+    /// Queues the next tasks of a minute: claims them, sends them, moves the cursor. Returns how
+    /// many; `None` when another run is ahead.
     async fn queue_page(&self, position: &mut Position) -> Result<Option<usize>, RunError> {
         let read = self.schedule.due_in(position.minute, &position.progress);
         let (rows, after) = read.await?;
@@ -183,7 +184,8 @@ impl Scheduler {
                 return Ok(None);
             }
             if let Err(error) = self.send(rows).await {
-                // The next run need not wait for this one's time to be over; it would if this failed too.
+                // Gives up the claim, so that the next run need not wait for it to expire. If this
+                // write fails as well, the next run waits.
                 self.write(position, None).await.ok();
                 return Err(error);
             }
@@ -192,7 +194,7 @@ impl Scheduler {
         Ok(self.write(position, None).await?.then_some(count))
     }
 
-    /// Writes the cursor; `false` when another run did.
+    /// Writes the cursor; `false` when another run was faster.
     async fn write(
         &self,
         position: &mut Position,
@@ -215,7 +217,7 @@ impl Scheduler {
             } = row;
             let seconds = match wait_until(due, now) {
                 Wait::Queue { seconds } => seconds,
-                // Rows of the coming minute are never that far away.
+                // Never happens for rows of the coming minute.
                 Wait::Schedule { .. } => 900,
             };
             (endpoint, body, seconds)
@@ -224,7 +226,7 @@ impl Scheduler {
     }
 }
 
-/// The minutes that a run works through: behind the cursor, up to the coming minute.
+/// The minutes that a run works through: from the one after the cursor to the coming minute.
 fn minutes(cursor: Option<i64>, now: Timestamp) -> std::ops::RangeInclusive<i64> {
     let coming = minute_of(now) + 1;
     let first = cursor.map_or(coming - FIRST_LOOK_BACK, |done| done + 1);

@@ -33,14 +33,14 @@ async fn main() -> Result<(), StartError> {
         let done = work(scheduler, auditor, deadline).await;
         metrics::flush();
         done.inspect_err(
-            |error| tracing::error!(%error, "the run ended early; the next one goes on"),
+            |error| tracing::error!(%error, "the run ended early; the next one continues"),
         )
         .map_err(StartError::from)
     }))
     .await
 }
 
-/// What is due goes first; the audit gets the time that is left.
+/// Due attempts come first; the audit gets the remaining time.
 async fn work(
     scheduler: &Scheduler,
     auditor: &Auditor,

@@ -10,10 +10,10 @@ use tokio::{process::Command, sync::OnceCell};
 #[error("the functions could not be built: {0}")]
 pub struct BuildError(String);
 
-/// The executables of the workspace by name; built once per process.
+/// The workspace's executables by name; built once per process.
 ///
 /// # Errors
-/// [`BuildError`]; cargo has printed why on standard error.
+/// When cargo fails; it has printed why on standard error.
 pub async fn build_binaries() -> Result<&'static BTreeMap<String, PathBuf>, BuildError> {
     static BUILT: OnceCell<BTreeMap<String, PathBuf>> = OnceCell::const_new();
     BUILT
@@ -21,10 +21,7 @@ pub async fn build_binaries() -> Result<&'static BTreeMap<String, PathBuf>, Buil
         .await
 }
 
-/// Builds the executables again, at the same places.
-///
-/// # Errors
-/// [`BuildError`].
+/// Builds the executables again, at the same paths.
 pub(crate) async fn rebuild() -> Result<(), BuildError> {
     build(&cargo()).await.map(drop)
 }
@@ -33,9 +30,9 @@ fn cargo() -> String {
     std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned())
 }
 
-/// `cargo build --bins`: all members are default members, so features are those of `cargo run` and
-/// `cargo test`, and dependencies are not built twice. Who stops waiting ends cargo: a blocking wait
-/// would keep this program alive after SIGTERM until the build is over.
+/// `cargo build --bins`: all members are default members, so features are the same as in `cargo
+/// run` and `cargo test`, and dependencies are not built twice. Dropping the future ends cargo; a
+/// blocking wait would keep this program alive after SIGTERM until the build is over.
 async fn build(cargo: &str) -> Result<BTreeMap<String, PathBuf>, BuildError> {
     let mut command = Command::new(cargo);
     command.args([
@@ -53,7 +50,7 @@ async fn build(cargo: &str) -> Result<BTreeMap<String, PathBuf>, BuildError> {
     }
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
     let command = command.current_dir(root).stdin(Stdio::null());
-    // Not `output`, which would hide cargo's progress.
+    // Not `output()`, which would hide cargo's progress.
     let running = command.stdout(Stdio::piped()).kill_on_drop(true).spawn();
     let failed = |error: std::io::Error| BuildError(format!("{cargo}: {error}"));
     let output = running.map_err(failed)?.wait_with_output().await;
@@ -64,8 +61,8 @@ async fn build(cargo: &str) -> Result<BTreeMap<String, PathBuf>, BuildError> {
     Ok(executables(&output.stdout))
 }
 
-/// What `cargo run` and `cargo test` tell the program that they start. Build scripts of some crates
-/// watch these variables, and would build anew.
+/// Whether `cargo run` or `cargo test` set this variable for the program that they started. Some
+/// crates' build scripts watch such variables and would be built again.
 fn is_of_the_outer_cargo(name: &str) -> bool {
     let prefixes = [
         "CARGO_PKG_",
@@ -102,7 +99,7 @@ mod tests {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/src/lambda/fixtures/silent.sh");
         let waited = tokio::time::timeout(Duration::from_millis(50), build(script)).await;
         assert!(waited.is_err());
-        // The test's runtime would not end before a blocking wait: the test would hang here.
+        // The test's runtime would not end before a blocking wait ends: the test would hang here.
     }
 
     #[tokio::test]

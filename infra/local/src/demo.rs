@@ -1,5 +1,5 @@
-//! The demo: a token, an application, an endpoint that points at a receiver, and a line to try it. The receiver
-//! speaks http, so there is none where endpoints may not (`AllowHttpEndpoints=false`).
+//! The demo: a token, an application, an endpoint that points at a receiver, and a `curl` line to
+//! try it. The receiver uses plain http, so there is none with `AllowHttpEndpoints=false`.
 
 use std::{fmt::Write as _, fs, io, os::unix::fs::OpenOptionsExt, path::Path};
 
@@ -15,7 +15,7 @@ pub(crate) struct Demo {
     receiver: Option<Receiver>,
 }
 
-/// Where the demo's messages go, and the secret that they are signed with.
+/// Where the demo's messages go, and the secret that signs them.
 struct Receiver {
     listener: TcpListener,
     secret: String,
@@ -29,7 +29,7 @@ impl Demo {
     ) -> Result<Self, Error> {
         let token = mint(stack, data).await?;
         let api = Api {
-            // A proxy of this machine's environment is not for loopback.
+            // A proxy from the environment must not be used for loopback.
             client: reqwest::Client::builder().no_proxy().build()?,
             base: stack.api_url().to_owned(),
             token: token.clone(),
@@ -48,15 +48,16 @@ impl Demo {
         Ok(Self { token, receiver })
     }
 
-    /// The functions' environment, and where the API is; it holds a token, so only its owner reads it.
+    /// Writes the functions' environment and the API's address to a file. It includes a token, so
+    /// only its owner may read it.
     pub(crate) fn write_environment(&self, stack: &Stack, path: &Path) -> io::Result<()> {
         let mut text = String::new();
         let mut environment = stack.environment(None);
-        // For whichever function cargo lambda runs: no single role.
+        // The administrator, because cargo lambda may run any of the functions.
         let administrator = stack.aws().roles().access_key(None).to_owned();
         environment.insert("AWS_ACCESS_KEY_ID".to_owned(), administrator);
         for (name, value) in environment {
-            // cargo lambda watch names the function itself.
+            // `cargo lambda watch` sets these itself.
             if !name.starts_with("AWS_LAMBDA_") {
                 let _ = writeln!(text, "{name}={value}");
             }
@@ -90,7 +91,7 @@ impl Demo {
             match self.receiver {
                 Some(_) => "Send a message; the demo receiver below verifies and prints it:",
                 None =>
-                    "Send a message; the demo receiver speaks http, so with AllowHttpEndpoints=false there is none:",
+                    "Send a message; with AllowHttpEndpoints=false there is no demo receiver, because it uses http:",
             }
         );
         println!(
@@ -108,7 +109,7 @@ impl Demo {
 }
 
 impl Receiver {
-    /// A listener, and the endpoint that points at it.
+    /// Opens a listener and creates the endpoint that points at it.
     async fn register(api: &Api, port: u16) -> Result<Self, Error> {
         let listener = TcpListener::bind(("127.0.0.1", port)).await;
         let listener = listener.map_err(|error| match error.kind() {
@@ -128,7 +129,7 @@ impl Receiver {
     }
 }
 
-/// Mints a token, for the same organization at each start.
+/// Creates a token, for the same organization at each start.
 async fn mint(stack: &Stack, data: Option<&Path>) -> Result<String, Error> {
     let kept = data.map(|folder| folder.join("organization"));
     let organization = kept.as_ref().and_then(|path| fs::read_to_string(path).ok());
@@ -144,7 +145,7 @@ async fn mint(stack: &Stack, data: Option<&Path>) -> Result<String, Error> {
     }
     Ok(minted["token"]
         .as_str()
-        .ok_or("no token was minted")?
+        .ok_or("no token was created")?
         .to_owned())
 }
 

@@ -1,5 +1,5 @@
-//! The SQS event source: receives batches, invokes the function, deletes what succeeded
-//! (AWS Lambda: "Using Lambda with Amazon SQS").
+//! The SQS event source: receives batches, invokes the function, deletes the messages that
+//! succeeded (AWS Lambda: "Using Lambda with Amazon SQS").
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -21,11 +21,11 @@ const WAIT: Duration = Duration::from_secs(20);
 /// The most messages of one receive; SQS allows no more.
 const MAX_RECEIVED: u16 = 10;
 
-/// How long an empty queue is left alone while a batch waits for more.
+/// The pause after an empty receive while a batch waits for more messages.
 const BETWEEN_RECEIVES: Duration = Duration::from_millis(100);
 
-/// Consumes a queue for ever. As many batches are under way at the same time as the source allows:
-/// Lambda, too, starts more functions while the running ones are busy.
+/// Consumes a queue for ever. Handles as many batches concurrently as the source allows: Lambda,
+/// too, starts more functions while the running ones are busy.
 pub(crate) async fn poll(queues: Queues, source: SourceSpec, pool: Pool) {
     let mut running = JoinSet::new();
     loop {
@@ -40,7 +40,7 @@ pub(crate) async fn poll(queues: Queues, source: SourceSpec, pool: Pool) {
     }
 }
 
-/// A batch: the first messages that there are, and what comes within the source's window.
+/// A batch: the first messages, and those that arrive within the source's window.
 async fn receive(queues: &Queues, source: &SourceSpec) -> Vec<Received> {
     let first = source.batch_size.min(MAX_RECEIVED);
     let mut batch = queues.receive(&source.queue, first, WAIT).await;
@@ -96,9 +96,8 @@ struct Failure {
     item_identifier: String,
 }
 
-/// The messages to delete. A failed invocation, a response that cannot be read and an unknown
-/// identifier all keep the whole batch; the messages are received again after their visibility
-/// time-out.
+/// The messages to delete. A failed invocation, an unreadable response and an unknown identifier
+/// all keep the whole batch; its messages are received again after their visibility timeout.
 fn succeeded(result: Result<Bytes, InvokeError>, batch: Vec<Received>) -> Vec<Received> {
     let failures = match result {
         Ok(body) => {

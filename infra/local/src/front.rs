@@ -18,26 +18,26 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use self::event::Passed;
+use self::event::Forwarded;
 use crate::{
     lambda::{InvokeError, Pool},
     template::Route,
 };
 
-/// The largest request that an HTTP API takes.
+/// The largest request that an HTTP API accepts.
 const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
 
 /// The longest time that an HTTP API waits for a function.
 const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// A request body, or why it was not read.
-type Posted = Result<Bytes, BytesRejection>;
+type RequestBody = Result<Bytes, BytesRejection>;
 
 pub(crate) async fn serve(listener: TcpListener, routes: Vec<(Route, Pool)>) {
     let limit = axum::extract::DefaultBodyLimit::max(MAX_BODY_BYTES);
     let routes = Arc::new(routes);
-    let handler = async move |method: Method, uri: Uri, headers: HeaderMap, body: Posted| {
-        pass(&routes, &method, &uri, &headers, body).await
+    let handler = async move |method: Method, uri: Uri, headers: HeaderMap, body: RequestBody| {
+        forward(&routes, &method, &uri, &headers, body).await
     };
     let router = Router::new().fallback(handler).layer(limit);
     if let Err(error) = axum::serve(listener, router).await {
@@ -45,13 +45,13 @@ pub(crate) async fn serve(listener: TcpListener, routes: Vec<(Route, Pool)>) {
     }
 }
 
-/// Passes a request to the function whose route takes it.
-async fn pass(
+/// Passes a request to the function whose route matches it.
+async fn forward(
     routes: &[(Route, Pool)],
     method: &Method,
     uri: &Uri,
     headers: &HeaderMap,
-    body: Posted,
+    body: RequestBody,
 ) -> Response {
     let Some(path) = event::decode(uri.path()) else {
         return bad_request();
@@ -64,13 +64,13 @@ async fn pass(
         Ok(body) => body,
         Err(rejection) => return refuse(rejection),
     };
-    let passed = Passed {
+    let forwarded = Forwarded {
         method,
         uri,
         headers,
         body,
     };
-    match passed.event(route, &path, variables) {
+    match forwarded.event(route, &path, variables) {
         Some(event) => invoke(pool, event, MAX_WAIT).await,
         None => bad_request(),
     }
@@ -80,7 +80,7 @@ async fn invoke(pool: &Pool, event: Value, limit: Duration) -> Response {
     let invocation = pool.invoke(Bytes::from(event.to_string()));
     match tokio::time::timeout(limit, invocation).await {
         Ok(result) => answer(result),
-        // The function goes on; only its caller stops waiting.
+        // The function keeps running; only its caller stops waiting.
         Err(_) => message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
     }
 }
@@ -89,7 +89,7 @@ fn bad_request() -> Response {
     message(StatusCode::BAD_REQUEST, "Bad Request")
 }
 
-/// A body that was not read: too large, or the caller went away.
+/// The response to a body that was not read: it is too large, or the caller went away.
 fn refuse(rejection: &BytesRejection) -> Response {
     match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => {

@@ -7,17 +7,17 @@ use std::{
 
 use serde_json::{Map, Value};
 
-/// A place for lines.
+/// Where lines are written.
 #[derive(Clone, Debug)]
 pub enum LogSink {
-    /// Standard error, as they come.
+    /// Standard error, unchanged.
     Stderr,
     /// Standard error, for people: a line for each delivery, without metrics.
     Readable {
         /// Whether to colour them.
         colour: bool,
     },
-    /// Memory: a test shows them when it fails.
+    /// Memory, so that a test can show them when it fails.
     Kept(Arc<Mutex<Vec<String>>>),
 }
 
@@ -36,7 +36,7 @@ impl LogSink {
         }
     }
 
-    /// Takes a line of a function.
+    /// Writes a line of a function.
     pub(crate) fn write(&self, function: &str, line: &str) {
         match self {
             Self::Stderr => eprintln!("[{function}] {line}"),
@@ -66,7 +66,7 @@ const RED: &str = "31";
 const YELLOW: &str = "33";
 const GREY: &str = "90";
 
-/// A line as people read it; `None` for one that says nothing to them.
+/// A line for people to read; `None` for one that is of no interest to them.
 fn readable(function: &str, line: &str, colour: bool) -> Option<String> {
     let paint = |code: &str, text: &str| match colour {
         true => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
@@ -106,7 +106,7 @@ fn colour_of(level: &str) -> &'static str {
     }
 }
 
-/// What became of an attempt, in the words of a person; takes what it says out of the fields.
+/// The result of an attempt in plain words; removes the fields that it uses.
 fn attempted(fields: &mut Map<String, Value>) -> (&'static str, String) {
     let mut take = |name: &str| fields.remove(name);
     let succeeded = take("success") == Some(Value::Bool(true));
@@ -143,8 +143,8 @@ mod tests {
     #[test]
     fn an_attempt_is_one_short_line() {
         let line = |rest: &str| {
-            let begin = r#"{"timestamp":"2026-11-21T17:37:15.87Z","level":"INFO","message":"attempted","msg_id":"msg_1","endpoint_id":"ep_1""#;
-            plain(&format!("{begin},{rest}}}")).unwrap()
+            let start = r#"{"timestamp":"2026-11-21T17:37:15.87Z","level":"INFO","message":"attempted","msg_id":"msg_1","endpoint_id":"ep_1""#;
+            plain(&format!("{start},{rest}}}")).unwrap()
         };
         assert_eq!(
             line(r#""attempt":0,"status":204,"duration_ms":3,"success":true"#),

@@ -14,7 +14,7 @@ type Error = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
-    /// The API's port; DynamoDB, SQS and the demo receiver take the three after it.
+    /// The API's port; DynamoDB, SQS and the demo receiver use the next three.
     #[arg(long, default_value_t = 8484, value_parser = clap::value_parser!(u16).range(1..=65532))]
     port: u16,
     /// The folder that keeps the state.
@@ -23,19 +23,19 @@ struct Arguments {
     /// Keep no state.
     #[arg(long)]
     memory: bool,
-    /// Begin anew: remove the state that an earlier run kept.
+    /// Start afresh: remove the state that an earlier run kept.
     #[arg(long)]
     reset: bool,
     /// Build the functions again when their sources change.
     #[arg(long)]
     watch: bool,
-    /// Print the functions' log as they write it, a JSON object a line, with their metrics.
+    /// Print the functions' log as they write it: one JSON object per line, with metrics.
     #[arg(long)]
     json: bool,
-    /// A parameter of template.yaml, as RetrySchedule=5,60; may be repeated.
+    /// A parameter of template.yaml, for example RetrySchedule=5,60; may be repeated.
     #[arg(long, value_name = "NAME=VALUE", value_parser = name_and_value)]
     parameter: Vec<(String, String)>,
-    /// Where the functions' environment is written, for `cargo lambda watch --env-file`.
+    /// The file to write the functions' environment to, for `cargo lambda watch --env-file`.
     #[arg(long, default_value = ".posthorn/env")]
     env_file: PathBuf,
 }

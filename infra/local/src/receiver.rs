@@ -10,13 +10,13 @@ use axum::{
 use standardwebhooks::Webhook;
 use tokio::net::TcpListener;
 
-/// Characters of a payload that are printed.
+/// How many characters of a payload are printed.
 const SHOWN: usize = 200;
 
 /// Serves until it is dropped. `secret` is the endpoint's.
 ///
 /// # Errors
-/// When the secret is not one, or the server fails.
+/// When the secret is invalid, or the server fails.
 pub async fn serve(
     listener: TcpListener,
     secret: &str,

@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use crate::{ACCOUNT, REGION, lambda::Pool};
 
-/// `name` is the schedule's, in the event that the function gets.
+/// Invokes the function for ever. `name` is the schedule's name in the event.
 pub(crate) async fn run(pool: Pool, name: String, every: Duration) {
     let mut ticks = tokio::time::interval(every);
-    // The first tick is at once; a schedule's first invocation is one period later.
+    // The first tick comes at once, but a schedule's first invocation comes after one period.
     ticks.tick().await;
     loop {
         ticks.tick().await;
@@ -23,7 +23,7 @@ pub(crate) async fn run(pool: Pool, name: String, every: Duration) {
     }
 }
 
-/// What a target without an `Input` gets.
+/// The event that EventBridge Scheduler sends to a target without an `Input`.
 fn event(name: &str, at: Timestamp, id: [u8; 16]) -> Value {
     let id: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
     json!({

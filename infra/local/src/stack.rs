@@ -24,44 +24,44 @@ use crate::{
 /// The most processes of a function; Lambda allows 1,000 and more.
 const MAX_PROCESSES: usize = 30;
 
-/// The most batches of a queue that are handled at the same time, on this machine.
+/// The most batches of a queue that are handled concurrently on this machine.
 const MAX_BATCHES: usize = 20;
 
 /// How a stack runs.
 #[derive(Clone, Debug, Default)]
 pub struct StackOptions {
-    /// The API's port, with DynamoDB one and SQS two above it; `None` takes free ports.
+    /// The API's port; DynamoDB uses the next one, SQS the one after that. `None` uses free ports.
     pub port: Option<u16>,
     /// Where state is kept; `None` keeps it in memory.
     pub data: Option<PathBuf>,
-    /// Whether to begin without the state that is kept there.
+    /// Whether to start without the state that is kept there.
     pub reset: bool,
     /// Values for the template's parameters.
     pub parameters: BTreeMap<String, String>,
-    /// Whether AWS calls and consumed capacity are counted.
+    /// Whether to count AWS calls and consumed capacity.
     pub meter: bool,
-    /// More variables for the functions, over those that they have.
+    /// More variables for the functions; they replace those of the same name.
     pub environment: BTreeMap<String, String>,
     /// Where the functions' output goes.
     pub log: LogSink,
 }
 
-/// The stack could not be started.
+/// Why the stack could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A port belongs to another program.
+    /// Another program uses the port.
     #[error("port {0} is taken: stop the program that uses it, or choose another with --port")]
     PortTaken(u16),
-    /// A socket.
+    /// A socket could not be opened.
     #[error("a socket could not be opened: {0}")]
     Io(#[from] io::Error),
-    /// The template, or a parameter.
+    /// The template or a parameter is invalid.
     #[error(transparent)]
     Template(#[from] TemplateError),
-    /// The functions.
+    /// The functions could not be built.
     #[error(transparent)]
     Build(#[from] BuildError),
-    /// An emulated service.
+    /// An emulated service could not be started.
     #[error(transparent)]
     Aws(#[from] AwsError),
     /// The template names a binary that the workspace does not have.
@@ -69,7 +69,7 @@ pub enum StartError {
     NoBinary(String),
 }
 
-/// A running stack; everything ends with it.
+/// A running stack; dropping it ends everything.
 #[derive(Debug)]
 pub struct Stack {
     api_url: String,
@@ -83,16 +83,13 @@ pub struct Stack {
 
 impl Stack {
     /// Builds the functions and starts everything that the template names.
-    ///
-    /// # Errors
-    /// [`StartError`].
     pub async fn start(options: StackOptions) -> Result<Self, StartError> {
         let port = |offset: u16| options.port.map_or(0, |port| port + offset);
         let api = bind(port(0)).await?;
         let (dynamodb, sqs) = (bind(port(1)).await?, bind(port(2)).await?);
         let runtime_api = bind(0).await?;
         let mut parameters = options.parameters;
-        // The demo receiver and the tests' receivers speak http.
+        // The demo receiver and the tests' receivers use plain http.
         parameters
             .entry("AllowHttpEndpoints".to_owned())
             .or_insert_with(|| "true".to_owned());
@@ -153,7 +150,7 @@ impl Stack {
         let lambda = [
             ("AWS_REGION", REGION),
             ("AWS_DEFAULT_REGION", REGION),
-            // Who it is: the role's policies hold here, too.
+            // These identify the function: its role's policies apply here, too.
             (
                 "AWS_ACCESS_KEY_ID",
                 self.aws.roles().access_key(Some(&function.logical_id)),
@@ -163,7 +160,8 @@ impl Stack {
             ("AWS_ENDPOINT_URL_SQS", self.aws.sqs_url()),
             ("AWS_ENDPOINT_URL_SECRETS_MANAGER", self.aws.sqs_url()),
             ("AWS_ENDPOINT_URL_KMS", self.aws.sqs_url()),
-            // Lambda has no profiles; one of this machine may ask for FIPS, and the SDK refuses that.
+            // Lambda has no profiles. A profile on this machine may ask for FIPS, which the SDK
+            // would refuse.
             ("AWS_CONFIG_FILE", "/dev/null"),
             ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null"),
             ("AWS_LAMBDA_FUNCTION_NAME", &function.logical_id),
@@ -177,7 +175,7 @@ impl Stack {
                 &format!("/aws/lambda/{}", function.logical_id),
             ),
             ("AWS_LAMBDA_LOG_FORMAT", "JSON"),
-            // The one setting that the deployed template never has: receivers on this machine.
+            // The only setting that a deployment never has: it allows receivers on this machine.
             ("ALLOW_SUBNETS", "127.0.0.0/8,::1/128"),
         ];
         let lambda = lambda.map(|(name, value)| (name.to_owned(), value.to_owned()));
@@ -190,7 +188,7 @@ impl Stack {
             .collect()
     }
 
-    /// Starts what invokes the functions: HTTP, the queue, the clock.
+    /// Starts what invokes the functions: the HTTP API, the queues and the schedule.
     fn connect(&mut self, template: &Template, api: TcpListener) {
         let mut routes = Vec::new();
         for function in &template.functions {
@@ -235,15 +233,12 @@ impl Stack {
         self.aws.queues()
     }
 
-    /// What was counted.
+    /// The meter, when counting was asked for.
     pub fn meter(&self) -> Option<&Meter> {
         self.aws.meter()
     }
 
     /// Invokes a function by its logical id, as `aws lambda invoke` does.
-    ///
-    /// # Errors
-    /// [`InvokeError`].
     pub async fn invoke(&self, function: &str, event: &Value) -> Result<Value, InvokeError> {
         let pool = self
             .pools
@@ -261,7 +256,8 @@ impl Stack {
             .collect()
     }
 
-    /// How long each function's invocations took together, in whole milliseconds each, by logical id.
+    /// The total time of each function's invocations, by logical id; each invocation is rounded to
+    /// whole milliseconds.
     pub fn busy(&self) -> BTreeMap<String, Duration> {
         let pools = self.pools.iter();
         pools
@@ -269,7 +265,7 @@ impl Stack {
             .collect()
     }
 
-    /// Lets new processes take over in all functions.
+    /// Replaces the processes of all functions with new ones.
     pub(crate) fn replace_processes(&self) {
         self.pools.values().for_each(Pool::replace_processes);
     }
@@ -282,7 +278,7 @@ impl Stack {
             .unwrap_or_default()
     }
 
-    /// What a function's processes get as environment; `None` merges all functions'.
+    /// The environment of a function's processes; `None` merges those of all functions.
     pub fn environment(&self, function: Option<&str>) -> BTreeMap<String, String> {
         let wanted = self
             .environments
@@ -293,7 +289,7 @@ impl Stack {
             .collect()
     }
 
-    /// What the functions printed, when the log is kept.
+    /// What the functions printed, if the log is kept.
     pub fn logs(&self) -> Vec<String> {
         self.log.lines()
     }

@@ -1,4 +1,4 @@
-//! `--watch`: builds the functions again when their sources change, and lets new processes take over.
+//! `--watch`: builds the functions again when their sources change, and replaces their processes.
 
 use std::{
     fs, io,
@@ -8,13 +8,14 @@ use std::{
 
 use crate::{Stack, binaries};
 
-/// How often the sources are looked at: a few hundred files.
+/// How often the sources are checked: a few hundred files.
 const EVERY: Duration = Duration::from_millis(500);
 
 const FOLDERS: [&str; 2] = ["functions", "shared"];
 
 impl Stack {
-    /// Follows the functions' sources for ever. A build that fails leaves the processes as they are.
+    /// Watches the functions' sources for ever. A build that fails leaves the processes as they
+    /// are.
     pub async fn watch(&self) {
         let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
         let folders = FOLDERS.map(|folder| root.join(folder));
@@ -26,23 +27,23 @@ impl Stack {
                 continue;
             }
             before = now;
-            eprintln!("Sources changed; building …");
+            eprintln!("Sources have changed; building …");
             match binaries::rebuild().await {
                 Ok(()) => {
                     self.replace_processes();
-                    eprintln!("The new functions take over.");
+                    eprintln!("The new functions are running.");
                 }
-                Err(error) => eprintln!("{error}; the functions stay as they were"),
+                Err(error) => eprintln!("{error}; the previous functions keep running"),
             }
         }
     }
 }
 
-/// How many sources there are, and when the last of them was written.
+/// The number of sources, and when the newest was written.
 fn newest(folders: &[PathBuf]) -> (usize, Option<SystemTime>) {
     let mut sources = Vec::new();
     for folder in folders {
-        // A folder that is renamed at this moment is seen the next time.
+        // A folder that is being renamed right now is seen the next time.
         let _ = collect(folder, &mut sources);
     }
     (sources.len(), sources.into_iter().max())

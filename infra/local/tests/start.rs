@@ -10,9 +10,9 @@ use std::{
     sync::atomic::{AtomicU16, Ordering},
 };
 
-/// The first of four free ports in a row, below those that the system hands out.
+/// The first of four consecutive free ports, below those that the system hands out.
 fn ports() -> u16 {
-    // No test takes those of another.
+    // No two tests use the same ports.
     static TAKEN: AtomicU16 = AtomicU16::new(0);
     let first = u16::try_from(std::process::id() % 3000 * 4).unwrap() + 15_000;
     let first = first + 40 * TAKEN.fetch_add(1, Ordering::Relaxed);
@@ -80,7 +80,7 @@ fn it_starts_where_endpoints_may_not_use_http() {
     let mut lines = lines.map(Result::unwrap);
     let is_ready = lines.any(|line| line == "Posthorn is ready.");
     let says = lines.find(|line| line.starts_with("Send a message"));
-    // Not killed: it ends the functions.
+    // Terminated rather than killed, so that it ends the functions.
     let id = process.id().to_string();
     assert!(Command::new("kill").arg(id).status().unwrap().success());
     process.wait().unwrap();

@@ -3,8 +3,8 @@
 //! `tests/ssrf.rs` tries every range and notation.
 //!
 //! A URL is checked with the parser that also makes the request ([`url::Url`]), when an endpoint is
-//! registered and before every attempt. The dispatcher's resolver asks [`Policy::allows`] for each
-//! address that a name resolves to and connects to an address that passed.
+//! registered and before every attempt. The dispatcher's resolver calls [`Policy::allows`] for each
+//! address that a name resolves to, and only connects to an address that passed.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -12,38 +12,38 @@ use http::Uri;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use url::{Host, Url};
 
-/// The longest URL that can be sent, percent-encoded: that of the `http` crate. (The contract allows two
-/// characters more.)
+/// The longest URL that can be sent, percent-encoded: the limit of the `http` crate. (The contract
+/// allows two more characters.)
 pub const MAX_URL_LENGTH: usize = 65_534;
 
 /// The longest host name and the longest label of one (RFC 1035, section 2.3.4).
 const MAX_NAME_LENGTH: usize = 253;
 const MAX_LABEL_LENGTH: usize = 63;
 
-/// What a deployment allows endpoints to be.
+/// Which endpoints a deployment allows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
     /// Whether `http` is allowed besides `https`.
     pub allow_http: bool,
-    /// Private networks that may be reached after all. Empty in the deployed template; the local
-    /// stack names the loopback range.
+    /// Private networks that may be reached nevertheless. Empty in a deployment; the local stack
+    /// names the loopback ranges.
     pub allow_subnets: Vec<IpNet>,
 }
 
 /// Why a URL is not allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
-    /// No URL, or one without a host.
+    /// Not a URL, or a URL without a host.
     #[error("must be an absolute URL with a host")]
     Malformed,
-    /// Longer than what can be sent.
+    /// Too long to be sent.
     #[error("must have at most {MAX_URL_LENGTH} characters, percent-encoded")]
     TooLong,
-    /// White space or control characters, which parsers drop silently, or backslashes, which some take for
-    /// slashes.
+    /// White space or control characters, which parsers drop silently, or backslashes, which some
+    /// parsers read as slashes.
     #[error("must not hold white space, control characters or backslashes")]
     Character,
-    /// A host that no name server knows.
+    /// A host that no name server can know.
     #[error(
         "must name a host of labels of 1 to {MAX_LABEL_LENGTH} letters, digits, hyphens and underscores, {MAX_NAME_LENGTH} characters together"
     )]
@@ -51,13 +51,13 @@ pub enum UrlError {
     /// Port 0.
     #[error("must not have the port 0")]
     Port,
-    /// Another scheme than the deployment allows.
+    /// A scheme that the deployment does not allow.
     #[error("must begin with https://")]
     NotHttps,
     /// Neither `https` nor `http`.
     #[error("must begin with https:// or http://")]
     NotHttp,
-    /// `user:password@`: receivers do not get it, logs would.
+    /// `user:password@`: it would not reach receivers, but it would reach logs.
     #[error("must not hold a user name or password")]
     Credentials,
     /// A host that is not on the public internet.
@@ -67,9 +67,6 @@ pub enum UrlError {
 
 impl Policy {
     /// Reads and checks an endpoint's URL.
-    ///
-    /// # Errors
-    /// The rule that the URL breaks.
     pub fn check(&self, text: &str) -> Result<Url, UrlError> {
         if text.chars().any(is_ambiguous) {
             return Err(UrlError::Character);
@@ -92,7 +89,7 @@ impl Policy {
         if !reachable {
             return Err(UrlError::Private);
         }
-        // What the client sends with reads it, too.
+        // The HTTP client's own parser must accept it, too.
         Uri::try_from(url.as_str()).map_err(|_| UrlError::Malformed)?;
         Ok(url)
     }
@@ -116,12 +113,13 @@ impl Policy {
     }
 }
 
-/// What parsers read in different ways.
+/// Whether parsers disagree about a character.
 fn is_ambiguous(c: char) -> bool {
     c.is_control() || c.is_whitespace() || c == '\\'
 }
 
-/// Checks what a parser forgives and others do not: exactly two slashes, no user name, not even an empty one.
+/// Checks what some parsers tolerate and others do not: there must be exactly two slashes, and no
+/// user name, not even an empty one.
 fn check_authority(after_scheme: &str) -> Result<(), UrlError> {
     let rest = after_scheme.strip_prefix("://");
     let rest = rest.ok_or(UrlError::Malformed)?;
@@ -135,7 +133,7 @@ fn check_authority(after_scheme: &str) -> Result<(), UrlError> {
     Ok(())
 }
 
-/// Whether name servers, and certificates, may hold this name; one dot at its end is allowed.
+/// Whether this may be a name in DNS and in certificates; one trailing dot is allowed.
 fn is_host_name(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
@@ -148,8 +146,8 @@ fn is_host_name(name: &str) -> bool {
     name.len() <= MAX_NAME_LENGTH && name.split('.').all(is_label)
 }
 
-/// Names that only mean something inside a network, whatever they resolve to: also those of a single
-/// label, which resolvers complete with the network's own domain.
+/// Whether a name only has a meaning inside a network, whatever it resolves to. This includes names
+/// of a single label, which resolvers complete with the network's own domain.
 fn is_private_name(name: &str) -> bool {
     let name = name.trim_end_matches('.');
     if !name.contains('.') {
@@ -206,8 +204,8 @@ const SPECIAL_V4: [Ipv4Net; 17] = [
     v4(224, 0, 0, 0, 3),
 ];
 
-/// Outside of it nothing is global unicast: loopback, link-local, unique-local, multicast, NAT64
-/// (`64:ff9b::/96`), IPv4-mapped and IPv4-compatible addresses all fall away here.
+/// The only range of global unicast. It excludes loopback, link-local, unique-local, multicast,
+/// NAT64 (`64:ff9b::/96`), IPv4-mapped and IPv4-compatible addresses.
 const GLOBAL_UNICAST: Ipv6Net = v6(0x2000, 0, 0, 3);
 
 /// IANA IPv6 Special-Purpose Address Registry, inside global unicast.
@@ -263,7 +261,7 @@ mod tests {
             (&name, Err(UrlError::Host)),
             (&path(MAX_URL_LENGTH), Ok(())),
             (&path(MAX_URL_LENGTH + 1), Err(UrlError::TooLong)),
-            // Three bytes for each, percent-encoded.
+            // Each takes three bytes, percent-encoded.
             (
                 &format!("https://a.de/{}", "ü".repeat(11_000)),
                 Err(UrlError::TooLong),

@@ -31,19 +31,19 @@ pub struct Application {
     pub uid: Option<Uid>,
     /// A name for people.
     pub name: String,
-    /// Messages a second to the whole application, at least 1.
+    /// Messages per second to the whole application, at least 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub throttle_rate: Option<u16>,
     /// The customer's own notes.
     #[serde(default, with = "crate::json_text")]
     pub metadata: BTreeMap<String, String>,
-    /// Over how many partitions its messages are spread; fixed when it is created.
+    /// The number of partitions that its messages are spread over; fixed when it is created.
     pub shards: u16,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it last changed.
     pub updated_at: Timestamp,
-    /// Whether its deletion has begun: it is not found any more.
+    /// Whether its deletion has started: from then on it is not found.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub deleted: bool,
 }
@@ -56,7 +56,7 @@ pub struct ApplicationIn {
     pub name: DisplayName,
     /// The customer's own id; works wherever the id does.
     pub uid: Option<Uid>,
-    /// Messages a second to the whole application.
+    /// Messages per second to the whole application.
     pub throttle_rate: Option<Rate>,
     /// The name of `throttleRate` in clients before 2.0.
     pub rate_limit: Option<Rate>,
@@ -78,7 +78,7 @@ pub struct ApplicationPatch {
     #[serde(default)]
     #[schema(value_type = Option<Uid>)]
     pub uid: Change<Option<Uid>>,
-    /// Messages a second; null lifts the limit.
+    /// Messages per second; null removes the limit.
     #[serde(default)]
     #[schema(value_type = Option<Rate>)]
     pub throttle_rate: Change<Option<Rate>>,
@@ -86,14 +86,14 @@ pub struct ApplicationPatch {
     #[serde(default)]
     #[schema(value_type = Option<Rate>)]
     pub rate_limit: Change<Option<Rate>>,
-    /// The customer's own notes, all of them.
+    /// The customer's own notes; replaces all of them.
     #[serde(default, deserialize_with = "metadata::read_change")]
     #[schema(value_type = Option<BTreeMap<String, String>>)]
     pub metadata: Change<BTreeMap<String, String>>,
 }
 
 impl Application {
-    /// Its messages.
+    /// The address of its messages.
     pub fn log(&self) -> LogKey<'_> {
         LogKey {
             application: &self.id,
@@ -102,8 +102,8 @@ impl Application {
     }
 
     /// The built-in application of an organization: operators subscribe endpoints to it and receive
-    /// what [`crate::operational`] lists. Its id follows from the organization's, so that nobody
-    /// has to look it up.
+    /// the events of [`crate::operational`]. Its id is derived from the organization's, so it need
+    /// not be looked up.
     pub fn operational(organization: &OrganizationId) -> Self {
         let created_at = Timestamp::from_millis(0);
         Self {
@@ -162,7 +162,7 @@ impl ApplicationIn {
     /// Checks that an application which a request brings along is the one that its path names.
     ///
     /// # Errors
-    /// When its uid is absent or another one.
+    /// When its uid is missing or differs.
     pub fn check_brought(&self, named: &str) -> Result<(), FieldError> {
         match &self.uid {
             Some(uid) if uid.as_str() == named => Ok(()),
@@ -171,7 +171,7 @@ impl ApplicationIn {
         }
     }
 
-    /// Checks what the types cannot.
+    /// Checks the rules that the types cannot express.
     ///
     /// # Errors
     /// When the uid is the built-in application's, or both names of the rate are given and differ.
@@ -183,7 +183,7 @@ impl ApplicationIn {
         check_uid(self.uid.as_ref())
     }
 
-    /// What replaces an application.
+    /// The application that replaces an earlier one.
     pub fn over(self, before: &Application, now: Timestamp) -> Application {
         Application {
             shards: before.shards,
@@ -194,8 +194,8 @@ impl ApplicationIn {
     }
 }
 
-/// The built-in application's uid is taken in every organization, and what looks like an id would
-/// never be found as a uid.
+/// The built-in application's uid is taken in every organization, and a uid that looks like an id
+/// could never be found.
 fn check_uid(uid: Option<&Uid>) -> Result<(), FieldError> {
     if uid.is_some_and(|uid| uid.as_str().starts_with(ApplicationId::PREFIX)) {
         return Err(FieldError::body(
@@ -213,7 +213,7 @@ fn check_uid(uid: Option<&Uid>) -> Result<(), FieldError> {
 }
 
 impl ApplicationPatch {
-    /// Checks what the types cannot.
+    /// Checks the rules that the types cannot express.
     ///
     /// # Errors
     /// When the uid is the built-in application's, or both names of the rate are given and differ.
@@ -243,7 +243,7 @@ impl ApplicationPatch {
     }
 }
 
-/// The time of a change, which is also the version that a write is conditional on: it moves even
+/// The time of a change. It is also the version that a write is conditional on, so it advances even
 /// within a millisecond.
 pub(crate) fn next_version(before: Timestamp, now: Timestamp) -> Timestamp {
     now.max(before.plus(Duration::from_millis(1)))

@@ -1,4 +1,4 @@
-//! Attempts: what one HTTP request of a delivery came to.
+//! Attempts: the results of single HTTP requests of a delivery.
 
 use std::time::Duration;
 
@@ -11,23 +11,26 @@ use crate::{
     timestamp::Timestamp,
 };
 
-/// What is kept in place of a response that was removed for good: the contract's word.
+/// What replaces a response that was permanently removed: the contract's word.
 pub const EXPUNGED: &str = "EXPUNGED";
 
-/// Bytes of a response body that are read and kept.
+/// The most bytes of a response body that are read and kept.
 pub const MAX_RESPONSE_BYTES: usize = 4096;
 
-/// How long a response body is read after its status, inside the attempt's time: shorter than what makes an
-/// endpoint slow ([`crate::health::SLOW_AFTER`]), so that a body that never comes holds nobody up.
+/// How long a response body is read after its status, within the attempt's deadline: less than what
+/// makes an endpoint slow ([`crate::health::SLOW_AFTER`]), so that a body that never arrives delays
+/// nobody.
 pub const MAX_BODY_WAIT: Duration = Duration::from_secs(1);
 
-/// Bytes of the URL that an attempt keeps: every attempt of a delivery is written again with the next.
+/// The most bytes of the URL that an attempt keeps: every attempt of a delivery is written again
+/// with the next one.
 pub const MAX_URL_KEPT: usize = 1024;
 
-/// What an endpoint did. Every variant is a result of the outside world; our own faults are errors.
+/// What an endpoint did. Every variant is a result of the outside world; Posthorn's own failures
+/// are errors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Its status came in time.
+    /// Its status arrived in time.
     Response {
         /// The HTTP status code.
         status: u16,
@@ -36,17 +39,17 @@ pub enum Outcome {
         /// How long it asks to be left alone ([`crate::retry::retry_after`]).
         retry_after: Option<Duration>,
     },
-    /// It did not answer, or was not asked.
+    /// It did not answer, or no request was made.
     Failure(Failure),
 }
 
 impl Outcome {
-    /// Whether the endpoint says that it is gone for good (410).
+    /// Whether the endpoint says that it is permanently gone (410).
     pub fn is_gone(&self) -> bool {
         matches!(self, Self::Response { status: 410, .. })
     }
 
-    /// 2xx and only that: redirects are not followed and count as failures (Standard Webhooks,
+    /// Only 2xx is a success: redirects are not followed and count as failures (Standard Webhooks,
     /// "Deliverability and reliability").
     pub fn is_success(&self) -> bool {
         matches!(
@@ -59,15 +62,15 @@ impl Outcome {
     }
 }
 
-/// What was read of a response's body. The status decides what becomes of the delivery; the body is kept
-/// for people.
+/// What was read of a response's body. The status decides about the delivery; the body is kept for
+/// people.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResponseBody {
     /// The first [`MAX_RESPONSE_BYTES`].
     pub bytes: Vec<u8>,
     /// How it ended.
     pub end: BodyEnd,
-    /// Its `Content-Encoding`, unless it is `identity`. Posthorn asks for none and decodes none.
+    /// Its `Content-Encoding`, unless it is `identity`. Posthorn requests none and decodes none.
     pub encoding: Option<String>,
 }
 
@@ -75,12 +78,12 @@ pub struct ResponseBody {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BodyEnd {
-    /// As it should; or what was read is all that is kept.
+    /// Properly, or it is longer than what is kept.
     #[default]
     Whole,
     /// The connection ended before the body did, or before the head did.
     Cut,
-    /// The time for the body was over ([`MAX_BODY_WAIT`]).
+    /// The body did not end within [`MAX_BODY_WAIT`].
     Late,
     /// The answer was longer than [`crate::failure::MAX_ANSWER_BYTES`].
     TooLarge,
@@ -89,7 +92,7 @@ pub enum BodyEnd {
 }
 
 impl BodyEnd {
-    /// Whether nothing is to be said of it.
+    /// Whether the body ended properly.
     pub fn is_whole(&self) -> bool {
         *self == Self::Whole
     }
@@ -113,10 +116,10 @@ pub struct Attempt {
     /// Its id.
     #[serde(rename = "i")]
     pub id: AttemptId,
-    /// When it began.
+    /// When it started.
     #[serde(rename = "t")]
     pub started_at: Timestamp,
-    /// Milliseconds from its begin to its end.
+    /// Milliseconds from its start to its end.
     #[serde(rename = "d")]
     pub duration_ms: u64,
     /// The HTTP status code; 0 when there was no response.
@@ -134,20 +137,20 @@ pub struct Attempt {
     /// The response's `Content-Encoding`.
     #[serde(rename = "z", default, skip_serializing_if = "Option::is_none")]
     pub encoding: Option<String>,
-    /// Seconds that a refusing endpoint asked to be left alone for.
+    /// How many seconds a refusing endpoint asked to be left alone.
     #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
-    /// Whether it was on the schedule or asked for.
+    /// Whether it was scheduled or requested.
     #[serde(
         rename = "g",
         default,
         skip_serializing_if = "TriggerType::is_scheduled"
     )]
     pub trigger: TriggerType,
-    /// Which request of an operator asked for it.
+    /// The operator's request that asked for it.
     #[serde(rename = "j", default, skip_serializing_if = "Option::is_none")]
     pub job: Option<JobId>,
-    /// Where it was posted; the first [`MAX_URL_KEPT`] bytes.
+    /// The URL that it was posted to: the first [`MAX_URL_KEPT`] bytes.
     #[serde(rename = "u")]
     pub url: String,
 }
@@ -156,7 +159,7 @@ pub struct Attempt {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "u8", from = "u8")]
 pub enum TriggerType {
-    /// By the retry schedule, the first attempt included.
+    /// By the retry schedule; this includes the first attempt.
     #[default]
     Scheduled = 0,
     /// By an operator's request.
@@ -192,7 +195,7 @@ impl Attempt {
             .plus(Duration::from_millis(self.duration_ms))
     }
 
-    /// Writes down what an endpoint did.
+    /// The record of what an endpoint did.
     pub fn record(
         id: AttemptId,
         url: String,
@@ -214,7 +217,7 @@ impl Attempt {
             .map(|wait| wait.as_secs());
         let mut url = url;
         if url.len() > MAX_URL_KEPT {
-            // URLs are ASCII once they are parsed; the check keeps any other text whole, too.
+            // Parsed URLs are ASCII; for any other text, this cuts between characters.
             let end = (0..=MAX_URL_KEPT)
                 .rev()
                 .find(|end| url.is_char_boundary(*end));
@@ -249,7 +252,7 @@ impl Attempt {
         }
     }
 
-    /// What is to be known of the response body besides its bytes.
+    /// What people should know about the response body besides its bytes.
     pub fn response_note(&self) -> Option<String> {
         let encoding = self.encoding.as_ref();
         let encoding = encoding.map(|it| format!("its Content-Encoding is {it}"));

@@ -2,19 +2,19 @@
 
 use serde::{Deserialize, Deserializer};
 
-/// What a PATCH does to a field. For a field that may be empty, `Change<Option<T>>` tells null
-/// (empty it) from absent (keep it); for any other field null is an error.
+/// What a PATCH does to a field. For a field that may be empty, `Change<Option<T>>` distinguishes
+/// null (empty it) from absent (keep it); for any other field null is an error.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Change<T> {
     /// The field is absent: it stays as it is.
     #[default]
     Keep,
-    /// The field is there.
+    /// The field has a new value.
     Set(T),
 }
 
 impl<T> Change<T> {
-    /// The new value, when there is one.
+    /// The new value, if there is one.
     pub fn new_value(&self) -> Option<&T> {
         match self {
             Self::Keep => None,
@@ -37,7 +37,8 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Change<T> {
     }
 }
 
-/// Reads null as the empty value, for fields that are never empty and that older clients send as null.
+/// Reads null as the empty value, for fields that cannot be null but that older clients send as
+/// null.
 ///
 /// # Errors
 /// When the value is neither null nor a `T`.

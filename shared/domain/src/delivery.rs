@@ -1,12 +1,12 @@
-//! The state of a delivery (one message × one endpoint) and what is to be done next.
+//! The state of a delivery (one message × one endpoint) and what to do next.
 //!
-//! A task asks for one attempt ([`Ask`]): number N of the schedule, or an extra one that an operator
-//! wants. SQS delivers a task at least once, so the delivery's record decides ([`plan`]): an attempt
-//! that is recorded is not made again, only its next step is repeated. After an attempt, [`record`]
-//! gives the new record and the next step.
+//! A task asks for one attempt ([`Ask`]): number N of the schedule, or an extra one that an
+//! operator requested. SQS delivers a task at least once, so the delivery's record decides
+//! ([`plan`]): a recorded attempt is not made again, only its next step is repeated. After an
+//! attempt, [`record`] returns the new record and the next step.
 //!
-//! The at-least-once window: an attempt is made twice only when two copies of its task are at work
-//! at the same time, or when a dispatcher ends between the response and the record.
+//! The at-least-once window: an attempt is made twice only when two copies of its task run at the
+//! same time, or when a dispatcher crashes between the response and the record.
 
 use std::time::Duration;
 
@@ -23,60 +23,61 @@ use crate::{
 
 mod resend;
 
-/// Attempts that a record keeps; older ones are dropped first.
+/// The most attempts that a record keeps; the oldest are dropped first.
 pub const MAX_ATTEMPTS_KEPT: usize = 50;
 
-/// Bytes of all response bodies that a record keeps: an item of the table has at most 400 KB.
+/// The most bytes of response bodies that a record keeps: an item of the table has at most 400 KB.
 const MAX_RESPONSES_KEPT: usize = 128 * 1024;
 
-/// How much later than due a next step is repeated: so that the first copy, if it was not lost, has
-/// recorded its attempt by then. The longest time-out of a request and a margin.
+/// How much later than due a repeated next step is scheduled, so that the first copy, if it was not
+/// lost, has recorded its attempt by then: the longest timeout of a request and a margin.
 const REPEAT_AFTER: Duration = Duration::from_secs(35);
 
-/// Failed attempts after which operators are told that a message is failing (the contract's
-/// `message.attempt.failing`: on the fourth failure).
+/// The number of failed attempts after which operators are notified that a message is failing (the
+/// contract's `message.attempt.failing`: on the fourth failure).
 pub const FAILING_AFTER: usize = 4;
 
-/// Where a delivery stands. One that has no record yet is pending.
+/// The status of a delivery. A delivery without a record is pending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// An attempt failed and another one is to come.
+    /// An attempt failed, and another one will follow.
     Sending,
     /// An attempt was accepted.
     Success,
     /// The last attempt of the schedule failed.
     Fail,
-    /// Nothing more is sent: when an attempt was due, the endpoint was disabled, its secrets could not be
-    /// opened, the message had expired, or its payload was gone.
+    /// Nothing more is sent, because when an attempt was due, the endpoint was disabled, its
+    /// secrets could not be opened, the message had expired, or its payload was gone.
     Skipped,
 }
 
 /// The record of a delivery. Attribute names are short: a first-try success must fit one write unit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delivery {
-    /// Where it stands.
+    /// Its status.
     #[serde(rename = "s")]
     pub status: Status,
     /// The message's event type, for filters on lists.
     #[serde(rename = "e")]
     pub event_type: EventTypeName,
-    /// Scheduled attempts that were recorded; also the number of the next one.
+    /// The number of recorded scheduled attempts, which is also the number of the next one.
     #[serde(rename = "n")]
     pub made: u32,
-    /// Counts writes, from 1: the condition that keeps concurrent dispatchers from losing one.
+    /// Counts writes, from 1. Writes are conditional on it, so that concurrent dispatchers lose
+    /// none.
     #[serde(rename = "v")]
     pub version: u32,
-    /// When the next attempt is due, while there is one.
+    /// When the next attempt is due, if there is one.
     #[serde(rename = "x", default, skip_serializing_if = "Option::is_none")]
     pub next_attempt_at: Option<Timestamp>,
-    /// What operators are to be told of the last attempt.
+    /// The notice for operators about the last attempt.
     #[serde(rename = "o", default, skip_serializing_if = "Option::is_none")]
     pub notice: Option<Notice>,
-    /// The attempt that decided what comes next, while there is something to come.
+    /// The attempt that decided what comes next, if something comes next.
     #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
     pub decided_by: Option<AttemptId>,
-    /// Whether operators know that it fails.
+    /// Whether operators were notified that it is failing.
     #[serde(rename = "w", default, skip_serializing_if = "std::ops::Not::not")]
     pub warned: bool,
     /// The attempts, oldest first.
@@ -84,11 +85,11 @@ pub struct Delivery {
     pub attempts: Vec<Attempt>,
 }
 
-/// News of a delivery for operators.
+/// A notice for operators about a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Notice {
-    /// It failed [`FAILING_AFTER`] times and goes on.
+    /// It failed [`FAILING_AFTER`] times and will be retried.
     Failing,
     /// The last attempt of the schedule failed.
     Exhausted,
@@ -99,19 +100,19 @@ pub enum Notice {
 /// The attempt that a task asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ask<'a> {
-    /// The one of this number on the schedule, from 0.
+    /// The attempt with this number on the schedule, from 0.
     Scheduled(u32),
-    /// One that an operator's request wants, beside the schedule: one request, one attempt. When
-    /// nothing was attempted yet, or the delivery was skipped, it takes the schedule's next number.
+    /// An extra attempt for an operator's request: one request, one attempt. When nothing was
+    /// attempted yet, or the delivery was skipped, it takes the schedule's next number.
     Manual(&'a JobId),
 }
 
-/// What follows a recorded attempt.
+/// What to do after a recorded attempt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NextStep {
     /// Queue another attempt.
     pub retry: Option<Retry>,
-    /// Tell operators.
+    /// Notify operators.
     pub notice: Option<Notice>,
 }
 
@@ -125,7 +126,7 @@ pub struct Retry {
 }
 
 impl NextStep {
-    /// The same step, taken once more because the first time may have been lost.
+    /// The same step again, because the first one may have been lost.
     pub fn repeated(self) -> Self {
         let later = |retry: Retry| Retry {
             due: retry.due.plus(REPEAT_AFTER),
@@ -138,16 +139,16 @@ impl NextStep {
     }
 }
 
-/// What a task that was received calls for.
+/// What to do about a received task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plan {
     /// Make the attempt.
     Attempt,
-    /// The attempt is recorded already: take its next step, which may have been lost.
+    /// The attempt is already recorded: repeat its next step, which may have been lost.
     Resume(NextStep),
 }
 
-/// Decides what a task calls for, given the delivery's record.
+/// Decides what to do about a task, given the delivery's record.
 pub fn plan(delivery: Option<&Delivery>, ask: Ask<'_>) -> Plan {
     let Some(delivery) = delivery else {
         return Plan::Attempt;
@@ -169,9 +170,9 @@ pub fn plan(delivery: Option<&Delivery>, ask: Ask<'_>) -> Plan {
     })
 }
 
-/// The scheduled attempt that no task asks for any more, as its task must have been lost: it has been
-/// due for more than `after`. A delivery without a record is due since its message was created.
-/// Queueing it again is harmless when the task was only late ([`plan`]).
+/// The scheduled attempt whose task must have been lost, because it has been due for more than
+/// `after`. A delivery without a record has been due since its message was created. Queueing the
+/// attempt again is harmless if the task was only late ([`plan`]).
 pub fn lost(
     delivery: Option<&Delivery>,
     created_at: Timestamp,
@@ -200,7 +201,7 @@ pub fn skip(before: Option<Delivery>, event_type: &EventTypeName) -> Delivery {
 /// Adds an attempt to a delivery's record and decides the next step.
 ///
 /// `jitter` is from 0 to 1, see [`RetrySchedule::next_after`]. An attempt that a concurrent
-/// dispatcher recorded first is added for the eye only: that dispatcher takes the next step.
+/// dispatcher recorded first is added for information only: that dispatcher takes the next step.
 pub fn record(
     before: Option<Delivery>,
     event_type: &EventTypeName,
@@ -212,7 +213,7 @@ pub fn record(
 ) -> (Delivery, NextStep) {
     let is_fresh = before.as_ref().is_none_or(|d| d.status == Status::Skipped);
     let mut delivery = before.unwrap_or_else(|| Delivery::pending(event_type));
-    // Its number on the schedule; an extra attempt has none, and neither has a duplicate.
+    // The attempt's number on the schedule; extra attempts and duplicates have none.
     let number = match ask {
         Ask::Scheduled(number) => {
             let is_next = delivery.made <= number && delivery.status == Status::Sending;
@@ -224,7 +225,7 @@ pub fn record(
         }
     };
     let (is_success, id) = (attempt.is_success(), attempt.id.clone());
-    // Later than the schedule says when the endpoint asks for it, never earlier.
+    // An endpoint may ask for a later time than the schedule's, but not for an earlier one.
     let asked = attempt
         .retry_after
         .map(|wait| now.plus(Duration::from_secs(wait)));
@@ -282,7 +283,7 @@ impl Delivery {
         }
     }
 
-    /// What operators are to be told after an attempt.
+    /// The notice for operators after an attempt.
     fn news(&self, is_success: bool) -> Option<Notice> {
         let failures = self.attempts.iter().filter(|attempt| !attempt.is_success());
         match self.status {
@@ -299,20 +300,20 @@ impl Delivery {
         self.attempts.iter().find(|attempt| attempt.id == *id)
     }
 
-    /// Whether what comes next was decided by an attempt for this job, or by a scheduled one.
+    /// Whether an attempt for this job, or for `None` a scheduled attempt, decided what comes next.
     fn was_decided_for(&self, job: Option<&JobId>) -> bool {
         self.decider()
             .is_some_and(|attempt| attempt.job.as_ref() == job)
     }
 
-    /// Whether it holds an attempt that this job asked for.
+    /// Whether it includes an attempt that this job asked for.
     pub fn was_made_for(&self, job: &JobId) -> bool {
         self.attempts
             .iter()
             .any(|attempt| attempt.job.as_ref() == Some(job))
     }
 
-    /// Whether it holds this attempt.
+    /// Whether it includes this attempt.
     pub fn holds(&self, attempt: &AttemptId) -> bool {
         self.attempts.iter().any(|held| held.id == *attempt)
     }
@@ -327,8 +328,8 @@ impl Delivery {
         delivery
     }
 
-    /// Adds an attempt; the oldest ones go when there are too many, and the oldest response bodies
-    /// when they are too large for an item of the table.
+    /// Adds an attempt. Drops the oldest attempts when there are too many, and the oldest response
+    /// bodies when all of them are too large for an item of the table.
     fn push(&mut self, attempt: Attempt) {
         self.attempts.push(attempt);
         let surplus = self.attempts.len().saturating_sub(MAX_ATTEMPTS_KEPT);

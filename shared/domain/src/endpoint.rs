@@ -18,16 +18,16 @@ use crate::{
 /// The channels that an endpoint listens to: 1 to 10.
 pub type EndpointChannels = UniqueList<Channel, 1, 10>;
 
-/// The event types that an endpoint wants: 1 to 500. The contract has no upper bound; each is looked
-/// up when it is set, so there must be one.
+/// The event types that an endpoint receives: 1 to 500. The contract has no upper bound, but one is
+/// needed because each type is looked up when it is set.
 pub type EndpointEventTypes = UniqueList<EventTypeName, 1, 500>;
 
-/// Secrets of earlier rotations that may be valid at the same time.
+/// The most secrets of earlier rotations that may be valid at the same time.
 pub const MAX_OLD_SECRETS: usize = 10;
 
-/// How long a rotated secret stays valid by default, and at most.
+/// How long a rotated secret stays valid by default.
 pub const DEFAULT_GRACE: Duration = Duration::from_secs(86_400);
-/// See [`DEFAULT_GRACE`].
+/// The longest time that a rotated secret may stay valid.
 pub const MAX_GRACE: Duration = Duration::from_secs(7 * 86_400);
 
 /// An endpoint, as it is stored.
@@ -38,7 +38,7 @@ pub struct Endpoint {
     /// The customer's own id, unique in the application.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<Uid>,
-    /// Where attempts are posted.
+    /// The URL that attempts are posted to.
     pub url: String,
     /// A note for people.
     #[serde(default)]
@@ -49,16 +49,16 @@ pub struct Endpoint {
     /// Only messages with one of these channels; `None` means all messages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channels: Option<EndpointChannels>,
-    /// Whether it receives nothing for now.
+    /// Whether it is disabled: it receives nothing.
     #[serde(default)]
     pub disabled: bool,
-    /// Why it was disabled, when nobody asked for it.
+    /// Why Posthorn disabled it, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disabled_reason: Option<DisabledReason>,
-    /// How it fares, as its attempts tell.
+    /// Its health, as observed by attempts.
     #[serde(default, skip_serializing_if = "Health::is_well")]
     pub health: Health,
-    /// Attempts a second, at least 1.
+    /// Attempts per second, at least 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub throttle_rate: Option<u16>,
     /// The customer's own notes.
@@ -67,7 +67,7 @@ pub struct Endpoint {
     /// [`Confidential`], sealed for [`crate::key::EndpointKey::envelope_owner`].
     pub sealed: Sealed,
     /// Counts changes, from 1. A task carries the revision that ingest saw, so that a dispatcher
-    /// notices an eventually consistent read that is older.
+    /// notices when an eventually consistent read is older.
     pub revision: u64,
     /// When it was created.
     pub created_at: Timestamp,
@@ -75,25 +75,25 @@ pub struct Endpoint {
     pub updated_at: Timestamp,
 }
 
-/// What only the API and the dispatcher read of an endpoint.
+/// The part of an endpoint that only the API and the dispatcher may read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confidential {
     /// The key that signs its attempts.
     pub secret: EndpointSecret,
-    /// Keys of earlier rotations that sign as well until they expire, newest first.
+    /// Keys of earlier rotations, which also sign until they expire; newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub old_secrets: Vec<OldSecret>,
-    /// Headers that every attempt carries besides its own.
+    /// Custom headers of every attempt.
     #[serde(default, skip_serializing_if = "CustomHeaders::is_empty")]
     pub headers: CustomHeaders,
 }
 
-/// A secret that was rotated out.
+/// A secret that was replaced by a rotation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OldSecret {
     /// The key.
     pub secret: EndpointSecret,
-    /// Until when attempts are signed with it, too.
+    /// Until when it also signs attempts.
     pub expires_at: Timestamp,
 }
 
@@ -103,7 +103,7 @@ pub struct OldSecret {
 pub struct TooManySecrets;
 
 impl Endpoint {
-    /// The endpoint after it was disabled; `None` when it is disabled already.
+    /// The disabled endpoint; `None` when it is already disabled.
     pub fn disable(&self, reason: DisabledReason, now: Timestamp) -> Option<Self> {
         (!self.disabled).then(|| Self {
             disabled: true,
@@ -116,7 +116,7 @@ impl Endpoint {
 }
 
 impl Confidential {
-    /// Only a key, as most endpoints have it.
+    /// With a key only, as for most endpoints.
     pub fn new(secret: EndpointSecret) -> Self {
         Self {
             secret,
@@ -125,7 +125,7 @@ impl Confidential {
         }
     }
 
-    /// The value of `webhook-signature`: one signature for each valid key, with a space in between
+    /// The value of `webhook-signature`: one signature for each valid key, separated by spaces
     /// (Standard Webhooks, "Multiple signatures").
     pub fn sign(&self, id: &MessageId, at: Timestamp, body: &[u8]) -> String {
         let old = self.old_secrets.iter();
@@ -135,10 +135,7 @@ impl Confidential {
         signatures.join(" ")
     }
 
-    /// The same with a new secret; the one before stays valid for `grace`.
-    ///
-    /// # Errors
-    /// [`TooManySecrets`].
+    /// The same with a new secret; the previous one stays valid for `grace`.
     pub fn rotate(
         self,
         secret: EndpointSecret,

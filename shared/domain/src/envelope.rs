@@ -1,7 +1,8 @@
-//! Envelopes: what only some functions may read, encrypted with AES-256-GCM under a data key.
+//! Envelopes: texts that only some functions may read, encrypted with AES-256-GCM under a data key.
 //!
-//! The key has an id, which the envelope names, so that a new key leaves earlier envelopes readable.
-//! What the text belongs to is associated data: moved to another owner, an envelope does not open.
+//! An envelope names the id of its key, so that earlier envelopes stay readable after a new key.
+//! The owner of the text is associated data: an envelope that is moved to another owner does not
+//! open.
 
 use std::fmt;
 
@@ -14,8 +15,8 @@ use crate::id::DataKeyId;
 /// Bytes of a data key.
 pub const DATA_KEY_BYTES: usize = 32;
 
-/// Random bytes that sealing takes: the nonce (NIST SP 800-38D, section 8.2.2, allows 2^32 random
-/// ones per key).
+/// The random bytes for sealing: the nonce (NIST SP 800-38D, section 8.2.2, allows 2^32 random ones
+/// per key).
 pub type SealEntropy = [u8; NONCE_LEN];
 
 /// A key that seals and opens.
@@ -36,11 +37,12 @@ pub enum Sealed {
         /// Base64 of the nonce, the ciphertext and the tag.
         text: String,
     },
-    /// As it is: the deployment relies on the table's encryption alone.
+    /// Plain text: the deployment relies on the table's encryption alone.
     Plain(String),
 }
 
-/// A text could not be sealed or opened. There is nothing more to say: why would help a forger.
+/// A text could not be sealed or opened. The error does not say why, because that would help a
+/// forger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an envelope could not be sealed or opened with this key for this owner")]
 pub struct EnvelopeError;
@@ -49,7 +51,7 @@ impl DataKey {
     /// A key of [`DATA_KEY_BYTES`].
     ///
     /// # Errors
-    /// [`EnvelopeError`] for any other length.
+    /// When the key has another length.
     pub fn new(id: DataKeyId, bytes: &[u8]) -> Result<Self, EnvelopeError> {
         let key = UnboundKey::new(&AES_256_GCM, bytes).map_err(|_| EnvelopeError)?;
         let key = LessSafeKey::new(key);
@@ -64,7 +66,7 @@ impl DataKey {
     /// Encrypts a text for its owner.
     ///
     /// # Errors
-    /// [`EnvelopeError`]: longer than the cipher allows (64 GiB).
+    /// When the text is longer than the cipher allows (64 GiB).
     pub fn seal(
         &self,
         owner: &str,
@@ -84,7 +86,7 @@ impl DataKey {
     /// Decrypts the text of an envelope that names this key.
     ///
     /// # Errors
-    /// [`EnvelopeError`]: it is another owner's or another key's, or was changed.
+    /// When it has another owner or another key, or was changed.
     pub fn open(&self, owner: &str, text: &str) -> Result<String, EnvelopeError> {
         let mut sealed = STANDARD.decode(text).map_err(|_| EnvelopeError)?;
         let (nonce, sealed) = sealed
@@ -98,7 +100,7 @@ impl DataKey {
         String::from_utf8(opened.to_vec()).map_err(|_| EnvelopeError)
     }
 
-    /// `owner|version`; no id holds a bar.
+    /// `owner|version`; no id contains a bar.
     fn associated(&self, owner: &str) -> Aad<Vec<u8>> {
         Aad::from(format!("{owner}|{}", self.id).into_bytes())
     }

@@ -1,11 +1,11 @@
-//! What the API answers when it refuses: one enum, one variant a broken rule.
+//! The API's refusals: one enum, with one variant per kind of refusal.
 //!
 //! Status codes and bodies are those of the contract (`HttpErrorOut`, `HTTPValidationError`).
 
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
-/// A request that the API refuses, with what the caller may know of the reason.
+/// Why the API refuses a request, as far as the caller may know.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ApiError {
     /// 400: the request as a whole cannot be carried out.
@@ -14,22 +14,22 @@ pub enum ApiError {
     /// 422: a field of the request breaks a rule.
     #[error("invalid request: {0:?}")]
     Invalid(FieldError),
-    /// 401: the token is missing, malformed, expired or not ours.
+    /// 401: the token is missing, malformed, expired or from another deployment.
     #[error("{0}")]
     Unauthorized(String),
-    /// 403: the token is valid, its scope does not reach this operation.
+    /// 403: the token is valid, but its scope does not include this operation.
     #[error("this token may not do that")]
     Forbidden,
-    /// 404: nothing of that id exists in the token's organization.
+    /// 404: nothing with that id exists in the token's organization.
     #[error("{0} not found")]
     NotFound(&'static str),
-    /// 409: something with that identity exists already.
+    /// 409: something with that identity already exists.
     #[error("{0}")]
     Conflict(String),
     /// 413: the payload is larger than [`crate::message::MAX_PAYLOAD_BYTES`].
     #[error("{0}")]
     TooLarge(String),
-    /// 405: the path exists, the method does not.
+    /// 405: the path exists, but not with this method.
     #[error("this path does not take that method")]
     Method,
     /// 503: a service behind the API failed or was throttled; nothing was acknowledged.
@@ -37,10 +37,10 @@ pub enum ApiError {
     Unavailable,
 }
 
-/// One broken rule and where it was broken.
+/// A broken rule, and where it was broken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FieldError {
-    /// The way to the field, as `["body", "channels", "0"]`.
+    /// The path to the field, for example `["body", "channels", "0"]`.
     pub loc: Vec<String>,
     /// The rule, for a person.
     pub msg: String,
@@ -72,7 +72,7 @@ impl FieldError {
         }
     }
 
-    /// The same rule, where the field is part of another one, or of an item of a list.
+    /// The same error, where the field is inside another field or an item of a list.
     pub fn within(mut self, field: &str) -> Self {
         self.loc.insert(1, field.to_owned());
         self
@@ -114,7 +114,7 @@ impl ApiError {
     }
 }
 
-/// As the contract shows it.
+/// In the shape of the contract.
 impl Serialize for ApiError {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let code = match self {

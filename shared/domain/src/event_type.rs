@@ -20,13 +20,13 @@ pub struct EventType {
     /// Hidden from lists, still usable.
     #[serde(default)]
     pub archived: bool,
-    /// Marked as going away.
+    /// Marked as deprecated.
     #[serde(default)]
     pub deprecated: bool,
     /// JSON Schemas by version, as JSON text: kept byte for byte.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schemas: Option<String>,
-    /// The feature that must be on for it to be shown.
+    /// The feature that must be switched on for it to be visible.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub feature_flag: Option<FeatureFlag>,
     /// When it was created.

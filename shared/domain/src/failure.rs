@@ -1,7 +1,8 @@
-//! Why an attempt got no response: a class for programs, a reason that the endpoint's owner can act on.
+//! Why an attempt got no response: a class for programs, and a reason that the endpoint's owner can
+//! act on.
 //!
-//! The texts say nothing of the network that Posthorn runs in: a name that does not exist and one of a
-//! private address read the same.
+//! The texts reveal nothing about the network that Posthorn runs in: they are the same for a name
+//! that does not exist and for a name with a private address.
 
 use std::fmt;
 
@@ -13,17 +14,17 @@ use serde::{Deserialize, Serialize};
 pub enum Failure {
     /// The URL breaks a rule of [`crate::address`].
     Blocked,
-    /// The host name has no address, or none that may be reached: which of the two is not told.
+    /// The host name has no address, or none that may be reached; the text does not say which.
     NoAddress,
     /// Nothing listens on the port.
     Refused,
-    /// No way leads to the address.
+    /// There is no route to the address.
     Unreachable,
-    /// No connection, TLS handshake included, within its time.
+    /// No connection, including the TLS handshake, within the connect timeout.
     ConnectTimeout,
-    /// A connection, and no status within the attempt's time.
+    /// A connection, but no status before the attempt's deadline.
     Timeout,
-    /// An HTTP/2 connection that does not answer pings either.
+    /// An HTTP/2 connection on which even pings are not answered.
     Silent,
     /// The server's certificate has expired.
     CertificateExpired,
@@ -35,52 +36,52 @@ pub enum Failure {
     WrongName,
     /// Anything else that is wrong with the server's certificate.
     InvalidCertificate,
-    /// The server wants a certificate of ours.
+    /// The server demands a client certificate.
     ClientCertificate,
     /// The server speaks neither TLS 1.2 nor 1.3.
     TlsVersion,
-    /// No cipher or key exchange in common, or the server's own reasons.
+    /// No common cipher or key exchange, or another reason of the server's.
     TlsRefused,
-    /// The connection ended in the handshake.
+    /// The connection ended during the handshake.
     TlsEnded,
-    /// The answer to the TLS handshake was something else.
+    /// The response to the TLS handshake was not TLS.
     NotTls,
-    /// Any other fault of TLS.
+    /// Any other TLS failure.
     Tls,
     /// The connection was closed before a status.
     Closed,
     /// The connection was reset before a status.
     Reset,
-    /// The server reset the request's HTTP/2 stream, or said goodbye.
+    /// The server reset the request's HTTP/2 stream, or sent GOAWAY.
     StreamReset,
-    /// The answer is not HTTP.
+    /// The response is not HTTP.
     NotHttp,
-    /// The answer is longer than [`MAX_ANSWER_BYTES`], or has too many headers.
+    /// The response is longer than [`MAX_ANSWER_BYTES`], or has too many headers.
     TooLarge,
     /// Anything else.
     Other,
 }
 
-/// Bytes that an attempt reads from its connection before it is given up: TLS, informational responses
-/// and headers included.
+/// How many bytes an attempt reads from its connection before it gives up, including TLS,
+/// informational responses and headers.
 pub const MAX_ANSWER_BYTES: usize = 256 * 1024;
 
 /// The kinds of [`Failure`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureClass {
-    /// Nothing was asked.
+    /// No request was made.
     Blocked,
-    /// The host name.
+    /// The host name could not be resolved.
     Dns,
     /// The connection could not be made.
     Connect,
-    /// The time was over.
+    /// The attempt ran out of time.
     Timeout,
     /// The handshake failed.
     Tls,
     /// The connection ended.
     Reset,
-    /// The answer cannot be read.
+    /// The response is invalid.
     Protocol,
     /// Anything else.
     Other,

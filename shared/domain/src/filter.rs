@@ -8,8 +8,8 @@ use crate::{
 
 /// Whether an endpoint listens to an event type on these channels.
 ///
-/// An endpoint without channels gets all messages; one with channels needs one in common, so a
-/// message without channels does not reach it.
+/// An endpoint without channels gets all messages. One with channels only gets messages that share
+/// a channel with it, and none without channels.
 pub fn matches(
     endpoint: &Endpoint,
     event_type: &EventTypeName,

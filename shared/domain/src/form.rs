@@ -16,7 +16,7 @@ use crate::error::FieldError;
 /// # Errors
 /// A [`FieldError`] whose `loc` names the first wrong or missing field.
 pub fn parse_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, FieldError> {
-    // serde would take an array for a struct, field by field.
+    // serde would accept an array as a struct, field by field.
     let is_object = body.trim_ascii_start().starts_with(b"{");
     if !is_object && serde_json::from_slice::<IgnoredAny>(body).is_ok() {
         return Err(FieldError {
@@ -32,7 +32,7 @@ pub fn parse_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, FieldError> {
     let value = serde_path_to_error::deserialize(known);
     let value = match value {
         Err(error) if error.inner().classify() != Category::Data => {
-            // serde_json says so as well of JSON that it cannot keep.
+            // serde_json reports the same for valid JSON that it cannot represent.
             return Err(match serde_json::from_slice::<IgnoredAny>(body) {
                 Ok(_) => locate("body", error.path(), unkept(&error.inner().to_string())),
                 Err(error) => not_json(&error),
@@ -47,13 +47,15 @@ pub fn parse_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, FieldError> {
     Ok(value)
 }
 
-/// The deepest nesting of JSON that is taken and shown, in levels: parsers of many clients give up soon after.
+/// The deepest nesting of JSON that is accepted and shown, in levels: many clients' parsers give up
+/// soon after.
 pub const MAX_DEPTH: usize = 100;
 
-/// The rule that [`MAX_DEPTH`] is.
+/// The message for JSON deeper than [`MAX_DEPTH`].
 pub const TOO_DEEP: &str = "must not be nested deeper than 100 levels";
 
-/// Whether JSON has more levels of objects and lists than this. Other text may count as well: its brackets do.
+/// Whether JSON has more levels of objects and lists than this. For text that is not JSON, its
+/// brackets count.
 pub fn is_deeper_than(json: &str, levels: usize) -> bool {
     let (mut depth, mut is_string, mut is_escaped) = (0_usize, false, false);
     for byte in json.as_bytes() {
@@ -72,7 +74,8 @@ pub fn is_deeper_than(json: &str, levels: usize) -> bool {
     false
 }
 
-/// A field that the contract has and Posthorn does not: null says nothing, and any value is refused.
+/// A field of the contract that Posthorn does not support: null is ignored, and any value is
+/// refused.
 #[derive(Clone, Copy, Debug)]
 pub struct Unsupported;
 
@@ -83,7 +86,7 @@ impl<'de> Deserialize<'de> for Unsupported {
     }
 }
 
-/// Fields that official clients send and that change nothing here; docs/api.md says why of each.
+/// Fields that official clients send and that have no effect here; docs/api.md says why for each.
 const HARMLESS: [&str; 5] = ["createdAt", "disabledReason", "id", "updatedAt", "version"];
 
 /// Where those may be: in a body, in a message of the queue, and in an application that one of them brings along.
@@ -94,7 +97,7 @@ const HARMLESS_IN: [&[&str]; 4] = [
     &["message", "application"],
 ];
 
-/// Refuses the first field that the type does not know. Null is the same as absent.
+/// Refuses the first field that the type does not know. Null counts as absent.
 fn refuse_unknown(body: &[u8], unknown: &[Vec<String>]) -> Result<(), FieldError> {
     let is_null = |way: &[String]| match serde_json::from_slice(body) {
         Ok(body) => values(body, way).iter().all(|text| text.get() == "null"),
@@ -177,7 +180,7 @@ pub fn unknown_field(loc: Vec<String>) -> FieldError {
     }
 }
 
-/// The names on the way to a field.
+/// The names on the path to a field.
 fn way(path: &serde_ignored::Path<'_>) -> Vec<String> {
     use serde_ignored::Path;
     match path {
@@ -190,9 +193,9 @@ fn way(path: &serde_ignored::Path<'_>) -> Vec<String> {
     }
 }
 
-/// A deserializer's message as a rule in our words.
+/// Turns a deserializer's message into a rule in the API's own words.
 fn in_our_words(text: &str) -> String {
-    let is_of_parser = PARSERS_BEGINNINGS.iter().any(|it| text.starts_with(it));
+    let is_of_parser = PARSER_PREFIXES.iter().any(|it| text.starts_with(it));
     // The caller's own text stands before what was expected, and may hold these words as well.
     if let Some((_, expected)) = text.rsplit_once(", expected ").filter(|_| is_of_parser) {
         return format!("must be {}", kind_of(expected));
@@ -207,8 +210,8 @@ fn in_our_words(text: &str) -> String {
     }
 }
 
-/// How serde's messages begin that say what was expected.
-const PARSERS_BEGINNINGS: [&str; 4] = [
+/// The starts of serde's messages that say what was expected.
+const PARSER_PREFIXES: [&str; 4] = [
     "invalid type: ",
     "invalid value: ",
     "invalid length ",
@@ -247,10 +250,10 @@ fn kind_of(expected: &str) -> &str {
     }
 }
 
-/// Refuses two names of one field that say different things.
+/// Refuses two names of one field with different values.
 ///
 /// # Errors
-/// When both are given and differ; `older` is named.
+/// When both are given and differ; the error names `older`.
 pub fn check_same<T: PartialEq>(
     (newer, value): (&str, Option<&T>),
     (older, other): (&str, Option<&T>),
@@ -264,11 +267,12 @@ pub fn check_same<T: PartialEq>(
     }
 }
 
-/// Bytes of what is stored of one application or endpoint: ingest reads an application with all its
+/// The most bytes of a stored application or endpoint: ingest reads an application with all its
 /// endpoints for every message.
 pub const MAX_ENTITY_BYTES: usize = 64 * 1024;
 
-/// Refuses what would make every message expensive, or not fit an item of the table (400 KB).
+/// Refuses an entity that would make every message expensive, or would not fit an item of the table
+/// (400 KB).
 ///
 /// # Errors
 /// When the entity as JSON is longer than `max` bytes.
@@ -284,7 +288,7 @@ pub fn check_size(entity: &impl Serialize, max: usize) -> Result<(), FieldError>
     Ok(())
 }
 
-/// The rule without the position that serde_json adds: the field's name says more.
+/// The rule without the position that serde_json appends: the field's name says more.
 fn rule(text: &str) -> &str {
     let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     let is_position = |text: &str| {

@@ -12,9 +12,10 @@ pub const MAX_HEADER_BYTES: usize = 4096;
 /// The most headers.
 pub const MAX_HEADERS: usize = 100;
 
-/// Names that the request itself needs, hop-by-hop names (RFC 9110, section 7.6.1), and names that proxies
-/// believe: a customer who could set them could forge signatures, break the connection's framing or
-/// pretend to be somebody else. Checked with hyphens for underscores, as CGI, WSGI and the like read them.
+/// Names that the request itself needs, hop-by-hop names (RFC 9110, section 7.6.1), and names that
+/// proxies trust: a customer who could set them could forge signatures, break the connection's
+/// framing or pretend to be somebody else. Underscores count as hyphens, because CGI, WSGI and the
+/// like read them so.
 const FORBIDDEN: [&str; 25] = [
     "cdn-loop",
     "connection",
@@ -42,7 +43,7 @@ const FORBIDDEN: [&str; 25] = [
     "x-real-ip",
     "x-rewrite-url",
 ];
-/// Our own, and what clouds and their proxies interpret.
+/// Posthorn's own headers, and those that clouds and their proxies interpret.
 const FORBIDDEN_PREFIXES: [&str; 14] = [
     "cf-",
     "fastly-",
@@ -69,7 +70,7 @@ const SENSITIVE: [&str; 4] = [
 ];
 const SENSITIVE_PARTS: [&str; 5] = ["api-key", "apikey", "password", "secret", "token"];
 
-/// Header names and values, as they were given; no name twice in any spelling.
+/// Header names and values, as they were given; no name occurs twice, in any spelling.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(
     try_from = "BTreeMap<String, String>",
@@ -81,25 +82,25 @@ pub struct CustomHeaders(BTreeMap<String, String>);
 /// Changes of single headers; null removes one.
 pub type HeaderChanges = BTreeMap<String, Option<String>>;
 
-/// A header that may not be set.
+/// Why a header may not be set.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
-    /// Not a token of RFC 9110.
+    /// The name is not a token of RFC 9110.
     #[error("`{0}` is not a header name")]
     Name(String),
-    /// A name of the request's own.
+    /// The name is reserved.
     #[error("`{0}` may not be set")]
     Forbidden(String),
-    /// Control characters, or bytes outside of visible ASCII.
+    /// The value has control characters or bytes outside of visible ASCII.
     #[error("the value of `{0}` may hold visible ASCII characters, spaces and tabs only")]
     Value(String),
-    /// One name in two spellings.
+    /// One name occurs in two spellings.
     #[error("`{0}` is there twice")]
     Duplicate(String),
-    /// More than [`MAX_HEADERS`].
+    /// There are more than [`MAX_HEADERS`].
     #[error("there may be at most {MAX_HEADERS} headers")]
     TooMany,
-    /// More than [`MAX_HEADER_BYTES`].
+    /// They have more than [`MAX_HEADER_BYTES`].
     #[error("names and values must have at most {MAX_HEADER_BYTES} bytes together")]
     TooLarge,
 }
@@ -118,9 +119,6 @@ impl CustomHeaders {
     }
 
     /// The headers after single changes.
-    ///
-    /// # Errors
-    /// [`HeaderError`].
     pub fn change(&self, changes: HeaderChanges) -> Result<Self, HeaderError> {
         let mut headers = self.0.clone();
         for (name, value) in changes {
@@ -191,7 +189,7 @@ impl From<CustomHeaders> for BTreeMap<String, String> {
     }
 }
 
-/// Names only: values may be credentials.
+/// Shows names only, because values may be credentials.
 impl fmt::Debug for CustomHeaders {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()

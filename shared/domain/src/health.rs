@@ -1,21 +1,21 @@
-//! How an endpoint fares, and how its next attempts are treated for that.
+//! The health of an endpoint, and what it means for the next attempts.
 //!
-//! Three things are known of an endpoint, from nothing but what its attempts came to:
+//! Three things are known about an endpoint, only from the results of its attempts:
 //!
-//! - **Since when it only fails.** Too long, and it is disabled.
-//! - **Until when it is left alone** (a circuit breaker). An endpoint that says it has too much to do
-//!   (429, 502, 504, or 503 with `Retry-After`) is left alone at once; one that cannot be reached or
-//!   answers 5xx, once it has only failed for [`PATIENCE`], with more than one message. Tasks that
-//!   arrive meanwhile are pushed back, and no attempt of theirs is spent. Behind the pause one attempt
-//!   finds out: a success, or any answer that shows it to be alive, opens the way again; another
-//!   failure pauses it for a quarter of the time that it fails already ([`MIN_PAUSE`] to
-//!   [`MAX_PAUSE`]). So the pauses grow with the outage, and no count needs to be kept.
-//! - **Whether it is slow.** Its tasks then travel in a lane of their own, so that they hold up
-//!   nobody else. It enters with an attempt that takes [`SLOW_AFTER`], in its middle, and leaves with
-//!   a quick success once no attempt was slow for [`SLOW_FOR`].
+//! - **Since when it has been failing.** After too long it is disabled.
+//! - **Until when it is paused** (a circuit breaker). An endpoint that says that it is overloaded
+//!   (429, 502, 504, or 503 with `Retry-After`) is paused at once; one that cannot be reached or
+//!   answers 5xx is paused once it has been failing for [`PATIENCE`], with more than one message. Tasks that
+//!   arrive meanwhile are put back without spending an attempt. After the pause a single attempt
+//!   probes the endpoint: a success, or any response that shows that it works, ends the pause; another
+//!   failure pauses it for a quarter of the time that it has been failing ([`MIN_PAUSE`] to
+//!   [`MAX_PAUSE`]). So pauses grow with the outage, and no count is needed.
+//! - **Whether it is slow.** Its tasks then travel in the slow lane, so that they delay nobody else.
+//!   It enters that lane while an attempt takes longer than [`SLOW_AFTER`], and leaves it with a quick
+//!   success once no attempt was slow for [`SLOW_FOR`].
 //!
-//! What is known is part of the endpoint's item, which every attempt reads anyway: it costs nothing
-//! while nothing changes, and one write when it does.
+//! Health is part of the endpoint's item, which every attempt reads anyway: it costs nothing while
+//! nothing changes, and one write when something does.
 
 use std::time::Duration;
 
@@ -25,52 +25,54 @@ use utoipa::ToSchema;
 
 use crate::{attempt::Outcome, failure::Failure, id::MessageId, timestamp::Timestamp};
 
-/// How long an endpoint may fail before failures pause it that say nothing of too much load: the
-/// first retries of a message (after 5 s) are not held up.
+/// How long an endpoint must fail before it is paused by failures that do not indicate overload, so
+/// that the first retries of a message (after 5 s) are not delayed.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The shortest pause.
 pub const MIN_PAUSE: Duration = Duration::from_secs(5);
 
-/// The longest pause that Posthorn chooses: with what tasks are spread over behind it, still a wait
-/// that the queue carries.
+/// The longest pause that Posthorn chooses: including the time over which tasks are spread after
+/// it, the queue can still carry the wait.
 pub const MAX_PAUSE: Duration = Duration::from_secs(720);
 
 /// The longest pause that an endpoint can ask for with `Retry-After`. (A delivery that was answered
-/// with it waits for up to 24 hours, see [`crate::retry::retry_after`].)
+/// with `Retry-After` waits for up to 24 hours, see [`crate::retry::retry_after`].)
 pub const MAX_ASKED_PAUSE: Duration = Duration::from_secs(3600);
 
-/// How long others wait for the attempt that finds out: the longest time-out of a request and a margin.
+/// How long other tasks wait for the probing attempt: the longest timeout of a request and a
+/// margin.
 pub const PROBE: Duration = Duration::from_secs(35);
 
-/// An attempt that takes as long makes its endpoint slow.
+/// An attempt that takes this long makes its endpoint slow.
 pub const SLOW_AFTER: Duration = Duration::from_secs(2);
 
-/// How long a slow endpoint stays slow at least.
+/// The shortest time that an endpoint stays slow.
 pub const SLOW_FOR: Duration = Duration::from_secs(60);
 
-/// How an endpoint fares.
+/// The health of an endpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
-    /// Since when it only failed; `None` after a success.
+    /// Since when all attempts have failed; `None` after a success.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failing_since: Option<Timestamp>,
-    /// The message with which that began, while no other one failed: an endpoint that refuses one
-    /// message may well take others.
+    /// The message that failed first, as long as no other message failed: an endpoint that refuses
+    /// one message may well accept others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed_first: Option<MessageMark>,
-    /// Until when it is left alone. Stays when that is past, until an attempt found out.
+    /// Until when it is paused. Kept after that time, until an attempt has probed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused_until: Option<Timestamp>,
-    /// Whether an attempt is finding out: the pause then is only for the others to wait for it.
+    /// Whether an attempt is probing the endpoint; the pause then only makes the others wait for
+    /// it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub probing: bool,
-    /// Until when it is slow. Stays when that is past, until a quick success.
+    /// Until when it is slow. Kept after that time, until a quick success.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slow_until: Option<Timestamp>,
 }
 
-/// Tells messages apart, nearly always.
+/// A hash that distinguishes messages, nearly always.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct MessageMark(u32);
@@ -83,14 +85,14 @@ impl MessageMark {
     }
 }
 
-/// An attempt, as far as it tells something of its endpoint.
+/// What an attempt tells about its endpoint.
 #[derive(Clone, Copy, Debug)]
 pub struct Observation<'a> {
-    /// What it came to.
+    /// The attempt's outcome.
     pub outcome: &'a Outcome,
     /// Its message.
     pub message: MessageMark,
-    /// When it began.
+    /// When it started.
     pub started_at: Timestamp,
     /// When it ended.
     pub ended_at: Timestamp,
@@ -100,20 +102,21 @@ pub struct Observation<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DisabledReason {
-    /// It answered 410 Gone: it wants no more (Standard Webhooks, "Deliverability and reliability").
+    /// It answered 410 Gone: it wants no more messages (Standard Webhooks, "Deliverability and
+    /// reliability").
     Gone,
-    /// It only failed for as long as the deployment bears.
+    /// It failed for longer than the deployment tolerates.
     Failing,
 }
 
 /// What an attempt means for its endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Nothing that was not known.
+    /// Nothing new.
     AsBefore,
-    /// It fares differently now.
+    /// Its health has changed.
     Changed(Health),
-    /// It is to be disabled; it failed since then.
+    /// It must be disabled; it has been failing since that time.
     Disable(DisabledReason, Timestamp),
 }
 
@@ -122,13 +125,13 @@ pub enum Verdict {
 pub enum Admission {
     /// It may.
     Go,
-    /// It may if this can be written first: then it is the one that finds out.
+    /// It may, as the probe, if this health can be written first.
     Probe(Health),
     /// Not before then.
     Wait(Timestamp),
 }
 
-/// The ways through the queue, each with dispatchers of its own.
+/// The lanes of the queue, each with its own dispatchers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Lane {
     /// For endpoints that answer.
@@ -139,7 +142,7 @@ pub enum Lane {
 }
 
 impl Health {
-    /// Whether there is nothing to say.
+    /// Whether the endpoint is healthy: nothing is recorded.
     pub fn is_well(&self) -> bool {
         *self == Self::default()
     }
@@ -165,7 +168,7 @@ impl Health {
         }
     }
 
-    /// With an attempt that is slow; `None` when that is known.
+    /// The health after a slow attempt; `None` when it is already known to be slow.
     pub fn slowed(self, now: Timestamp) -> Option<Self> {
         let is_known = self
             .slow_until
@@ -176,8 +179,8 @@ impl Health {
         })
     }
 
-    /// What an attempt means. `disable_after` is how long an endpoint may fail without a success in
-    /// between.
+    /// What an attempt means for its endpoint. `disable_after` is how long an endpoint may fail
+    /// without a success in between.
     pub fn after(self, attempt: Observation<'_>, disable_after: Duration) -> Verdict {
         let (outcome, now) = (attempt.outcome, attempt.ended_at);
         if outcome.is_gone() {
@@ -212,12 +215,12 @@ impl Health {
         }
     }
 
-    /// Whether no other message failed since the endpoint only fails.
+    /// Whether no other message has failed since the endpoint started to fail.
     fn alone(self, message: MessageMark) -> bool {
         self.failing_since.is_none() || self.failed_first == Some(message)
     }
 
-    /// Until when a failure leaves the endpoint alone.
+    /// Until when a failure pauses the endpoint, if it does.
     fn pause(self, attempt: Observation<'_>, failing_for: Duration) -> Option<Timestamp> {
         let now = attempt.ended_at;
         let chosen = (failing_for / 4).clamp(MIN_PAUSE, MAX_PAUSE);
@@ -232,15 +235,15 @@ impl Health {
             Strain::Unavailable => chosen,
             Strain::None => return None,
         };
-        // Attempts that were under way together do not all write: about as long is as long.
+        // Concurrent attempts need not all write: a similar pause is good enough.
         let enough = before.filter(|until| *until >= now.plus(pause / 2));
         Some(enough.unwrap_or_else(|| now.plus(pause)))
     }
 }
 
-/// What a failure says of the endpoint's load.
+/// What a failure says about the endpoint's load.
 enum Strain {
-    /// It asks for less, maybe for nothing for this long.
+    /// It is overloaded, and may ask for a pause of this length.
     TooMuch(Option<Duration>),
     /// It does not work.
     Unavailable,
@@ -307,7 +310,7 @@ mod tests {
         health.after(attempt, DAY)
     }
 
-    /// After an attempt that took no time.
+    /// The health after an attempt that took no time.
     fn after(health: Health, outcome: &Outcome, at: Timestamp) -> Health {
         match verdict(health, outcome, at) {
             Verdict::AsBefore => health,
@@ -329,12 +332,12 @@ mod tests {
         let verdict = |health, status, at| verdict(health, &answer(status), at);
         let well = Health::default();
         assert_eq!(verdict(well, 200, NOW), Verdict::AsBefore);
-        let begun = Health {
+        let started = Health {
             failed_first: Some(OTHER),
             ..failing()
         };
-        assert_eq!(verdict(well, 400, NOW), Verdict::Changed(begun));
-        assert_eq!(verdict(begun, 400, seconds(40)), Verdict::AsBefore);
+        assert_eq!(verdict(well, 400, NOW), Verdict::Changed(started));
+        assert_eq!(verdict(started, 400, seconds(40)), Verdict::AsBefore);
         let several = Health {
             failed_first: None,
             ..failing()
@@ -446,8 +449,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever its attempts came to: there is always a time at which another one may be made,
-        /// at most an hour away, and a success then makes it well.
+        /// Whatever its attempts returned, there is always a time at which another one may be made,
+        /// at most an hour away, and a success then makes it healthy.
         #[test]
         fn no_endpoint_is_left_alone_for_ever(steps in prop::collection::vec((0_u64..4000, 0_usize..6), 1..60)) {
             let outcomes = [answer(200), answer(429), asking(429, Some(86_400)), answer(500), answer(400),

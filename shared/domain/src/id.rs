@@ -1,4 +1,4 @@
-//! Ids that Posthorn gives: a prefix and a KSUID, so that they sort by time.
+//! Ids that Posthorn assigns: a prefix and a KSUID, so that they sort by time.
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
@@ -15,7 +15,7 @@ use crate::{
     timestamp::Timestamp,
 };
 
-/// Random bytes that a new id takes.
+/// The random bytes of a new id.
 pub type Entropy = [u8; KsuidMs::PAYLOAD_BYTES];
 
 /// The text is not an id of this kind.
@@ -37,13 +37,13 @@ macro_rules! prefixed_id {
             /// What every id of this kind starts with.
             pub const PREFIX: &'static str = $prefix;
 
-            /// A new id: ids made later sort later (to 4 ms), the rest is random.
+            /// A new id: ids created later sort later (to 4 ms); the rest is random.
             pub fn new(now: Timestamp, entropy: Entropy) -> Self {
                 let ksuid = KsuidMs::from_millis(Some(now.as_millis()), Some(&entropy));
                 Self(format!("{}{ksuid}", $prefix))
             }
 
-            /// When it was made, to 4 ms.
+            /// When it was created, to 4 ms.
             pub fn created_at(&self) -> Timestamp {
                 let ksuid = self.0.get(Self::PREFIX.len()..).unwrap_or_default();
                 KsuidMs::from_str(ksuid).map_or(Timestamp::from_millis(0), |ksuid| {
@@ -155,7 +155,7 @@ impl ApplicationId {
 }
 
 impl MessageId {
-    /// The id of the message that a cause makes at a time: the same one again is the same message.
+    /// The id of the message for a cause at a time: the same cause and time yield the same message.
     pub fn caused_by(cause: &str, at: Timestamp) -> Self {
         let hash = Sha256::digest(cause);
         let mut entropy = Entropy::default();
@@ -163,20 +163,20 @@ impl MessageId {
         Self::new(at, entropy)
     }
 
-    /// An id for a time that sorts before all ids of messages that were made then or later.
+    /// An id that sorts before the ids of all messages created at this time or later.
     pub fn lower_bound(at: Timestamp) -> Self {
         Self::new(at.max(KSUID_FIRST).min(KSUID_LAST), [0; 15])
     }
 }
 
-/// KSUIDs count 32 bits of seconds from here: 2014-05-13T16:53:20Z.
+/// KSUIDs count 32 bits of seconds from this time: 2014-05-13T16:53:20Z.
 const KSUID_FIRST: Timestamp = Timestamp::from_millis(1_400_000_000_000);
 const KSUID_LAST: Timestamp = Timestamp::from_millis(1_400_000_000_000 + 0xffff_ffff * 1000);
 
-/// How a caller names an application or an endpoint: by its id, or by the uid that it chose.
+/// How a caller names an application or an endpoint: by its id, or by its uid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reference<I> {
-    /// The id that Posthorn gave.
+    /// The id that Posthorn assigned.
     Id(I),
     /// The customer's own id.
     Uid(Uid),

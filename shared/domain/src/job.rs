@@ -1,10 +1,10 @@
 //! Jobs over many messages of an endpoint: sending again what failed, or what was never sent.
 //!
-//! A job walks through the application's messages between two points in time. It is a record and a
-//! task on the queue that says "go on"; each step looks at a page of messages, queues what
-//! [`Job::selects`], and moves the record's cursor. A step that is repeated, after a crash or by a
-//! second copy of its task, queues the same attempts under the same job id, and a delivery makes one
-//! attempt per job ([`crate::delivery::Ask::Manual`]): nothing is lost and nothing doubled.
+//! A job walks through the application's messages between two points in time. It consists of a
+//! record and a task on the queue that says "continue". Each step reads a page of messages, queues
+//! what [`Job::selects`], and moves the record's cursor. When a step is repeated, after a crash or
+//! by a second copy of its task, it queues the same attempts under the same job id, and a delivery
+//! makes one attempt per job ([`crate::delivery::Ask::Manual`]): nothing is lost or sent twice.
 
 use std::time::Duration;
 
@@ -20,13 +20,13 @@ use crate::{
     timestamp::Timestamp,
 };
 
-/// How far back a job may begin.
+/// How far back a job may start.
 pub const MAX_LOOK_BACK: Duration = Duration::from_secs(14 * 86_400);
 
 /// How long a job's record is kept.
 pub const JOB_LIFETIME: Duration = Duration::from_secs(30 * 86_400);
 
-/// An attempt that is overdue by more has lost its task ([`lost`]).
+/// The task of an attempt that is overdue by more than this is lost ([`lost`]).
 const LOST_AFTER: Duration = Duration::from_secs(3600);
 
 /// What a job sends again.
@@ -40,11 +40,11 @@ pub enum JobKind {
     ReplayMissing,
 }
 
-/// Whether a job still works.
+/// Whether a job is still running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum JobStatus {
-    /// It does.
+    /// Work is left.
     Running,
     /// It reached the end of its range, or its endpoint was deleted.
     Finished,
@@ -57,24 +57,24 @@ pub struct Job {
     pub id: JobId,
     /// What it sends.
     pub kind: JobKind,
-    /// Whose messages.
+    /// The application of the messages.
     pub application: ApplicationId,
-    /// Where to.
+    /// The endpoint to send them to.
     pub endpoint: EndpointId,
-    /// Only messages from then on,
+    /// The start of the range, inclusive.
     pub since: Timestamp,
-    /// and before then.
+    /// The end of the range, exclusive.
     pub until: Timestamp,
-    /// Whether it still works.
+    /// Whether it is still running.
     pub status: JobStatus,
-    /// The last message that it looked at.
+    /// The last message that it has checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<MessageId>,
-    /// Steps made: the version that a step is conditional on.
+    /// The number of steps so far: the version that a step is conditional on.
     pub steps: u64,
-    /// Messages that it looked at.
+    /// How many messages it has checked.
     pub seen: u64,
-    /// Messages that it queued.
+    /// How many messages it has queued.
     pub queued: u64,
     /// When it last moved.
     pub updated_at: Timestamp,
@@ -83,11 +83,11 @@ pub struct Job {
 /// How a job sends a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Selected {
-    /// As its first attempt: a second one of the same number does nothing.
+    /// As its first attempt: a second task for the same attempt does nothing.
     First,
     /// As an extra attempt for this job.
     Manual,
-    /// As the attempt of this number, which is overdue: its task was lost.
+    /// As the attempt with this number, which is overdue because its task was lost.
     Overdue(u32),
 }
 
@@ -116,7 +116,7 @@ impl Job {
                     lost(Some(delivery), message.created_at, now, LOST_AFTER).map(Selected::Overdue)
                 }
             },
-            // The endpoint was disabled when the message came, so nothing was queued.
+            // The endpoint was disabled when the message arrived, so nothing was queued.
             (JobKind::Recover, None) => destination?.skipped.map(|_| Selected::First),
             (JobKind::ReplayMissing, Some(_)) => None,
             (JobKind::ReplayMissing, None) => {
@@ -128,7 +128,8 @@ impl Job {
         }
     }
 
-    /// The job after a step that looked at `seen` messages up to `cursor` and queued `queued`.
+    /// The job after a step that checked `seen` messages up to `cursor` and queued `queued` of
+    /// them.
     pub fn step(
         self,
         cursor: Option<MessageId>,

@@ -1,5 +1,5 @@
-//! Whether JSON is a JSON Schema: each keyword has a value of its kind, in drafts 4 to 2020-12 at once.
-//! Keywords that no draft has say nothing to validators, and may have any value.
+//! Checks that JSON is a JSON Schema: each keyword has a value of its kind, in any of the drafts 4
+//! to 2020-12. Keywords that no draft has mean nothing to validators, and may have any value.
 
 use serde_json::Value;
 
@@ -17,7 +17,7 @@ enum Kind {
     Text,
     Flag,
     Number,
-    /// A flag in draft 4, a number later.
+    /// A flag in draft 4, a number in later drafts.
     Bound,
     Positive,
     Count,
@@ -104,10 +104,10 @@ const TYPES: [&str; 7] = [
     "array", "boolean", "integer", "null", "number", "object", "string",
 ];
 
-/// Checks a schema and all that are inside it.
+/// Checks a schema and all schemas inside it.
 ///
 /// # Errors
-/// The first keyword that is wrong, with the way to it, and what it must be.
+/// The first wrong keyword, with the path to it, and what its value must be.
 pub fn check(schema: &Value) -> Result<(), String> {
     let mut way = Vec::new();
     Kind::Schema.check(schema, &mut way).map_err(|rule| {
@@ -117,7 +117,7 @@ pub fn check(schema: &Value) -> Result<(), String> {
 }
 
 impl Kind {
-    /// On an error, `way` leads to the value that is wrong.
+    /// On an error, `way` is the path to the wrong value.
     fn check(self, value: &Value, way: &mut Vec<String>) -> Result<(), &'static str> {
         let holds = match self {
             Self::Schema => return check_schema(value, way),

@@ -1,5 +1,5 @@
-//! `#[serde(with = "json_text")]`: a value as JSON text inside of a stored item. Customers choose the
-//! keys of metadata, and a table's attribute names may not be empty.
+//! `#[serde(with = "json_text")]`: stores a value as JSON text inside an item, because customers
+//! choose the keys of metadata, and a table's attribute names may not be empty.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, de::DeserializeOwned, ser};
 

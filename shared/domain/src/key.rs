@@ -1,4 +1,4 @@
-//! Addresses: a key names one thing, whole, and is passed as one value.
+//! Addresses: a key is the full address of one thing, passed as one value.
 //!
 //! Keys are borrowed and `Copy`, and lead from one to the next: [`AppKey`] → [`EndpointKey`], and
 //! [`LogKey`] → [`MessageKey`] → [`DeliveryKey`].
@@ -11,7 +11,7 @@ use crate::{
 /// An application of an organization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AppKey<'a> {
-    /// Where it lives.
+    /// Its organization.
     pub organization: &'a OrganizationId,
     /// Its id.
     pub application: &'a ApplicationId,
@@ -48,8 +48,8 @@ pub struct EndpointKey<'a> {
 }
 
 impl EndpointKey<'_> {
-    /// The text that the endpoint's envelope is bound to: `organization|application|endpoint`. A
-    /// change of it would lock every sealed secret.
+    /// The text that the endpoint's envelope is bound to: `organization|application|endpoint`.
+    /// Changing it would make every sealed secret unreadable.
     pub fn envelope_owner(self) -> String {
         let AppKey {
             organization,
@@ -64,7 +64,7 @@ impl EndpointKey<'_> {
 pub struct LogKey<'a> {
     /// The application.
     pub application: &'a ApplicationId,
-    /// How many shards its messages are spread over.
+    /// The number of shards that its messages are spread over.
     pub shards: u16,
 }
 
@@ -78,7 +78,7 @@ impl<'a> LogKey<'a> {
 /// A message of an application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MessageKey<'a> {
-    /// Where it is one of many.
+    /// The messages that it is one of.
     pub log: LogKey<'a>,
     /// Its id.
     pub id: &'a MessageId,
@@ -103,11 +103,11 @@ impl<'a> MessageKey<'a> {
 /// The delivery of a message to an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DeliveryKey<'a> {
-    /// Where to.
+    /// The endpoint.
     pub endpoint: &'a EndpointId,
-    /// What.
+    /// The message.
     pub message: &'a MessageId,
-    /// How many shards the application's messages are spread over.
+    /// The number of shards that the application's messages are spread over.
     pub shards: u16,
 }
 

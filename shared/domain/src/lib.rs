@@ -1,8 +1,8 @@
-//! What Posthorn is about, free of AWS, HTTP clients, clocks and random sources.
+//! Posthorn's rules, free of AWS, HTTP clients, clocks and random sources.
 //!
 //! Everything here is a type or a pure function: `now` and randomness are arguments, so that each
 //! rule can be tested by value. The functions (`functions/*`) translate HTTP and SQS into these
-//! types and back; `posthorn-store` and `posthorn-queue` keep and carry them.
+//! types and back; `posthorn-store` stores them and `posthorn-queue` carries them.
 //!
 //! | module | holds |
 //! |---|---|
@@ -11,10 +11,10 @@
 //! | [`headers`], [`change`] | parts of those, and fields of a PATCH |
 //! | [`filter`] | which endpoints a message reaches |
 //! | [`delivery`], [`attempt`], [`failure`], [`retry`] | the state of a delivery and its next step |
-//! | [`health`], [`rate`] | how an endpoint fares, and how its attempts are spread |
-//! | [`job`], [`operational`] | sending many messages again; what operators are told |
+//! | [`health`], [`rate`] | the health of an endpoint, and how its attempts are spread |
+//! | [`job`], [`operational`] | sending many messages again; events for operators |
 //! | [`signing`], [`token`], [`address`] | signatures, bearer tokens, which addresses may be reached |
-//! | [`envelope`] | encryption of what only some functions may read |
+//! | [`envelope`] | encryption of texts that only some functions may read |
 //! | [`form`], [`error`] | request bodies and the API's error shape |
 
 pub mod address;

@@ -1,4 +1,4 @@
-//! Lists of unique items with a least and a greatest length.
+//! Lists of unique items with a minimum and a maximum length.
 
 use std::ops::Deref;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
 use crate::change::Change;
 
-/// A list breaks its bounds.
+/// Why a list is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ListError {
     /// Fewer items than allowed.
@@ -20,7 +20,7 @@ pub enum ListError {
     Duplicate,
 }
 
-/// `MIN` to `MAX` items, each once, in the order given.
+/// `MIN` to `MAX` unique items, in the order given.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     try_from = "Vec<T>",
@@ -60,7 +60,7 @@ impl<T, const MIN: usize, const MAX: usize> From<UniqueList<T, MIN, MAX>> for Ve
 /// Reads a list that may also be empty or null, which says the same as absent.
 ///
 /// # Errors
-/// As [`UniqueList`], save that an empty list is none.
+/// Like [`UniqueList`], but an empty list counts as none.
 pub fn empty_as_none<'de, T, const MIN: usize, const MAX: usize, D>(
     from: D,
 ) -> Result<Option<UniqueList<T, MIN, MAX>>, D::Error>

@@ -1,4 +1,4 @@
-//! Messages: what a producer posts, and what is kept of it.
+//! Messages: what a producer posts, and what is stored of it.
 
 use std::collections::BTreeMap;
 
@@ -34,7 +34,7 @@ pub struct MessageIn {
     application: Option<ApplicationIn>,
     /// The kind of event.
     event_type: EventTypeName,
-    /// What is delivered: a JSON object. Empty beside `transformationsParams.rawPayload`.
+    /// What is delivered: a JSON object; empty if `transformationsParams.rawPayload` is given.
     #[schema(value_type = Object)]
     payload: Option<Box<RawValue>>,
     /// The caller's own id: a second message with it is refused. It works wherever the message's id does, so it may
@@ -64,7 +64,7 @@ pub struct MessageIn {
     payload_retention_hours: Option<Unsupported>,
 }
 
-/// How official clients send text that is not to be touched (`message_in_raw`).
+/// How official clients send text that must not be changed (`message_in_raw`).
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TransformationsParams {
@@ -94,10 +94,7 @@ pub struct NewMessage {
 }
 
 impl MessageIn {
-    /// Checks what fields say of each other.
-    ///
-    /// # Errors
-    /// A [`FieldError`] names the field.
+    /// Checks the rules between fields.
     pub fn check(self) -> Result<NewMessage, FieldError> {
         let TransformationsParams {
             raw_payload,
@@ -131,7 +128,7 @@ fn own_name(event: Option<EventId>) -> Result<Option<EventId>, FieldError> {
     }
 }
 
-/// Clients for Java and Kotlin send an empty text as the payload, others an empty object.
+/// The Java and Kotlin clients send an empty string as the payload, others an empty object.
 fn only_raw(raw: String, payload: Option<&RawValue>) -> Result<String, FieldError> {
     let is_empty = |payload: &RawValue| {
         let value = serde_json::from_str(payload.get());
@@ -156,7 +153,7 @@ fn json_object(payload: Option<Box<RawValue>>) -> Result<String, FieldError> {
     }
 }
 
-/// The headers of a message say what its payload is, and nothing else.
+/// The headers of a message may only name its payload's content type.
 fn content_type(headers: BTreeMap<String, String>) -> Result<Option<ContentType>, FieldError> {
     let mut found = None;
     for (name, value) in headers {
@@ -179,15 +176,16 @@ fn content_type(headers: BTreeMap<String, String>) -> Result<Option<ContentType>
 /// The most messages of a batch.
 pub const MAX_BATCH: usize = 100;
 
-/// The largest batch: 2 MiB. Lambda takes events of 6 MB, in which every quote of the body is escaped.
+/// The largest batch: 2 MiB. Lambda accepts events of 6 MB, in which every quote of the body is
+/// escaped.
 pub const MAX_BATCH_BYTES: usize = 2 * 1024 * 1024;
 
-/// The body of `POST /api/v1/app/{app_id}/msg/batch`. Its messages are kept as text: each is read by
-/// itself, so that one that is wrong fails alone.
+/// The body of `POST /api/v1/app/{app_id}/msg/batch`. Its messages are kept as text: each is parsed
+/// on its own, so that an invalid one fails alone.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct BatchIn {
-    /// 1 to 100 messages, each as the body of `POST …/msg` (`MessageIn`). The list takes anything: what is no message
-    /// fails alone.
+    /// 1 to 100 messages, each as the body of `POST …/msg` (`MessageIn`). The list accepts
+    /// anything: an item that is not a message fails alone.
     #[schema(value_type = Vec<serde_json::Value>, min_items = 1, max_items = 100)]
     pub messages: BatchTexts,
 }
@@ -215,19 +213,19 @@ impl TryFrom<Vec<Box<RawValue>>> for BatchTexts {
     }
 }
 
-/// What became of a batch.
+/// The result of a batch.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct BatchOut {
     /// How many messages were not accepted.
     pub failed: usize,
-    /// One for each message, in the order of the batch.
+    /// One result per message, in the order of the batch.
     pub results: Vec<BatchResult>,
 }
 
-/// What became of a message of a batch.
+/// The result of one message of a batch.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct BatchResult {
-    /// The status that the message would have got alone: 202 when it was accepted.
+    /// The status that the message would have got on its own: 202 when it was accepted.
     pub status: u16,
     /// The message, when it was accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -239,7 +237,7 @@ pub struct BatchResult {
 }
 
 impl BatchOut {
-    /// Of what became of each message.
+    /// From the result of each message.
     pub fn new(results: Vec<Result<MessageOut, ApiError>>) -> Self {
         let result = |result: Result<MessageOut, ApiError>| BatchResult {
             status: result.as_ref().map_or_else(ApiError::status, |_| 202),
@@ -260,7 +258,7 @@ impl BatchOut {
 pub struct RetentionDays(u16);
 
 impl RetentionDays {
-    /// When a message that was created then may be removed.
+    /// When a message that was created at this time may be removed.
     pub fn end(self, created_at: Timestamp) -> Timestamp {
         created_at.plus(std::time::Duration::from_secs(u64::from(self.0) * 86_400))
     }
@@ -289,7 +287,7 @@ pub struct Destination {
     /// The endpoint.
     #[serde(rename = "e")]
     pub endpoint: EndpointId,
-    /// Why nothing is sent to it, when nothing is.
+    /// Why nothing is sent to it, if so.
     #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
     pub skipped: Option<SkipReason>,
 }
@@ -302,7 +300,7 @@ pub enum SkipReason {
     Disabled,
 }
 
-/// A message, as it is remembered.
+/// A message, as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     /// Its id, the `webhook-id` of its attempts.
@@ -334,8 +332,9 @@ pub struct MessageOut {
     event_id: Option<EventId>,
     event_type: EventTypeName,
     id: MessageId,
-    /// Empty when it was not asked for, `{"expired":true}` when it was expunged, and `{"rawPayload":"…"}` for text that
-    /// is no JSON object: official clients expect an object.
+    /// Empty when it was not requested, `{"expired":true}` when it was expunged, and
+    /// `{"rawPayload":"…"}` for text that is not a JSON object, because official clients expect an
+    /// object.
     #[schema(value_type = Object)]
     payload: Shown,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -361,7 +360,7 @@ enum Shown {
 }
 
 impl Message {
-    /// How the API shows it; `with_content` false leaves an empty object for the payload.
+    /// The message as the API shows it; without `with_content`, the payload is an empty object.
     pub fn to_out(&self, with_content: bool) -> MessageOut {
         let payload = match &self.payload {
             _ if !with_content => Shown::Hidden {},
@@ -384,12 +383,12 @@ impl Message {
         }
     }
 
-    /// Whether its retention is over: tables remove it some time later.
+    /// Whether its retention is over; the table removes it some time later.
     pub fn is_expired(&self, now: Timestamp) -> bool {
         self.expires_at <= now
     }
 
-    /// Whether it was meant for an endpoint, and if so, why it was left out.
+    /// The destination for an endpoint, if the message was meant for it.
     pub fn destination(&self, endpoint: &EndpointId) -> Option<&Destination> {
         self.destinations
             .iter()

@@ -6,10 +6,10 @@ use serde::{Deserializer, de::Error};
 
 use crate::change::{Change, null_as_empty};
 
-/// Bytes of metadata as JSON. Source: the contract's server.
+/// The most bytes of metadata as JSON, from the contract's server.
 pub const MAX_METADATA_BYTES: usize = 4096;
 
-/// Reads metadata; null is empty.
+/// Reads metadata; null counts as empty.
 ///
 /// # Errors
 /// When it is longer than [`MAX_METADATA_BYTES`], or a value is not a string.

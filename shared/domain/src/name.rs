@@ -8,7 +8,7 @@ use utoipa::{
     openapi::{Object, ObjectBuilder, RefOr, Schema, schema::Type},
 };
 
-/// A text breaks a rule for identifiers.
+/// Why a text is not an identifier.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// The text has no character.
@@ -17,7 +17,7 @@ pub enum NameError {
     /// The text is longer than the contract allows.
     #[error("must have at most {max} characters")]
     TooLong {
-        /// The greatest length.
+        /// The longest length allowed.
         max: usize,
     },
     /// A character is outside the set.
@@ -26,7 +26,7 @@ pub enum NameError {
         /// The other characters that are allowed, as a list.
         others: &'static str,
     },
-    /// HTTP clients take such a segment of a path away (RFC 3986, section 5.2.4).
+    /// HTTP clients remove such a segment from a path (RFC 3986, section 5.2.4).
     #[error("must not be `.` or `..`, which no path can name")]
     Dots,
 }
@@ -34,9 +34,9 @@ pub enum NameError {
 /// What an identifier may be.
 struct Rules {
     max: usize,
-    /// Characters beside letters, digits, `-`, `_` and `.`.
+    /// Characters allowed besides letters, digits, `-`, `_` and `.`.
     more: &'static [u8],
-    /// All that are no letters and digits, for people.
+    /// All allowed characters other than letters and digits, as error texts name them.
     others: &'static str,
     /// The contract's pattern.
     pattern: &'static str,
@@ -145,17 +145,17 @@ macro_rules! name {
 }
 
 name!(
-    /// A customer's own id for an application or an endpoint; works wherever the given id does.
+    /// A customer's own id for an application or an endpoint; works wherever Posthorn's id does.
     Uid,
     name(256)
 );
 name!(
-    /// The kind of an event, as `invoice.paid`.
+    /// The kind of an event, for example `invoice.paid`.
     EventTypeName,
     name(256)
 );
 name!(
-    /// A topic inside an application; endpoints may listen to some only.
+    /// A topic inside an application; endpoints may listen to only some of them.
     Channel,
     CHANNEL
 );
@@ -170,7 +170,7 @@ name!(
     name(256)
 );
 name!(
-    /// A feature that must be switched on for an event type to be shown.
+    /// A feature that must be switched on for an event type to be visible.
     FeatureFlag,
     name(256)
 );

@@ -1,8 +1,8 @@
-//! Operational events: what operators are told of endpoints and deliveries.
+//! Operational events: notifications for operators about endpoints and deliveries.
 //!
 //! They are messages of the organization's built-in application
 //! ([`crate::application::Application::operational`]), so they are filtered, signed, retried and
-//! listed as any other. Names and fields are the contract's webhooks.
+//! listed like any other. Names and fields are those of the contract's webhooks.
 
 use serde::Serialize;
 
@@ -44,10 +44,10 @@ pub enum OperationalEvent {
     /// An endpoint was disabled because it kept failing or was gone (410).
     #[serde(rename = "endpoint.disabled")]
     EndpointDisabled(EndpointData),
-    /// A message failed a few times and is tried again.
+    /// A message failed a few times and will be retried.
     #[serde(rename = "message.attempt.failing")]
     AttemptFailing(AttemptData),
-    /// A message failed and is not tried again.
+    /// A message failed and will not be retried.
     #[serde(rename = "message.attempt.exhausted")]
     AttemptExhausted(AttemptData),
     /// A message succeeded after one of the above.
@@ -55,7 +55,7 @@ pub enum OperationalEvent {
     AttemptRecovered(AttemptData),
 }
 
-/// Which endpoint.
+/// The endpoint of an event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EndpointData {
@@ -67,7 +67,7 @@ pub struct EndpointData {
     fail_since: Option<String>,
 }
 
-/// Which message at which endpoint, and its last attempt.
+/// The message and the endpoint of an event, and the last attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AttemptData {
@@ -100,7 +100,7 @@ impl EndpointData {
         }
     }
 
-    /// Since when it failed, for [`OperationalEvent::EndpointDisabled`].
+    /// Adds since when it failed, for [`OperationalEvent::EndpointDisabled`].
     pub fn failing_since(self, since: Timestamp) -> Self {
         Self {
             fail_since: Some(since.to_rfc3339()),
@@ -110,7 +110,7 @@ impl EndpointData {
 }
 
 impl OperationalEvent {
-    /// The news of a delivery.
+    /// The event for a delivery's notice.
     pub fn of_delivery(
         notice: Notice,
         application: &Application,
@@ -150,7 +150,8 @@ impl OperationalEvent {
         }
     }
 
-    /// The id of its message: the same event again, by a task that was repeated, is the same message.
+    /// The id of its message: when a repeated task causes the same event again, it is the same
+    /// message.
     pub fn message_id(&self, at: Timestamp, cause: &str) -> MessageId {
         MessageId::caused_by(&format!("{}\n{cause}", self.event_type()), at)
     }

@@ -17,7 +17,8 @@ pub struct Payload {
     pub(crate) content_type: Option<ContentType>,
 }
 
-/// The value of a `content-type` header (RFC 9110, section 8.3): a type, a slash, a subtype, and maybe parameters.
+/// The value of a `content-type` header (RFC 9110, section 8.3): a type, a slash, a subtype, and
+/// optional parameters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ContentType(String);
@@ -41,7 +42,7 @@ impl Payload {
     /// A JSON object.
     ///
     /// # Errors
-    /// When the text is none.
+    /// When the text is not a JSON object.
     pub fn from_text(text: String) -> Result<Self, NotAnObject> {
         let payload = Self::raw(text, None);
         let is_object = payload.as_json_object().is_some();
@@ -64,7 +65,7 @@ impl Payload {
         self.content_type.as_ref()
     }
 
-    /// The text where it is a JSON object that any client can read.
+    /// The text, if it is a JSON object that any client can parse.
     pub fn as_json_object(&self) -> Option<Box<RawValue>> {
         let is_readable = self.text.starts_with('{') && !is_deeper_than(&self.text, MAX_DEPTH);
         is_readable.then(|| serde_json::from_str(&self.text).ok())?
@@ -97,12 +98,12 @@ impl From<ContentType> for String {
     }
 }
 
-/// As it travels in a task: a JSON object as it is, which is the usual case and costs nothing; any other as a list of
-/// its text and its content type.
+/// As it travels in a task: a JSON object unchanged, which is the usual case and costs nothing;
+/// anything else as a list of its text and its content type.
 impl Serialize for Payload {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         if self.content_type.is_none() && self.text.starts_with('{') {
-            // Space around it is no part of a JSON value.
+            // White space around it is not part of a JSON value.
             let json: Option<&RawValue> = serde_json::from_str(&self.text).ok();
             if let Some(json) = json.filter(|json| json.get().len() == self.text.len()) {
                 return json.serialize(to);

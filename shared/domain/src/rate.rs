@@ -1,9 +1,10 @@
-//! Rates: how much a second, and how attempts are spread to keep to it.
+//! Rates: how many attempts per second, and how they are spread to respect that.
 //!
-//! The attempts at an endpoint with a rate share a row of slots, one every [`Pace::every`].
-//! A dispatcher reserves slots in that row (a counter in the table), and an attempt is made at its slot: early
-//! tasks wait, and those that come too late for theirs take another ([`Pace::at`]). Nobody reserves a slot
-//! that it cannot come to ([`Pace::out_of_reach`]): it would be lost.
+//! The attempts at an endpoint with a rate share a row of slots, one every [`Pace::every`]. A
+//! dispatcher reserves slots in that row (a counter in the table), and an attempt is made at its
+//! slot: early tasks wait, and those that miss their slot reserve another one ([`Pace::at`]). No
+//! task reserves a slot that it could not reach ([`Pace::out_of_reach`]), because that slot would
+//! be wasted.
 
 use std::{ops::Range, time::Duration};
 
@@ -12,7 +13,7 @@ use utoipa::ToSchema;
 
 use crate::{health::Lane, timestamp::Timestamp};
 
-/// Requests or messages a second: 1 to 65535.
+/// Requests or messages per second: 1 to 65535.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "i64", into = "u16")]
 #[schema(value_type = u16, minimum = 1, maximum = 65535)]
@@ -47,23 +48,23 @@ impl From<Rate> for u16 {
     }
 }
 
-/// Reservations a second that one item of the table is to bear: DynamoDB writes an item up to 1,000
-/// times a second. Faster endpoints reserve several slots at a time.
+/// The most reservations per second on one item of the table: DynamoDB writes an item up to 1,000
+/// times per second. For faster endpoints, several slots are reserved at a time.
 const RESERVATIONS: u16 = 250;
 
-/// How long a dispatcher waits for a slot by itself; for longer, the task goes to the slow lane's
-/// queue, where dispatchers may wait for longer.
+/// How long a dispatcher itself waits for a slot. For a longer wait, the task goes to the slow
+/// lane's queue, whose dispatchers may wait longer.
 const WAIT: Duration = Duration::from_millis(100);
 const WAIT_IN_SLOW_LANE: Duration = Duration::from_secs(4);
 
-/// How much before its slot a task leaves the queue, which counts whole seconds, and whose batches
-/// wait for a second; the rest is for the way and for a function that starts.
+/// How long before its slot a task leaves the queue: delays are whole seconds and batches wait for
+/// a second; the rest is for transport and for starting a function.
 const EARLY: Duration = Duration::from_millis(3500);
 
-/// How far a slot must be ahead so that a task can travel through the queue to it.
+/// How far ahead a slot must be for a task to reach it through the queue.
 const DETOUR: Duration = Duration::from_secs(4);
 
-/// How late an attempt may come to its slot.
+/// How late an attempt may be for its slot.
 const LATE: Duration = Duration::from_millis(500);
 
 /// How the attempts at an endpoint are spread.
@@ -75,19 +76,19 @@ pub struct Pace(u16);
 pub enum Timing {
     /// Make it at its slot, which is near or just past.
     Now,
-    /// Come back then.
+    /// Come back at this time.
     Later(Timestamp),
-    /// It is too late: take another slot.
+    /// It is too late: reserve another slot.
     Missed,
 }
 
 impl Pace {
-    /// The pace of so many attempts a second, at least 1.
+    /// The pace for this many attempts per second, at least 1.
     pub fn new(rate: u16) -> Self {
         Self(rate.max(1))
     }
 
-    /// Attempts a second.
+    /// Attempts per second.
     pub fn rate(self) -> u16 {
         self.0
     }
@@ -114,8 +115,8 @@ impl Pace {
         }
     }
 
-    /// How far ahead a slot lies that a task in this lane could not come to in time: too far to
-    /// wait for it here, and too near to go back into the queue. In the slow lane there is none.
+    /// The distances of slots that a task in this lane could not reach in time: too far ahead to
+    /// wait here, and too near to go back into the queue. In the slow lane there are none.
     pub fn out_of_reach(lane: Lane) -> Range<Duration> {
         patience(lane)..DETOUR
     }
@@ -163,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_reserved_slot_is_waited_for_or_come_back_for_in_time() {
-        // Delays are rounded up to a second, and the slow lane's batches wait for one.
+        // Delays are rounded up to a second, and the slow lane's batches wait for another.
         let rounding_and_window = Duration::from_secs(2);
         for lane in [Lane::Fast, Lane::Slow] {
             let out_of_reach = Pace::out_of_reach(lane);

@@ -1,24 +1,24 @@
-//! When the next attempt of a delivery is made, and by which way.
+//! When the next attempt of a delivery is made, and how its task waits.
 
 use std::{str::FromStr, time::Duration};
 
 use crate::timestamp::Timestamp;
 
-/// The longest wait that SQS carries by itself (`DelaySeconds`, Amazon SQS: SendMessage).
+/// The longest delay that SQS supports (`DelaySeconds`, Amazon SQS: SendMessage).
 pub const MAX_QUEUE_DELAY: Duration = Duration::from_secs(900);
 
-/// How far jitter moves a wait, up or down: a fifth of it.
+/// How much jitter changes a wait, up or down: by a fifth of it.
 const JITTER: f64 = 0.2;
 
 /// The longest wait that an endpoint may ask for.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(86_400);
 
 /// How long an endpoint asks to be left alone: the value of its `Retry-After`, whole seconds or an
-/// HTTP date (RFC 9110, section 10.2.3), at most 24 hours. Anything else asks for nothing.
+/// HTTP date (RFC 9110, section 10.2.3), at most 24 hours. Anything else is ignored.
 pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
     let value = value.trim();
     let wait = if value.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More seconds than a number holds are more than a day.
+        // A number that does not fit is more than a day in any case.
         (!value.is_empty()).then(|| Duration::from_secs(value.parse().unwrap_or(u64::MAX)))?
     } else {
         let date = httpdate::parse_http_date(value).ok()?;
@@ -29,7 +29,7 @@ pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
     Some(wait.min(MAX_RETRY_AFTER))
 }
 
-/// The waits between the attempts of a delivery; attempts = 1 + their number.
+/// The waits between the attempts of a delivery; there is one more attempt than waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RetrySchedule(Vec<Duration>);
 
@@ -39,7 +39,8 @@ pub struct RetrySchedule(Vec<Duration>);
 pub struct ScheduleError(String);
 
 impl RetrySchedule {
-    /// When to try again after the attempt of this number (from 0) failed; `None` when it was the last.
+    /// When to retry after the attempt with this number (from 0) failed; `None` when it was the
+    /// last.
     ///
     /// `jitter` is from 0 to 1 and spreads the wait over ±20 %, so that endpoints that failed
     /// together are not retried together.
@@ -93,7 +94,7 @@ pub enum Wait {
     },
 }
 
-/// The way to wait until `due`: the queue when it can carry the wait, else the schedule table.
+/// How to wait until `due`: in the queue when it supports such a delay, else in the schedule table.
 pub fn wait_until(due: Timestamp, now: Timestamp) -> Wait {
     let left = due.since(now);
     if left > MAX_QUEUE_DELAY {

@@ -1,6 +1,6 @@
 //! Spreads an application's messages over several DynamoDB partitions.
 //!
-//! One partition takes 1,000 write units a second (AWS: "Best practices for designing and using
+//! One partition accepts 1,000 write units per second (AWS: "Best practices for designing and using
 //! partition keys"); with N shards an application can write N times that, and a list is N queries
 //! merged.
 
@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 
 use crate::id::MessageId;
 
-/// How many shards a new application has. It is kept on the application and never changes there:
-/// the shard of a stored message follows from it.
+/// How many shards a new application has. It is stored with the application and never changes,
+/// because it determines the shard of every stored message.
 pub const DEFAULT_SHARDS: u16 = 4;
 
 /// The shard of a message, from 0 to `shards - 1`.

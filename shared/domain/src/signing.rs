@@ -14,16 +14,17 @@ use utoipa::{
 
 use crate::{id::MessageId, timestamp::Timestamp};
 
-/// Bytes of a secret that Posthorn makes.
+/// Bytes of a secret that Posthorn generates.
 pub const GENERATED_SECRET_BYTES: usize = 32;
 
 const HMAC_PREFIX: &str = "whsec_";
 const ED25519_PREFIX: &str = "whsk_";
 const ED25519_PUBLIC_PREFIX: &str = "whpk_";
 
-/// An endpoint's signing key: `whsec_`, which may be left out, and the base64 of 24 to 75 bytes, or `whsk_` and the base64
-/// of an ed25519 seed (32 bytes), which its public key may follow (64 bytes). Standard Webhooks,
-/// "Signature scheme": HMAC secrets of 24 to 64 bytes are recommended.
+/// An endpoint's signing key: `whsec_`, which may be left out, and the base64 of 24 to 75 bytes, or
+/// `whsk_` and the base64 of an ed25519 seed (32 bytes), which may be followed by its public key
+/// (64 bytes). Standard Webhooks, "Signature scheme": HMAC secrets of 24 to 64 bytes are
+/// recommended.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct EndpointSecret(Key);
@@ -56,7 +57,7 @@ impl EndpointSecret {
     }
 
     /// What receivers verify with: the HMAC secret itself, or the public key (`whpk_`). This is the
-    /// only way to see it.
+    /// only way to reveal it.
     pub fn expose(&self) -> String {
         match &self.0 {
             Key::Hmac(bytes) => format!("{HMAC_PREFIX}{}", STANDARD.encode(bytes)),
@@ -88,7 +89,7 @@ impl EndpointSecret {
     }
 }
 
-/// `None` never: any 32 bytes are a seed.
+/// Never `None`: any 32 bytes are a valid seed.
 fn pair(seed: &[u8; 32]) -> Option<Ed25519KeyPair> {
     Ed25519KeyPair::from_seed_unchecked(seed).ok()
 }
@@ -122,7 +123,7 @@ impl TryFrom<String> for EndpointSecret {
     }
 }
 
-/// The form that is stored.
+/// The stored form.
 impl From<EndpointSecret> for String {
     fn from(secret: EndpointSecret) -> Self {
         match &secret.0 {

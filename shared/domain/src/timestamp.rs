@@ -13,7 +13,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The point that lies this many milliseconds after the epoch.
+    /// The point this many milliseconds after the epoch.
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
     }
@@ -34,18 +34,19 @@ impl Timestamp {
         Self(self.0.saturating_add(millis))
     }
 
-    /// This point less a duration; saturates at the begin of the range.
+    /// This point minus a duration; saturates at the start of the range.
     pub fn minus(self, duration: Duration) -> Self {
         let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
         Self(self.0.saturating_sub(millis))
     }
 
-    /// How long after `earlier` this point lies; zero when it lies before.
+    /// How long after `earlier` this point is; zero when it is before.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
-    /// RFC 3339 in UTC, as `2026-11-21T09:30:00.25Z`. Years outside 0–9999 show as milliseconds.
+    /// RFC 3339 in UTC, for example `2026-11-21T09:30:00.25Z`. Years outside 0–9999 are shown as
+    /// milliseconds.
     pub fn to_rfc3339(self) -> String {
         OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000)
             .ok()
@@ -69,9 +70,6 @@ pub mod rfc3339 {
     use super::Timestamp;
 
     /// Writes RFC 3339.
-    ///
-    /// # Errors
-    /// Only the serializer's own.
     pub fn serialize<S: Serializer>(value: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_str(&value.to_rfc3339())
     }

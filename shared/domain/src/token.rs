@@ -1,9 +1,9 @@
 //! Bearer tokens: JWTs that are signed with Ed25519 (`EdDSA`), and nothing else.
 //!
 //! `sub` is an `org_…` id (everything in that organization) or an `app_…` id (that application
-//! only; the claim `organization` then says where it lives, `feature_flags` what it may see).
-//! `jti` is the id that a token is revoked by. A token of the application portal has the claim
-//! `portal` besides: what it may do, and since when.
+//! only; the claim `organization` then names its organization, and `feature_flags` what it may
+//! see). `jti` is the id that a token is revoked by. A token of the application portal also has the
+//! claim `portal`: what it may do, and since when.
 //!
 //! | module | holds |
 //! |---|---|
@@ -33,28 +33,28 @@ use crate::{
 /// Why a token is refused. The texts are for those who call the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// No header.
+    /// There is no header.
     #[error("missing the Authorization header: expected `Bearer <token>`")]
     Missing,
-    /// Another scheme.
+    /// The header has another scheme.
     #[error("malformed Authorization header: expected `Bearer <token>`")]
     Header,
-    /// Not a JWT, or without the claims that ours have.
+    /// Not a JWT, or a JWT without the required claims.
     #[error("malformed token")]
     Malformed,
-    /// Another algorithm than the only one.
+    /// An algorithm other than EdDSA.
     #[error("the token must use EdDSA")]
     Algorithm,
     /// Signed with a key that this deployment does not have.
     #[error("the token was not signed by this deployment")]
     Forged,
-    /// Too old.
+    /// It has expired.
     #[error("the token has expired")]
     Expired,
-    /// From the future.
+    /// It is not valid yet.
     #[error("the token is not valid yet")]
     NotYet,
-    /// Of nobody.
+    /// Its subject is neither an organization nor an application.
     #[error("the token's subject is neither an organization nor an application")]
     Subject,
     /// An operator revoked it.
@@ -62,7 +62,7 @@ pub enum TokenError {
     Revoked,
 }
 
-/// What a token allows.
+/// What a token gives access to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scope {
     /// The organization that every read and write stays in.
@@ -72,7 +72,7 @@ pub struct Scope {
     /// Event types with one of these flags are visible besides those without a flag. An
     /// organization's token sees all.
     pub feature_flags: Vec<FeatureFlag>,
-    /// The stay in the application portal that the token belongs to.
+    /// The portal session that the token belongs to.
     pub session: Option<Session>,
 }
 
@@ -127,7 +127,7 @@ impl Scope {
         self.application.is_none() || flag.is_none_or(|flag| self.feature_flags.contains(flag))
     }
 
-    /// Lets pass what only an organization's token may do.
+    /// Checks that the token belongs to a whole organization.
     ///
     /// # Errors
     /// [`ApiError::Forbidden`] for an application's token.
@@ -139,11 +139,11 @@ impl Scope {
         }
     }
 
-    /// Lets pass what makes or removes content. Customers hold tokens of the portal: what they could
-    /// post would look like ours.
+    /// Checks that the token may create or remove content. Customers hold portal tokens, and what
+    /// they could post would look like the SaaS's own messages.
     ///
     /// # Errors
-    /// [`ApiError::Forbidden`] for a token of the portal.
+    /// [`ApiError::Forbidden`] for a portal token.
     pub fn require_producer(&self) -> Result<(), ApiError> {
         if self.session.is_none() {
             Ok(())
@@ -152,10 +152,11 @@ impl Scope {
         }
     }
 
-    /// Lets pass what concerns this application.
+    /// Checks that the token includes this application.
     ///
     /// # Errors
-    /// [`ApiError::NotFound`] when the token is another application's: it may not learn of others.
+    /// [`ApiError::NotFound`] when the token belongs to another application: it must not learn of
+    /// others.
     pub fn require_application(&self, id: &ApplicationId) -> Result<(), ApiError> {
         match &self.application {
             Some(own) if own != id => Err(ApiError::NotFound("application")),
@@ -163,8 +164,8 @@ impl Scope {
         }
     }
 
-    /// Who shares answers that are remembered by idempotency keys: all tokens of the organization, all
-    /// of the application that are not the portal's, or one session of the portal.
+    /// Who shares the answers stored under idempotency keys: all tokens of the organization, all
+    /// tokens of the application except the portal's, or one session of the portal.
     pub fn remembers_as(&self) -> &str {
         match (&self.session, &self.application) {
             (Some(session), _) => session.id.as_str(),

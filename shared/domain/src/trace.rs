@@ -20,7 +20,7 @@ pub struct TraceParent {
 #[error("expected 00-<32 hexadecimal digits>-<16>-<2>, not all zeros")]
 pub struct TraceParentError;
 
-/// The caller wants the trace to be recorded ("sampled flag").
+/// The flag that asks for the trace to be recorded ("sampled flag").
 const SAMPLED: u8 = 1;
 
 impl TraceParent {
@@ -76,7 +76,8 @@ impl FromStr for TraceParent {
                 .ok_or(TraceParentError)
         };
         let (version, trace, span, flags) = (hex(2)?, hex(32)?, hex(16)?, hex(2)?);
-        // A later version may have more parts ("Versioning of traceparent"); 255 is none.
+        // A later version may have more parts ("Versioning of traceparent"); version 255 is
+        // invalid.
         let is_known = version != 0xff && (version > 0 || parts.next().is_none());
         if !is_known || trace == 0 || span == 0 {
             return Err(TraceParentError);

@@ -26,7 +26,7 @@ use url::{Host, Url};
 
 const ITERATIONS: usize = 50_000;
 
-/// Text of pieces: most are of a dictionary, the others any character.
+/// Builds text from pieces: most come from a dictionary, the others are any character.
 fn text(pieces: &[(u8, char)], dictionary: &[&str]) -> String {
     let piece = |(index, other): &(u8, char)| {
         let known = dictionary.get(usize::from(*index) % (dictionary.len() * 8 / 7 + 1));
@@ -77,8 +77,8 @@ const URL_PIECES: &[&str] = &[
     "443",
 ];
 
-/// The whole private network of whoever runs this must stay out, so literals are looked at by another
-/// rule than the guard's own.
+/// The operator's whole private network must stay out of reach, so literals are checked by a rule
+/// that is independent of the guard's.
 fn is_surely_private(ip: IpAddr) -> bool {
     let v4 = |ip: Ipv4Addr| {
         ip.is_private()
@@ -124,7 +124,7 @@ fn fuzz_a_url_that_passes_means_the_same_to_whoever_reads_it() {
                     );
                 }
             }
-            // Written out and read again it is the same, also by the parser of the HTTP client.
+            // Written out and parsed again it is the same, also for the parser of the HTTP client.
             assert_eq!(Url::parse(url.as_str()).as_ref(), Ok(&url), "{written}");
             assert!(Policy::default().check(url.as_str()).is_ok(), "{written}");
             if let Ok(uri) = url.as_str().parse::<http::Uri>() {

@@ -82,7 +82,7 @@ const V6: &[(&str, &str)] = &[
     ("ff00::/8", "multicast"),
 ];
 
-/// Public addresses beside the ranges, and others in use: a guard that refuses everything is none.
+/// Public addresses next to the ranges, and others in use: a guard must not refuse everything.
 const PUBLIC: &[&str] = &[
     "1.0.0.0",
     "9.255.255.255",
@@ -240,7 +240,7 @@ fn every_notation_of_a_private_address_is_refused() {
     }
 }
 
-/// The whole URL, and the rule that it breaks.
+/// A URL, and the rule that it breaks.
 const URLS: &[(&str, UrlError)] = &[
     ("https://localhost/", UrlError::Private),
     ("https://LOCALHOST/", UrlError::Private),

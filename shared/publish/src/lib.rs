@@ -1,8 +1,8 @@
-//! Publishing: remember a message and queue one task per destination.
+//! Publishing: store a message and queue one task per destination.
 //!
-//! Ingest publishes what producers post, the api function publishes examples, and operational
-//! events of all functions ([`posthorn_domain::operational`]) are published to the organization's
-//! built-in application.
+//! Ingest publishes what producers post, the api function publishes examples, and all functions
+//! publish operational events ([`posthorn_domain::operational`]) to the organization's built-in
+//! application.
 
 use std::collections::HashMap;
 
@@ -32,7 +32,7 @@ pub struct Publisher {
     pub queue: DeliveriesQueue,
 }
 
-/// A message was not published, or not to all its destinations.
+/// Why a message was not published, or not to all of its destinations.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
     /// It could not be stored.
@@ -41,15 +41,15 @@ pub enum PublishError {
     /// Its tasks could not be queued.
     #[error(transparent)]
     Queue(#[from] QueueError),
-    /// An event could not be written as JSON.
-    #[error("an event could not be written: {0}")]
+    /// An event could not be serialized as JSON.
+    #[error("an event could not be serialized: {0}")]
     Event(#[from] serde_json::Error),
 }
 
 /// An application with its endpoints: where messages go.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// Where the application lives.
+    /// The organization of the application.
     pub organization: OrganizationId,
     /// The application.
     pub application: Application,
@@ -57,21 +57,21 @@ pub struct Target {
     pub endpoints: Vec<Endpoint>,
 }
 
-/// A stored message, and the tasks that are to be queued for it.
+/// A stored message, and the tasks to queue for it.
 #[derive(Clone, Debug)]
 pub struct Stored {
-    /// As it is stored.
+    /// The message, as it is stored.
     pub message: Message,
     /// One for each destination that is not skipped.
     pub tasks: Vec<Task>,
 }
 
 impl Publisher {
-    /// Stores a message and queues its tasks. A message of that id that an earlier try stored stays
-    /// as it is, and its tasks are queued again. `trace` is the span that publishes it.
+    /// Stores a message and queues its tasks. If an earlier try stored a message with that id, it
+    /// stays as it is, and its tasks are queued again. `trace` is the span that publishes it.
     ///
     /// # Errors
-    /// [`PublishError`]; repeating the call completes what was begun.
+    /// When a step fails; repeating the call completes the rest.
     pub async fn publish(
         &self,
         target: &Target,
@@ -83,10 +83,7 @@ impl Publisher {
         Ok(message)
     }
 
-    /// The first half of [`Self::publish`]: its tasks are still to be queued.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// The first half of [`Self::publish`]: stores the message and returns the tasks to queue.
     pub async fn store(
         &self,
         target: &Target,
@@ -108,11 +105,8 @@ impl Publisher {
         Ok(Stored { message, tasks })
     }
 
-    /// Notifies operators. `cause` and `at` say which happening it is: the same one again is the same
-    /// message. Costs one Query when nobody subscribed.
-    ///
-    /// # Errors
-    /// [`PublishError`].
+    /// Notifies operators of an event. `cause` and `at` identify it: the same event again is the
+    /// same message. Costs one Query when nobody has subscribed.
     pub async fn notify_operators(
         &self,
         organization: &OrganizationId,
@@ -169,7 +163,7 @@ fn tasks(target: &Target, message: &Message) -> Vec<Task> {
         .destinations
         .iter()
         .filter(|destination| destination.skipped.is_none());
-    // An endpoint that was deleted since an earlier try stored the message gets nothing.
+    // An endpoint that was deleted after an earlier try stored the message gets nothing.
     wanted
         .filter_map(|destination| endpoints.get(&destination.endpoint))
         .map(|endpoint| task(organization, application, endpoint, message))

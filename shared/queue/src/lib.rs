@@ -1,7 +1,7 @@
-//! The deliveries queue: what a task looks like on the wire, and how it is sent.
+//! The deliveries queues: what a task looks like on the wire, and how it is sent.
 //!
-//! Nothing else talks to SQS. Receiving and deleting is the event source's work: Lambda polls the
-//! queue and the dispatcher answers which records failed.
+//! Nothing else talks to SQS. Receiving and deleting is up to the event source: Lambda polls the
+//! queue, and the dispatcher reports which records failed.
 
 mod send;
 mod task;

@@ -12,19 +12,20 @@ use posthorn_domain::{health::Lane, id::EndpointId};
 
 use crate::{JobTask, Task};
 
-/// Entries of one SendMessageBatch (Amazon SQS: SendMessageBatch).
+/// The most entries of one SendMessageBatch (Amazon SQS: SendMessageBatch).
 const MAX_ENTRIES: usize = 10;
 
-/// Bytes of one SendMessageBatch. SQS takes 1 MiB since 2025; the older limit holds everywhere.
+/// The most bytes of one SendMessageBatch. SQS accepts 1 MiB since 2025; the older limit works
+/// everywhere.
 const MAX_BATCH_BYTES: usize = 256 * 1024;
 
-/// Batches that are under way at the same time.
+/// The most batches that are sent concurrently.
 const MAX_CONCURRENT: usize = 8;
 
-/// How often entries that SQS refused for a fault of its own are sent again.
+/// How often entries are sent again that SQS refused because of its own failure.
 const MAX_RESENDS: u32 = 3;
 
-/// The queue of delivery tasks, and the one beside it for slow endpoints.
+/// The queue of delivery tasks, and the queue of the slow lane.
 #[derive(Clone, Debug)]
 pub struct DeliveriesQueue {
     client: Client,
@@ -32,41 +33,41 @@ pub struct DeliveriesQueue {
     slow_url: Option<String>,
 }
 
-/// Tasks were not queued, or not all of them.
+/// Why tasks, or some of them, were not queued.
 #[derive(Debug, thiserror::Error)]
 pub enum QueueError {
-    /// SQS refused, was throttled or out of reach, after the SDK's retries.
+    /// SQS refused, throttled or could not be reached, after the SDK's retries.
     #[error("SQS {operation} failed: {reason}")]
     Aws {
-        /// The operation, as `SendMessageBatch`.
+        /// The operation, for example `SendMessageBatch`.
         operation: &'static str,
         /// The whole chain of causes, for logs.
         reason: String,
     },
-    /// SQS took the batch, but not these entries.
+    /// SQS accepted the batch except for some entries.
     #[error("SQS refused {count} of the tasks: {reason}")]
     Entries {
         /// How many.
         count: usize,
-        /// What SQS said of the first.
+        /// What SQS said about the first.
         reason: String,
     },
-    /// A task could not be written.
-    #[error("a task could not be written: {0}")]
+    /// A task could not be serialized.
+    #[error("a task could not be serialized: {0}")]
     Task(#[from] serde_json::Error),
 }
 
-/// Some of many tasks were not queued.
+/// Which of many tasks were not queued, and why.
 #[derive(Debug)]
 pub struct Unsent {
-    /// Which, by their index among those given.
+    /// The tasks, by their index in the input.
     pub tasks: BTreeSet<usize>,
-    /// Why the first of them was not.
+    /// Why the first of them was not queued.
     pub error: QueueError,
 }
 
 struct Entry {
-    /// Its index among those given.
+    /// Its index in the input.
     index: usize,
     lane: Lane,
     group: String,
@@ -75,7 +76,7 @@ struct Entry {
 }
 
 impl DeliveriesQueue {
-    /// The queue of this URL.
+    /// The queue with this URL.
     pub fn new(client: Client, url: impl Into<String>) -> Self {
         Self {
             client,
@@ -84,7 +85,7 @@ impl DeliveriesQueue {
         }
     }
 
-    /// With the slow lane's queue of this URL; without it, all tasks travel in the fast one.
+    /// Adds the queue of the slow lane; without it, all tasks go to the fast lane.
     pub fn with_slow_lane(self, url: impl Into<String>) -> Self {
         Self {
             slow_url: Some(url.into()),
@@ -92,7 +93,7 @@ impl DeliveriesQueue {
         }
     }
 
-    /// The lane whose queue has this name, the last part of its URL and of its ARN.
+    /// The lane whose queue has this name: the last part of its URL and of its ARN.
     pub fn lane_of(&self, queue: &str) -> Lane {
         let slow = self
             .slow_url
@@ -112,20 +113,20 @@ impl DeliveriesQueue {
         }
     }
 
-    /// Queues tasks for now, each in its lane, in batches. The endpoint is the message group: SQS fair queues keep
-    /// one endpoint's backlog from delaying the others.
+    /// Queues tasks without delay, each in its lane, in batches. The endpoint is the message group:
+    /// SQS fair queues keep one endpoint's backlog from delaying the others.
     ///
     /// # Errors
-    /// [`QueueError`]; some tasks may have been queued.
+    /// Some of the tasks may have been queued all the same.
     pub async fn send_all(&self, tasks: impl IntoIterator<Item = &Task>) -> Result<(), QueueError> {
         let sent = self.send_each(tasks).await;
         sent.map_err(|unsent| unsent.error)
     }
 
-    /// The same, and says which tasks were not queued.
+    /// The same, but tells which tasks were not queued.
     ///
     /// # Errors
-    /// [`Unsent`]; the other tasks are queued.
+    /// The tasks that [`Unsent`] does not name are queued.
     pub async fn send_each(&self, tasks: impl IntoIterator<Item = &Task>) -> Result<(), Unsent> {
         let (mut entries, mut unsent) = (Vec::new(), None);
         for (index, task) in tasks.into_iter().enumerate() {
@@ -147,28 +148,19 @@ impl DeliveriesQueue {
         unsent.map_or(Ok(()), Err)
     }
 
-    /// Queues one task that waits in the queue first, 0 to 900 seconds.
-    ///
-    /// # Errors
-    /// [`QueueError`].
+    /// Queues one task with a delay of 0 to 900 seconds.
     pub async fn send_after(&self, task: &Task, delay_seconds: u16) -> Result<(), QueueError> {
         self.send(task.lane, &task.endpoint, task.to_body()?, delay_seconds)
             .await
     }
 
-    /// Queues a step of a job for now.
-    ///
-    /// # Errors
-    /// [`QueueError`].
+    /// Queues a step of a job without delay.
     pub async fn send_job(&self, task: &JobTask) -> Result<(), QueueError> {
         let body = task.to_body()?;
         self.send(Lane::Fast, &task.endpoint, body, 0).await
     }
 
-    /// Whether the queue of a lane answers.
-    ///
-    /// # Errors
-    /// [`QueueError`].
+    /// Checks that the queue of a lane responds.
     pub async fn check(&self, lane: Lane) -> Result<(), QueueError> {
         let url = self.url(lane);
         let attributes = self.client.get_queue_attributes().queue_url(url);
@@ -195,10 +187,11 @@ impl DeliveriesQueue {
         Ok(())
     }
 
-    /// Queues bodies of tasks as they are in the fast lane, each after its own wait of 0 to 900 seconds.
+    /// Queues the bodies of tasks unchanged in the fast lane, each with its own delay of 0 to 900
+    /// seconds.
     ///
     /// # Errors
-    /// [`QueueError`]; some tasks may have been queued.
+    /// Some of the tasks may have been queued all the same.
     pub async fn send_bodies(
         &self,
         bodies: impl IntoIterator<Item = (EndpointId, String, u16)>,
@@ -230,7 +223,7 @@ impl DeliveriesQueue {
         unsent.map_or(Ok(()), Err)
     }
 
-    /// After an error, `batch` holds what was not queued.
+    /// After an error, `batch` holds the entries that were not queued.
     async fn send_batch(&self, batch: &mut Vec<Entry>) -> Result<(), QueueError> {
         let url = self.url(batch.first().map_or(Lane::Fast, |entry| entry.lane));
         for resend in 0..=MAX_RESENDS {
@@ -289,7 +282,7 @@ fn request(id: usize, entry: &Entry) -> Result<SendMessageBatchRequestEntry, Que
         })
 }
 
-/// Splits entries into batches of one lane that keep to SQS's limits.
+/// Splits entries into batches of one lane that respect SQS's limits.
 fn batches(mut entries: Vec<Entry>) -> Vec<Vec<Entry>> {
     entries.sort_by_key(|entry| entry.lane == Lane::Slow);
     let mut batches: Vec<Vec<Entry>> = Vec::new();

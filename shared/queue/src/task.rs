@@ -1,7 +1,7 @@
-//! A task: "make attempt N of this delivery", as it travels through SQS and the schedule table.
+//! A task, "make attempt N of this delivery", as it travels through SQS and the schedule table.
 //!
-//! The wire shape is JSON. Fields may be added; a field that is removed or renamed would strand the
-//! tasks that are queued while a new version is deployed, so the fixtures below are tested.
+//! The wire shape is JSON. Fields may be added, but removing or renaming one would strand the tasks
+//! that are queued while a new version is deployed. The fixtures below guard the shape.
 
 use posthorn_domain::{
     delivery::Ask,
@@ -15,39 +15,39 @@ use posthorn_domain::{
 };
 use serde::{Deserialize, Serialize, de::Error as _};
 
-/// Payloads up to this size travel inside the task of a first attempt, which saves the dispatcher a
-/// read of a message that was written moments ago. Ten such tasks stay within 64 KB, the unit that
-/// SQS bills a batch by.
+/// Payloads up to this size travel inside the task of a first attempt, which saves the dispatcher
+/// from reading a message that was just written. Ten such tasks stay within 64 KB, the unit by
+/// which SQS bills a batch.
 pub const INLINE_PAYLOAD_BYTES: usize = 5 * 1024;
 
-/// One attempt to make.
+/// An attempt to make.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Task {
-    /// Where the application lives.
+    /// The organization of the application.
     pub organization: OrganizationId,
-    /// Whose message it is.
+    /// The application of the message.
     pub application: ApplicationId,
-    /// Where it goes.
+    /// The endpoint to deliver to.
     pub endpoint: EndpointId,
-    /// The endpoint's revision when the task was made: an older one must not be used.
+    /// The endpoint's revision when the task was created; an older revision must not be used.
     pub revision: u64,
-    /// What is delivered.
+    /// The message to deliver.
     pub message: MessageId,
     /// Its event type.
     pub event_type: EventTypeName,
-    /// How many shards the application's messages are spread over.
+    /// The number of shards that the application's messages are spread over.
     pub shards: u16,
     /// The number of the attempt, from 0.
     pub attempt: u32,
     /// When the message, and so the delivery's record, may be removed.
     pub expires_at: Timestamp,
-    /// The request of an operator that asks for an extra attempt; `attempt` then means nothing.
+    /// The resend that asks for an extra attempt; `attempt` then has no meaning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manual: Option<JobId>,
-    /// How often it was put back since the last attempt, because none could be made.
+    /// How often the task was put back since the last attempt, because no attempt could be made.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub hops: u16,
-    /// The slot that it has at an endpoint with a rate ([`posthorn_domain::rate`]).
+    /// The slot that the task has reserved at an endpoint with a rate ([`posthorn_domain::rate`]).
     #[serde(rename = "place", default, skip_serializing_if = "Option::is_none")]
     pub slot: Option<Timestamp>,
     /// The span that queued it, when messages are traced ([`posthorn_domain::trace`]).
@@ -56,7 +56,7 @@ pub struct Task {
     /// The payload, if it travels along.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payload: Option<Payload>,
-    /// The lane that it travels in; not on the wire, as the queue tells.
+    /// The lane that it travels in; not on the wire, because the queue determines it.
     #[serde(skip)]
     pub lane: Lane,
 }
@@ -69,24 +69,21 @@ impl Task {
     /// Reads a task from the body of a queue message.
     ///
     /// # Errors
-    /// When the body is not a task: the record is poison.
+    /// When the body is not a task; the record can never be processed.
     pub fn from_body(body: &str) -> Result<Self, serde_json::Error> {
         match Work::from_body(body)? {
             Work::Attempt(task) => Ok(*task),
-            Work::Job(_) => Err(serde_json::Error::custom("a job, and not an attempt")),
+            Work::Job(_) => Err(serde_json::Error::custom("a job, not an attempt")),
         }
     }
 
     /// The body of a queue message.
-    ///
-    /// # Errors
-    /// Never in practice; the serializer's signature has an error.
     pub fn to_body(&self) -> Result<String, serde_json::Error> {
         serde_json::to_string(&Sent::Attempt(self))
     }
 
-    /// The task of a later attempt. It reads its payload from the table: a payload must not stay in
-    /// queues for hours after it was expunged.
+    /// The task of a later attempt. Its payload is read from the table, because a payload must not
+    /// stay in queues for hours after it was expunged.
     pub fn retry(self, attempt: u32) -> Self {
         Self {
             attempt,
@@ -98,7 +95,7 @@ impl Task {
         }
     }
 
-    /// The same task after it was put back for a while. It leaves its payload behind, as a retry does.
+    /// The same task, to be put back for a while. It drops its payload, as a retry does.
     pub fn put_back(self, slot: Option<Timestamp>) -> Self {
         Self {
             hops: self.hops.saturating_add(1),
@@ -108,17 +105,17 @@ impl Task {
         }
     }
 
-    /// Whose message it is.
+    /// The application of the message.
     pub fn app_key(&self) -> AppKey<'_> {
         AppKey::new(&self.organization, &self.application)
     }
 
-    /// Where it goes.
+    /// The endpoint to deliver to.
     pub fn endpoint_key(&self) -> EndpointKey<'_> {
         self.app_key().endpoint(&self.endpoint)
     }
 
-    /// What is delivered.
+    /// The message to deliver.
     pub fn message_key(&self) -> MessageKey<'_> {
         let log = LogKey {
             application: &self.application,
@@ -127,12 +124,12 @@ impl Task {
         log.message(&self.message)
     }
 
-    /// The delivery that its attempt is one of.
+    /// The address of the delivery.
     pub fn delivery(&self) -> DeliveryKey<'_> {
         self.message_key().to(&self.endpoint)
     }
 
-    /// Which attempt it asks for.
+    /// Which attempt the task asks for.
     pub fn ask(&self) -> Ask<'_> {
         match &self.manual {
             Some(job) => Ask::Manual(job),
@@ -141,10 +138,10 @@ impl Task {
     }
 }
 
-/// "Go on with this job": the other kind of work on the queue.
+/// "Continue this job": the other kind of work on the queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobTask {
-    /// Where the job lives.
+    /// The organization of the job.
     pub organization: OrganizationId,
     /// The endpoint that it sends to.
     pub endpoint: EndpointId,
@@ -154,9 +151,6 @@ pub struct JobTask {
 
 impl JobTask {
     /// The body of a queue message.
-    ///
-    /// # Errors
-    /// Never in practice; the serializer's signature has an error.
     pub fn to_body(&self) -> Result<String, serde_json::Error> {
         serde_json::to_string(&Sent::Job(self))
     }
@@ -176,13 +170,13 @@ impl Work {
     /// Reads the body of a queue message.
     ///
     /// # Errors
-    /// When the body is neither: the record is poison.
+    /// When the body is neither kind; the record can never be processed.
     pub fn from_body(body: &str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(body)
     }
 }
 
-/// [`Work`] on its way out.
+/// [`Work`], borrowed for serializing.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Sent<'a> {
@@ -190,8 +184,8 @@ enum Sent<'a> {
     Job(&'a JobTask),
 }
 
-/// The payload as a task may carry it: not when it is large, and not when it holds one of the two
-/// characters of JSON text that SQS refuses (U+FFFE and U+FFFF; Amazon SQS: SendMessage).
+/// The payload if a task may carry it: it must not be large, nor contain one of the two characters
+/// of JSON text that SQS refuses (U+FFFE and U+FFFF; Amazon SQS: SendMessage).
 pub(crate) fn inline(payload: &Payload) -> Option<Payload> {
     let text = payload.as_str();
     let fits = text.len() <= INLINE_PAYLOAD_BYTES;
@@ -200,7 +194,7 @@ pub(crate) fn inline(payload: &Payload) -> Option<Payload> {
 }
 
 impl Task {
-    /// Lets the payload travel along if it may.
+    /// Adds the payload if a task may carry it.
     pub fn with_payload(self, payload: &Payload) -> Self {
         Self {
             payload: inline(payload),

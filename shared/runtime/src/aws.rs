@@ -1,4 +1,4 @@
-//! AWS clients. Every function uses the same settings: one TLS provider, bounded time-outs, and the
+//! AWS clients. Every function uses the same settings: one TLS provider, bounded timeouts, and the
 //! SDK's own retries with back-off. Endpoints, region and credentials come from the SDK's standard
 //! environment variables, so a local emulator needs no code here.
 
@@ -13,14 +13,14 @@ use aws_smithy_http_client::{
     tls::{Provider, rustls_provider::CryptoMode},
 };
 
-/// Attempts of one AWS call, the first included.
+/// The most tries of one AWS call, including the first.
 const MAX_ATTEMPTS: u32 = 4;
 
 /// The longest time for one try of an AWS call: DynamoDB and SQS answer in milliseconds, so a slow
-/// one is better tried again. Long polls are not made by functions.
+/// try is better abandoned and repeated. Functions make no long polls.
 const TRY_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The longest time for an AWS call with all its tries; below API Gateway's 30 s.
+/// The longest time for an AWS call including all tries; below API Gateway's 30 s.
 const CALL_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// The settings that all clients share, from the environment.
@@ -28,7 +28,7 @@ pub async fn config() -> SdkConfig {
     settings().load().await
 }
 
-/// The settings that all clients share; a caller may add where and as whom.
+/// The settings that all clients share; a caller may add a URL and credentials.
 pub fn settings() -> ConfigLoader {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(Duration::from_secs(2))
@@ -36,7 +36,8 @@ pub fn settings() -> ConfigLoader {
         .operation_timeout(CALL_TIMEOUT)
         .build();
     let tls = Provider::Rustls(CryptoMode::Ring);
-    // Answers are small, and each try has its time-out: watching their streams costs CPU for nothing.
+    // Responses are small, and each try has a timeout, so watching their streams would only cost
+    // CPU.
     let streams = StalledStreamProtectionConfig::disabled();
     aws_config::defaults(BehaviorVersion::latest())
         .stalled_stream_protection(streams)

@@ -2,13 +2,13 @@
 
 use std::{fmt::Display, str::FromStr};
 
-/// A setting is missing or wrong.
+/// Why a setting could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EnvError {
     /// The variable is not set.
     #[error("the environment variable {0} is not set")]
     Missing(&'static str),
-    /// The variable's value cannot be used.
+    /// The variable's value is invalid.
     #[error("the environment variable {name} is invalid: {reason}")]
     Invalid {
         /// The variable.
@@ -19,17 +19,11 @@ pub enum EnvError {
 }
 
 /// A variable that must be set.
-///
-/// # Errors
-/// [`EnvError`].
 pub fn required(name: &'static str) -> Result<String, EnvError> {
     std::env::var(name).map_err(|_| EnvError::Missing(name))
 }
 
-/// A variable that must be set to a value of a type.
-///
-/// # Errors
-/// [`EnvError`].
+/// A variable that must be set, parsed as a `T`.
 pub fn parsed<T: FromStr<Err: Display>>(name: &'static str) -> Result<T, EnvError> {
     let invalid = |error: T::Err| EnvError::Invalid {
         name,
@@ -38,7 +32,7 @@ pub fn parsed<T: FromStr<Err: Display>>(name: &'static str) -> Result<T, EnvErro
     required(name)?.parse().map_err(invalid)
 }
 
-/// A list, separated by commas; not set means empty.
+/// A comma-separated list; empty if the variable is not set.
 ///
 /// # Errors
 /// [`EnvError::Invalid`].
@@ -55,11 +49,8 @@ pub fn list<T: FromStr<Err: Display>>(name: &'static str) -> Result<Vec<T>, EnvE
     parts.map(|part| part.parse().map_err(invalid)).collect()
 }
 
-/// Which URLs and addresses endpoints may have: `ALLOW_HTTP_ENDPOINTS` from the template, and
-/// `ALLOW_SUBNETS`, which the template cannot set and the local stack does.
-///
-/// # Errors
-/// [`EnvError`].
+/// Which URLs and addresses endpoints may have: from `ALLOW_HTTP_ENDPOINTS`, which the template
+/// sets, and `ALLOW_SUBNETS`, which only the local stack sets.
 pub fn address_policy() -> Result<posthorn_domain::address::Policy, EnvError> {
     Ok(posthorn_domain::address::Policy {
         allow_http: parsed("ALLOW_HTTP_ENDPOINTS")?,

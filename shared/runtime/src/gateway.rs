@@ -1,9 +1,9 @@
-//! API Gateway's payload format 2.0 as HTTP: events in, answers out (Amazon API Gateway: "Create AWS Lambda
-//! proxy integrations for HTTP APIs").
+//! API Gateway's payload format 2.0 as HTTP: events in, responses out (Amazon API Gateway: "Create
+//! AWS Lambda proxy integrations for HTTP APIs").
 //!
-//! The gateway passes `rawPath` percent-decoded, so the path is encoded again before anything parses it:
-//! a `#`, `?` or `/../` in a name stays part of the name. What cannot be HTTP is a 400; nothing here panics,
-//! whatever a caller sends.
+//! The gateway passes `rawPath` percent-decoded, so the path is encoded again before it is parsed:
+//! a `#`, `?` or `/../` in a name stays part of the name. Whatever is not valid HTTP is answered
+//! with 400; nothing here panics, whatever a caller sends.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,8 @@ use crate::{
     metrics::{Metric, count},
 };
 
-/// What a path may hold as it is: RFC 3986's unreserved characters, and slashes between segments.
+/// Encodes everything but what a path may contain as it is: RFC 3986's unreserved characters, and
+/// slashes between segments.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
@@ -59,7 +60,7 @@ struct Http {
     method: String,
 }
 
-/// An answer as API Gateway takes it.
+/// A response as API Gateway expects it.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Reply {
@@ -71,11 +72,11 @@ pub struct Reply {
 }
 
 impl Event {
-    /// The request that the caller sent, its path encoded and without a slash at the end: clients before
-    /// Svix 1.22 end every path with one.
+    /// The request that the caller sent, with its path encoded and without a trailing slash, which
+    /// clients before Svix 1.22 add to every path.
     ///
     /// # Errors
-    /// [`ApiError::BadRequest`] names the part that is not HTTP.
+    /// [`ApiError::BadRequest`] names the part that is not valid HTTP.
     pub fn into_request(self) -> Result<Request, ApiError> {
         let invalid = |what: &str| ApiError::BadRequest(format!("the {what} is not valid HTTP"));
         let headers = header_map(self.headers.unwrap_or_default())
@@ -94,7 +95,8 @@ impl Event {
         clean.headers = headers;
         clean.body = self.body;
         clean.is_base64_encoded = self.is_base64_encoded;
-        // `lambda_http` reads a path as a browser does, for which `/other/../victim` is `/victim`: it gets none.
+        // `lambda_http` reads a path as a browser does, for which `/other/../victim` is `/victim`,
+        // so it is given none.
         clean.raw_path = Some("/".to_owned());
         let mut request = Request::from(LambdaRequest::ApiGatewayV2(clean));
         *request.uri_mut() = uri(&self.raw_path, &query).ok_or_else(|| invalid("URL"))?;
@@ -102,7 +104,7 @@ impl Event {
     }
 }
 
-/// `None` when the URL is too long.
+/// The URI of a path and a query; `None` when it is too long.
 fn uri(path: &str, query: &str) -> Option<Uri> {
     let path = path.strip_suffix('/').unwrap_or(path);
     let path = path.strip_prefix('/').unwrap_or(path);
@@ -114,12 +116,12 @@ fn uri(path: &str, query: &str) -> Option<Uri> {
     PathAndQuery::try_from(target).ok().map(Uri::from)
 }
 
-/// Visible ASCII, but what RFC 3986 has no place for in a query.
+/// Whether RFC 3986 allows the byte in a query: visible ASCII, with some exceptions.
 fn is_of_query(byte: u8) -> bool {
     byte.is_ascii_graphic() && !b"\"<>#".contains(&byte)
 }
 
-/// `None` when a name or a value cannot be one, or the host is none.
+/// The headers; `None` when a name, a value or the host is invalid.
 fn header_map(headers: BTreeMap<String, String>) -> Option<HeaderMap> {
     let mut map = HeaderMap::with_capacity(headers.len());
     for (name, value) in headers {
@@ -128,7 +130,8 @@ fn header_map(headers: BTreeMap<String, String>) -> Option<HeaderMap> {
         if name == header::HOST {
             Authority::try_from(value.as_bytes()).ok()?;
         }
-        // How the caller reached the gateway is nothing to us, and `lambda_http` panics at what it cannot read there.
+        // How the caller reached the gateway does not matter here, and `lambda_http` panics on
+        // values that it cannot read.
         if name != header::HOST && name != FORWARDED_PROTO {
             map.append(name, value);
         }
@@ -165,15 +168,17 @@ impl From<Response> for Reply {
     }
 }
 
-/// Whether a request is a webhook, of this deployment or of another one. They carry these headers always,
-/// and no endpoint's own headers replace them (Standard Webhooks: "Webhook headers").
+/// Whether a request is a webhook, from this deployment or another one. Webhooks always carry these
+/// headers, and an endpoint's own headers cannot replace them (Standard Webhooks: "Webhook
+/// headers").
 fn is_webhook(headers: &HeaderMap) -> bool {
     let has = |names: [&str; 2]| names.iter().any(|name| headers.contains_key(*name));
     has(["webhook-id", "svix-id"]) && has(["webhook-signature", "svix-signature"])
 }
 
-/// Answers one event: the front room of every public function. A webhook is refused before anything is read
-/// of it, as an endpoint that is this API would send messages in circles.
+/// Answers one event: the entrance of every public function. A webhook is refused before anything
+/// else is read, because an endpoint that points at this API would make messages go round in
+/// circles.
 pub async fn answer(event: Event, handle: impl AsyncFnOnce(Request) -> Response) -> Reply {
     let response = match event.into_request() {
         Ok(request) if is_webhook(request.headers()) => {
@@ -197,8 +202,8 @@ fn failed(panic: &Panicked) -> Response {
     json_response(500, body.to_string())
 }
 
-/// What every answer tells browsers and caches (OWASP: "REST Security Cheat Sheet"). A handler that
-/// allows caching says so itself.
+/// Adds the headers that every response has for browsers and caches (OWASP: "REST Security Cheat
+/// Sheet"). A handler that allows caching sets its own.
 fn guarded(mut response: Response) -> Response {
     let is_unauthorized = response.status() == StatusCode::UNAUTHORIZED;
     let headers = response.headers_mut();

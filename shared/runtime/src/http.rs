@@ -1,4 +1,4 @@
-//! Between HTTP and the domain: headers in, JSON and errors out.
+//! Translates between HTTP and the domain: headers in, JSON and errors out.
 
 use http::{HeaderMap, StatusCode, header};
 pub use lambda_http::{Body, Request};
@@ -6,10 +6,10 @@ use posthorn_domain::error::{ApiError, FieldError};
 
 use crate::metrics::{Metric, count};
 
-/// An answer, whole.
+/// A complete response.
 pub type Response = lambda_http::Response<Body>;
 
-/// A header that lets a caller repeat a request safely.
+/// The header that lets a caller repeat a request safely.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// The value of `idempotency-key`.
@@ -41,13 +41,13 @@ pub fn json_response(status: u16, body: String) -> Response {
     response
 }
 
-/// The response for a refused request; a fault of ours counts.
+/// The response for a refused request; server errors are counted.
 pub fn error_response(error: &ApiError) -> Response {
     note_fault(error);
     json_response(error.status(), error.body())
 }
 
-/// Counts a request that fails because of us.
+/// Counts a request that fails with a server error.
 pub fn note_fault(error: &ApiError) {
     if error.status() >= 500 {
         count(Metric::RequestFaults, 1);

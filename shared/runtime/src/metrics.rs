@@ -1,5 +1,6 @@
-//! Metrics: CloudWatch reads them from a line of the log (Amazon CloudWatch: "Embedded metric format
-//! specification"), so a metric costs no call. What an invocation counts becomes one line at its end.
+//! Metrics: CloudWatch reads them from a log line (Amazon CloudWatch: "Embedded metric format
+//! specification"), so a metric costs no call. What an invocation records is printed as one line at
+//! its end.
 
 use std::{
     collections::BTreeMap,
@@ -13,23 +14,24 @@ use crate::now;
 /// The namespace of all metrics.
 pub const NAMESPACE: &str = "Posthorn";
 
-/// Their only dimension, the function's name: a metric per endpoint or application would be billed for each.
+/// Their only dimension, the function's name: metrics per endpoint or application would be billed
+/// one by one.
 pub const DIMENSION: &str = "Function";
 
 /// A second dimension of [`BY_VERSION`]: the function's version.
 pub const VERSION: &str = "Version";
 
-/// Metrics that there are for each version as well, so that the guard of a gradual deployment sees the new one alone.
-/// They are rare, and cost nothing while they are not printed.
+/// Metrics that also exist per version, so that the alarm of a gradual deployment sees only the new
+/// version. They are rare, and cost nothing while they are not printed.
 pub const BY_VERSION: [Metric; 2] = [Metric::RequestFaults, Metric::TaskFaults];
 
-/// The most values of one metric that a line may hold (Embedded metric format specification: "Target
-/// members"); as many as a batch has records.
+/// The most values of one metric that a line may hold (Embedded metric format specification:
+/// "Target members"), as many as a batch may have records.
 const MAX_VALUES: usize = 100;
 
 macro_rules! metrics {
     ($($(#[$doc:meta])+ $name:ident: $unit:ident,)+) => {
-        /// What is counted or measured.
+        /// A quantity that is counted or measured.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Metric {
             $($(#[$doc])+ $name,)+
@@ -59,9 +61,9 @@ macro_rules! metrics {
 metrics! {
     /// Messages that were answered with 202.
     MessagesAccepted: Count,
-    /// Requests that were answered with 5xx by a function of ours.
+    /// Requests that a function answered with 5xx.
     RequestFaults: Count,
-    /// Requests without a good token.
+    /// Requests without a valid token.
     TokensRefused: Count,
     /// Requests made to endpoints.
     Attempts: Count,
@@ -73,36 +75,39 @@ metrics! {
     Attempts4xx: Count,
     /// Attempts that were answered with 5xx.
     Attempts5xx: Count,
-    /// Attempts without an answer: time-outs, resets, names that do not resolve.
+    /// Attempts without a response: timeouts, resets, names that do not resolve.
     AttemptsUnanswered: Count,
-    /// Attempts at endpoints that said they have too much to do (429).
+    /// Attempts that were answered with 429: the endpoint has too many requests.
     AttemptsThrottled: Count,
-    /// From a message's request to its first attempt at an endpoint: of customers' messages whose payload
-    /// travels along, and which no pause or rate held up.
+    /// The time from a message's request to its first attempt at an endpoint, for customers'
+    /// messages whose payload travels in the task and which no pause or rate delayed.
     FirstAttemptLatency: Milliseconds,
     /// Deliveries that were accepted.
     DeliveriesSucceeded: Count,
     /// Deliveries whose last attempt failed.
     DeliveriesExhausted: Count,
-    /// Deliveries of which nothing more is sent: the endpoint was disabled, the message was gone.
+    /// Deliveries that end without another attempt, because the endpoint is disabled or the message
+    /// is gone.
     DeliveriesSkipped: Count,
-    /// Endpoints that were disabled because they only failed, or said that they are gone.
+    /// Endpoints that were disabled because they kept failing, or answered that they are gone.
     EndpointsDisabled: Count,
-    /// Tasks that went back into the queue, for a pause, a rate or lack of time.
+    /// Tasks that were put back into the queue because of a pause, a rate or lack of time.
     TasksPutBack: Count,
-    /// Tasks that were handed back because of a fault of ours; after five of them comes the dead-letter queue.
+    /// Tasks that failed because of an error in Posthorn or AWS; after five failures a task goes to
+    /// the dead-letter queue.
     TaskFaults: Count,
     /// Attempts that the scheduler queued.
     TasksScheduled: Count,
-    /// How overdue the first attempt was that a run of the scheduler could queue; 0 while it keeps up.
+    /// How overdue the oldest attempt was when a run of the scheduler queued it; 0 while the
+    /// scheduler keeps up.
     SchedulerLag: Seconds,
-    /// Messages that the auditor looked at.
+    /// Messages that the auditor checked.
     MessagesAudited: Count,
-    /// Tasks that were lost and queued again.
+    /// Lost tasks that the auditor queued again.
     TasksRepaired: Count,
 }
 
-/// What this invocation recorded so far. A process works on one invocation at a time.
+/// What the current invocation has recorded. A process handles one invocation at a time.
 static RECORDED: Mutex<BTreeMap<Metric, Vec<u64>>> = Mutex::new(BTreeMap::new());
 
 fn recorded() -> MutexGuard<'static, BTreeMap<Metric, Vec<u64>>> {
@@ -125,7 +130,7 @@ pub fn measure(metric: Metric, value: u64) {
     }
 }
 
-/// Ends an invocation: prints what it recorded as one line, if anything.
+/// Called at the end of an invocation: prints what it recorded, if anything, as one line.
 pub fn flush() {
     let recorded = std::mem::take(&mut *recorded());
     if recorded.is_empty() {
@@ -140,7 +145,7 @@ pub fn flush() {
     );
 }
 
-/// What CloudWatch makes of some metrics, for the values of these dimensions.
+/// Tells CloudWatch to extract some metrics under these dimensions.
 fn directive<'a>(dimensions: &[&str], metrics: impl Iterator<Item = &'a Metric>) -> Value {
     let metrics: Vec<_> = metrics
         .map(|metric| json!({ "Name": metric.name(), "Unit": metric.unit() }))

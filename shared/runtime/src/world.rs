@@ -1,4 +1,4 @@
-//! The clock and random bytes, for handlers to hand to the domain.
+//! The clock and random bytes, which handlers pass to the domain.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,7 +7,7 @@ use posthorn_domain::timestamp::Timestamp;
 /// The current time.
 #[expect(
     clippy::disallowed_methods,
-    reason = "the one place that reads the clock"
+    reason = "the only place that reads the clock"
 )]
 pub fn now() -> Timestamp {
     let since_epoch = SystemTime::now()
@@ -16,11 +16,11 @@ pub fn now() -> Timestamp {
     Timestamp::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
 }
 
-/// The longest time-out of a function (AWS Lambda: "Configure Lambda function timeout").
+/// The longest timeout of a function (AWS Lambda: "Configure Lambda function timeout").
 const LONGEST_INVOCATION: Duration = Duration::from_secs(900);
 
-/// When an invocation ends, from the milliseconds that the runtime names. A deadline that is past at
-/// the begin is none: cargo-lambda names such.
+/// When an invocation must end, from the runtime's deadline in milliseconds. A deadline that is
+/// already past counts as none, because cargo-lambda sends such.
 pub fn deadline(millis: u64) -> Timestamp {
     deadline_at(millis, now())
 }
@@ -37,10 +37,10 @@ fn deadline_at(millis: u64, now: Timestamp) -> Timestamp {
 /// Random bytes from the operating system.
 ///
 /// # Panics
-/// When the operating system has none to give: no id or secret may then be made.
+/// When the operating system has none: no id or secret may be created without them.
 #[expect(
     clippy::expect_used,
-    reason = "without random bytes no id or secret may be made"
+    reason = "no id or secret may be created without random bytes"
 )]
 pub fn entropy<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];

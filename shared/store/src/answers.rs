@@ -1,8 +1,8 @@
-//! What requests with an `idempotency-key` were answered, in the config table.
+//! The answers to requests with an `idempotency-key`, in the config table.
 //!
-//! A key is reserved before its request is carried out and gets the answer afterwards, so the same
-//! request again gets the same answer instead of a second effect. Messages have guards of their own
-//! in the messages table (see [`crate::Guard`]).
+//! A key is reserved before its request is carried out, and the answer is stored under it
+//! afterwards. A repeated request therefore gets the same answer and has no second effect. Messages
+//! have their own guards in the messages table (see [`crate::Guard`]).
 
 use std::{fmt, time::Duration};
 
@@ -22,26 +22,26 @@ use crate::{
 /// How long an answer is kept.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
 
-/// A request that has no answer after this time ended without one: longer than the api function's
-/// time-out.
+/// A request without an answer after this time never got one: it is longer than the api function's
+/// timeout.
 const ABANDONED: Duration = Duration::from_secs(30);
 
-/// A request and what it was answered.
+/// A request and its answer.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
-    /// A hash of the request, to tell a repetition from another request.
+    /// A hash of the request, to tell a repeated request from a different one.
     pub request_hash: String,
-    /// The HTTP status code; 0 while the request is carried out, [`FAILED`] when it may have had an
-    /// effect and its caller got none of it.
+    /// The HTTP status code; 0 while the request is running, [`FAILED`] when it may have had an
+    /// effect but its caller got no answer.
     pub status: u16,
     /// The response body.
     pub body: String,
     /// When the request arrived.
     pub started_at: Timestamp,
-    /// Random: a retry of the SDK finds its own reservation.
+    /// Random, so that a retry by the SDK recognizes its own reservation.
     pub nonce: String,
-    /// What the request's new ids are made of. A repetition of a request that ended in the middle
-    /// gets the same ones, and finds what was made.
+    /// What the request's new ids are derived from. When an interrupted request is repeated it gets
+    /// the same ids, and finds what the first try created.
     pub seed: Seed,
 }
 
@@ -57,7 +57,7 @@ pub struct Seed {
 /// See [`Answer::status`].
 pub const FAILED: u16 = 1;
 
-/// Without the body, which may be a secret.
+/// Leaves out the body, which may hold a secret.
 impl fmt::Debug for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
@@ -78,12 +78,9 @@ fn row(organization: &OrganizationId, key: &str) -> Key {
 }
 
 impl ConfigTable {
-    /// Reserves a key (a hash: callers choose any text). `Err` inside is what an earlier request left;
-    /// `Ok` is the reservation, with the seed of an earlier try of the same request that ended without
-    /// an answer.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// Reserves a key (a hash, because callers may choose any text). The inner `Ok` is the
+    /// reservation, with the seed of the first try if an earlier one ended without an answer; the
+    /// inner `Err` is what an earlier request left.
     pub async fn reserve_answer(
         &self,
         organization: &OrganizationId,
@@ -132,7 +129,7 @@ impl ConfigTable {
         }
     }
 
-    /// An answer that expired and was not removed yet gives its key back.
+    /// Takes over the key of an answer that has expired but is not removed yet.
     async fn renew(
         &self,
         organization: &OrganizationId,
@@ -147,10 +144,7 @@ impl ConfigTable {
         Ok(Ok(answer.clone()))
     }
 
-    /// Keeps an answer.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// Stores an answer under its key.
     pub async fn keep_answer(
         &self,
         organization: &OrganizationId,
@@ -160,10 +154,7 @@ impl ConfigTable {
         self.put(item(organization, key, answer)?).await
     }
 
-    /// Gives a key back: its request had no effect.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// Frees a key whose request had no effect.
     pub async fn release_answer(
         &self,
         organization: &OrganizationId,

@@ -18,10 +18,10 @@ use crate::{
     read::sort_key,
 };
 
-/// How often a deletion that meets changes is tried.
+/// How often a deletion is tried when it conflicts with other changes.
 const MAX_TRIES: u32 = 5;
 
-/// The most writes of one transaction (Amazon DynamoDB: TransactWriteItems).
+/// The most writes in one transaction (Amazon DynamoDB: TransactWriteItems).
 const MAX_WRITES: usize = 100;
 
 fn application_key(app: AppKey<'_>) -> Key {
@@ -40,15 +40,12 @@ fn uid_key(organization: &OrganizationId, uid: &Uid) -> Key {
 }
 
 impl ConfigTable {
-    /// An application and all its endpoints, with every change that was acknowledged.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// An application and all its endpoints, strongly consistent.
     pub async fn application_with_endpoints(
         &self,
         app: AppKey<'_>,
     ) -> Result<Option<(Application, Vec<Endpoint>)>, StoreError> {
-        // `ep$` is the first key behind all `ep#…`; `epuid#…` lies behind it.
+        // `ep$` is the first key after all `ep#…` keys, and comes before `epuid#…`.
         let range = Range {
             low: "app".to_owned(),
             high: "ep$".to_owned(),
@@ -73,20 +70,14 @@ impl ConfigTable {
         Ok((!application.deleted).then_some((application, endpoints)))
     }
 
-    /// An application alone.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// An application without its endpoints.
     pub async fn application(&self, app: AppKey<'_>) -> Result<Option<Application>, StoreError> {
         let item = self.get(application_key(app), Consistency::Strong).await?;
         let found: Option<Application> = item.map(entity).transpose()?;
         Ok(found.filter(|application| !application.deleted))
     }
 
-    /// Which application has this uid.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// The id of the application with this uid.
     pub async fn application_by_uid(
         &self,
         organization: &OrganizationId,
@@ -99,9 +90,6 @@ impl ConfigTable {
     }
 
     /// Applications in the order they were created.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn applications(
         &self,
         organization: &OrganizationId,
@@ -111,10 +99,7 @@ impl ConfigTable {
         self.slice(pk, Range::prefix("app_"), page).await
     }
 
-    /// Stores a new application; a conflict means that its uid is taken.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// Stores a new application; [`Written::Conflict`] means that its uid is taken.
     pub async fn create_application(
         &self,
         organization: &OrganizationId,
@@ -131,11 +116,8 @@ impl ConfigTable {
         self.transact(writes).await
     }
 
-    /// Stores the organization's built-in application unless it is there. It has no row in the list
-    /// and none for its uid: its id follows from the organization's.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// Stores the organization's built-in application unless it exists. It needs no row in the list
+    /// and none for its uid, because its id is derived from the organization's.
     pub async fn ensure_operational_application(
         &self,
         organization: &OrganizationId,
@@ -146,15 +128,12 @@ impl ConfigTable {
             return Ok(stored);
         }
         let item = application_key(app).with(&new)?;
-        // A conflict means that another request was faster, with the same.
+        // A conflict means that another request stored the same application first.
         self.transact(vec![self.put_new(item)?]).await?;
         Ok(new)
     }
 
-    /// Replaces an application that was read as `before`.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// Replaces the application that was read as `before`.
     pub async fn update_application(
         &self,
         organization: &OrganizationId,
@@ -177,13 +156,11 @@ impl ConfigTable {
         self.transact(writes).await
     }
 
-    /// Deletes an application and all that belongs to it; `None` when there is none.
+    /// Deletes an application and everything that belongs to it; `None` when it does not exist.
     ///
-    /// First it is marked: from then on it is not found, and nothing can be added to it. Its row and
-    /// its uid go last, so that a deletion that was interrupted can be repeated.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// The application is first marked as deleted: from then on it is not found, and nothing can be
+    /// added to it. Its row and its uid are deleted last, so that an interrupted deletion can be
+    /// repeated.
     pub async fn delete_application(&self, app: AppKey<'_>) -> Result<Option<Written>, StoreError> {
         for _ in 0..MAX_TRIES {
             let item = self.get(application_key(app), Consistency::Strong).await?;
@@ -191,7 +168,7 @@ impl ConfigTable {
                 return Ok(None);
             };
             if !found.deleted {
-                // Whether it was this request or another that marked it shows when it is read again.
+                // The next read shows whether it is marked, by this request or by another.
                 self.mark_deleted(app, &found).await?;
                 continue;
             }
@@ -201,7 +178,7 @@ impl ConfigTable {
             if let Some(uid) = &found.uid {
                 rest.push(self.delete(uid_key(app.organization, uid))?);
             }
-            // Where another request was faster, the uid may be a new application's.
+            // If another request was faster, the uid may already belong to a new application.
             self.transact(rest).await?;
             return Ok(Some(Written::Yes));
         }
@@ -215,7 +192,7 @@ impl ConfigTable {
     ) -> Result<Written, StoreError> {
         let marked = Application {
             deleted: true,
-            // A version of its own: a change that was under way must not take the mark away.
+            // A new version, so that a concurrent change cannot overwrite the mark.
             updated_at: found.updated_at.plus(Duration::from_millis(1)),
             ..found.clone()
         };
@@ -251,7 +228,7 @@ impl ConfigTable {
         self.require(application_key(app))
     }
 
-    /// Gives up one uid and takes another.
+    /// The writes that free the old uid and take the new one.
     pub(crate) fn move_uid(
         &self,
         before: Option<Key>,
@@ -264,7 +241,7 @@ impl ConfigTable {
     }
 }
 
-/// An item that says which id a uid stands for.
+/// An item that maps a uid to an id.
 pub(crate) fn pointer(key: Key, id: &str) -> Item {
     let mut item = key.item();
     item.insert("id".to_owned(), s(id));

@@ -1,4 +1,4 @@
-//! Where the auditor is on its round through all applications. Its row is in the schedule table.
+//! How far the auditor is in its round through all applications. Its row is in the schedule table.
 
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use posthorn_domain::{
@@ -15,61 +15,63 @@ use crate::{
     read::get,
 };
 
-/// Items of the config table that are read at once to find applications.
+/// The most items of the config table that one Scan reads to find applications.
 const SCANNED: i32 = 1000;
 
-/// A round of the auditor: it looks at messages of a span of time, and of earlier spans as long.
+/// A round of the auditor: it checks the messages of a span of time, and of earlier spans of the
+/// same length.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Audit {
-    /// Counts writes, from 1: two runs at the same time do not both go on.
+    /// Counts writes, from 1, so that of two concurrent runs only one continues.
     pub version: u64,
-    /// When the round began.
+    /// When the round started.
     pub started_at: Timestamp,
-    /// It looks at messages from then on,
+    /// The start of the span, included.
     pub from: Timestamp,
-    /// and before then.
+    /// The end of the span, excluded.
     pub until: Timestamp,
-    /// Whether it came to its end.
+    /// Whether the round is complete.
     pub done: bool,
-    /// Where in the table of applications it is; `None` at its begin.
+    /// Where the scan for applications continues; `None` at the start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<ScanCursor>,
-    /// How far it is in an application.
+    /// How far it is in the current application.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<Within>,
-    /// Messages that it looked at.
+    /// How many messages were checked.
     pub seen: u64,
-    /// Tasks that it queued.
+    /// How many tasks were queued again.
     pub repaired: u64,
 }
 
-/// A key of the config table, where a search stands.
+/// A key of the config table after which a scan continues.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScanCursor {
     pk: String,
     sk: String,
 }
 
-/// How far the auditor is in an application, and that behind `at` no other was begun.
+/// How far the auditor is in one application. While it is set, no application after [`Audit::at`]
+/// was started.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Within {
     /// The application's key.
     pub application: ScanCursor,
-    /// Which of the spans, from 0.
+    /// The index of the span, from 0.
     pub span: u8,
-    /// Which shard of the messages.
+    /// The shard of the messages.
     pub shard: u16,
-    /// The last message that it looked at.
+    /// The last message that was checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<MessageId>,
 }
 
-/// An application as the auditor finds it.
+/// An application that the scan found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     /// Its key.
     pub at: ScanCursor,
-    /// Where it lives.
+    /// Its organization.
     pub organization: OrganizationId,
     /// The application.
     pub application: Application,
@@ -88,19 +90,13 @@ fn audit_key() -> Key {
 
 impl ScheduleTable {
     /// The last round; `None` before the first.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn audit(&self) -> Result<Option<Audit>, StoreError> {
         let key = audit_key();
         let item = get(&self.client, &self.name, key, Consistency::Eventual).await?;
         item.map(entity).transpose()
     }
 
-    /// Writes the round over the version before it; a conflict means that another run is ahead.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// Replaces the previous version of the round; a conflict means that another run is ahead.
     pub async fn set_audit(&self, audit: &Audit) -> Result<Written, StoreError> {
         let put = self
             .client
@@ -120,11 +116,8 @@ impl ScheduleTable {
 }
 
 impl ConfigTable {
-    /// Applications of all organizations in the order in which the table keeps them, and the cursor
-    /// that the search came to; `None` at the end. One eventually consistent Scan of at most 1 MB.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// Applications of all organizations, in the order of the table, and the cursor to continue
+    /// from; `None` at the end. One eventually consistent Scan of at most 1 MB.
     pub async fn all_applications(
         &self,
         after: Option<&ScanCursor>,
@@ -133,7 +126,8 @@ impl ConfigTable {
             .client
             .scan()
             .table_name(&self.name)
-            // An application whose uid is `app` has a pointer with that sort key.
+            // `shards` rules out the pointer of an application whose uid is `app`: it has that sort
+            // key too.
             .filter_expression("sk = :app AND attribute_exists(shards)")
             .expression_attribute_values(":app", s("app"))
             .limit(SCANNED)
@@ -145,7 +139,7 @@ impl ConfigTable {
             .as_ref()
             .map(scan_cursor)
             .transpose()?;
-        // One that cannot be read must not keep the auditor from all others.
+        // An unreadable application must not stop the audit of all others.
         let mut found: Vec<_> = found.filter_map(|item| found_in(item).ok()).collect();
         found.retain(|found| !found.application.deleted);
         Ok((found, next))

@@ -1,4 +1,5 @@
-//! Data keys in the config table, encrypted by KMS. They are never removed: what a key sealed needs it.
+//! Data keys in the config table, encrypted by KMS. They are never removed: whatever a key sealed
+//! can only be opened with it.
 
 use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 use posthorn_domain::id::DataKeyId;
@@ -22,10 +23,7 @@ pub struct WrappedKey {
 }
 
 impl ConfigTable {
-    /// The data key that was made last.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// The newest data key.
     pub async fn newest_data_key(&self) -> Result<Option<(DataKeyId, WrappedKey)>, StoreError> {
         let query = self.query(PK.to_owned(), Range::prefix(DataKeyId::PREFIX));
         let newest = query.scan_index_forward(false).limit(1).send().await;
@@ -39,9 +37,6 @@ impl ConfigTable {
     }
 
     /// A data key.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn data_key(
         &self,
         id: &DataKeyId,
@@ -51,10 +46,7 @@ impl ConfigTable {
         item.map(wrapped).transpose()
     }
 
-    /// Keeps a new data key.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// Stores a new data key.
     pub async fn put_data_key(&self, id: &DataKeyId, key: WrappedKey) -> Result<(), StoreError> {
         let mut item = Key::new(PK, id.as_str()).item();
         let wrapped = AttributeValue::B(Blob::new(key.wrapped));

@@ -5,7 +5,7 @@
 //! | `{endpoint}#{shard}` | `{message}` | the delivery with its attempts |
 //! | `{endpoint}#{shard}` | `resend#{message}` | its last resend, while it may be pending |
 //!
-//! A delivery that has no item yet is pending.
+//! A delivery without an item is pending: its first attempt is not recorded yet.
 
 use std::collections::HashMap;
 
@@ -63,9 +63,6 @@ impl DeliveriesTable {
     }
 
     /// A delivery.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn get(
         &self,
         delivery: DeliveryKey<'_>,
@@ -76,11 +73,8 @@ impl DeliveriesTable {
         item.map(entity).transpose()
     }
 
-    /// Stores a delivery over the version before it; a conflict means that another dispatcher was
+    /// Replaces the previous version of a delivery; a conflict means that another dispatcher was
     /// faster.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn put(
         &self,
         key: DeliveryKey<'_>,
@@ -109,11 +103,8 @@ impl DeliveriesTable {
         }
     }
 
-    /// Keeps a resend, unless another one may be pending: `Err` inside is that one. `done` is one that
-    /// is known not to be. The same resend can be kept again.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// Stores a resend unless another one may be pending; the inner `Err` is that one. `done` is a
+    /// resend that is known to be complete. The same resend can be stored again.
     pub async fn put_resend(
         &self,
         delivery: DeliveryKey<'_>,
@@ -143,9 +134,6 @@ impl DeliveriesTable {
     }
 
     /// Deliveries by their keys; those without a record are left out. One BatchGetItem for every 100.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn get_many<'a>(
         &self,
         deliveries: impl IntoIterator<Item = DeliveryKey<'a>>,
@@ -166,9 +154,6 @@ impl DeliveriesTable {
     }
 
     /// Deliveries of an endpoint by message id, which is by time. The page's `after` is a message's id.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn list(
         &self,
         endpoint: &EndpointId,
@@ -206,11 +191,8 @@ impl DeliveriesTable {
         })
     }
 
-    /// The statuses of an endpoint's deliveries in one shard, for messages of a range of ids. Reads
-    /// all of them; `None` when they have more than 50 pages of 1 MB.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// The statuses of an endpoint's deliveries in one shard, for a range of message ids. Reads the
+    /// whole range; `None` when it has more than 50 pages of 1 MB.
     pub async fn statuses(
         &self,
         endpoint: &EndpointId,

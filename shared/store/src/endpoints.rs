@@ -21,9 +21,6 @@ fn uid_key(app: AppKey<'_>, uid: &Uid) -> Key {
 
 impl ConfigTable {
     /// An endpoint.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn endpoint(
         &self,
         endpoint: EndpointKey<'_>,
@@ -33,10 +30,7 @@ impl ConfigTable {
         item.map(entity).transpose()
     }
 
-    /// Which endpoint of an application has this uid.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// The id of the endpoint with this uid.
     pub async fn endpoint_by_uid(
         &self,
         app: AppKey<'_>,
@@ -47,9 +41,6 @@ impl ConfigTable {
     }
 
     /// Endpoints in the order they were created. The page's `after` is an endpoint's id.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn endpoints(
         &self,
         app: AppKey<'_>,
@@ -65,9 +56,6 @@ impl ConfigTable {
     }
 
     /// How many endpoints an application has.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn count_endpoints(&self, app: AppKey<'_>) -> Result<usize, StoreError> {
         let pk = application_pk(app);
         let query = self
@@ -82,10 +70,7 @@ impl ConfigTable {
         Ok(count)
     }
 
-    /// Stores a new endpoint; a conflict means that the application is gone.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// Stores a new endpoint; [`Written::Conflict`] means that the application is gone.
     pub async fn create_endpoint(
         &self,
         app: AppKey<'_>,
@@ -102,10 +87,7 @@ impl ConfigTable {
         self.transact(writes).await
     }
 
-    /// Replaces an endpoint that was read as `before`.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// Replaces the endpoint that was read as `before`.
     pub async fn update_endpoint(
         &self,
         app: AppKey<'_>,
@@ -122,11 +104,8 @@ impl ConfigTable {
         self.transact(writes).await
     }
 
-    /// Replaces the revision before this one, without a change of its uid: one write, half the price of
-    /// a transaction. A transaction at the same time is a conflict, too.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// Replaces the previous revision when the uid stays the same: one write, at half the price of
+    /// a transaction. A concurrent transaction is a conflict, too.
     pub async fn put_endpoint(
         &self,
         app: AppKey<'_>,
@@ -150,11 +129,8 @@ impl ConfigTable {
         }
     }
 
-    /// Deletes the version of an endpoint that was read; tasks that still name it are dropped when
-    /// they arrive.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// Deletes the endpoint if it is still the version that was read. Tasks that still name it are
+    /// dropped when they arrive.
     pub async fn delete_endpoint(
         &self,
         app: AppKey<'_>,

@@ -18,9 +18,6 @@ fn key(organization: &OrganizationId, name: &EventTypeName) -> Key {
 
 impl ConfigTable {
     /// An event type.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn event_type(
         &self,
         organization: &OrganizationId,
@@ -32,11 +29,7 @@ impl ConfigTable {
         item.map(entity).transpose()
     }
 
-    /// Event types of these names; those that do not exist are left out. One BatchGetItem for every
-    /// 100.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// The event types with these names; missing ones are left out. One BatchGetItem per 100.
     pub async fn event_types_named(
         &self,
         organization: &OrganizationId,
@@ -53,10 +46,7 @@ impl ConfigTable {
         items.into_iter().map(entity).collect()
     }
 
-    /// Event types by name. The page's `after` is a name.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// Event types in the order of their names. The page's `after` is a name.
     pub async fn event_types(
         &self,
         organization: &OrganizationId,
@@ -71,10 +61,7 @@ impl ConfigTable {
         Ok(slice.without_prefix("type#"))
     }
 
-    /// Stores a new event type; a conflict means that the name is taken.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// Stores a new event type; [`Written::Conflict`] means that the name is taken.
     pub async fn create_event_type(
         &self,
         organization: &OrganizationId,
@@ -84,10 +71,7 @@ impl ConfigTable {
         self.transact(vec![self.put_new(item)?]).await
     }
 
-    /// Removes an event type; one that is not there is removed already.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// Removes an event type; one that does not exist counts as removed.
     pub async fn delete_event_type(
         &self,
         organization: &OrganizationId,
@@ -97,10 +81,7 @@ impl ConfigTable {
         self.transact(vec![delete]).await.map(|_| ())
     }
 
-    /// Replaces an event type that was read as `before`.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// Replaces the event type that was read as `before`.
     pub async fn update_event_type(
         &self,
         organization: &OrganizationId,

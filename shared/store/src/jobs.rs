@@ -22,9 +22,6 @@ fn item(organization: &OrganizationId, job: &Job) -> Result<Item, StoreError> {
 
 impl ConfigTable {
     /// A job.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn job(
         &self,
         organization: &OrganizationId,
@@ -36,9 +33,6 @@ impl ConfigTable {
     }
 
     /// Jobs in the order they were created. The page's `after` is a job's id.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn jobs(
         &self,
         organization: &OrganizationId,
@@ -48,10 +42,7 @@ impl ConfigTable {
             .await
     }
 
-    /// Stores a new job; one of that id stays as it is.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// Stores a new job; an existing one with that id stays as it is.
     pub async fn create_job(
         &self,
         organization: &OrganizationId,
@@ -61,10 +52,8 @@ impl ConfigTable {
         self.transact(vec![put]).await.map(|_| ())
     }
 
-    /// Stores a job after a step; a conflict means that another copy of its task made the step.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// Stores a job after a step; a conflict means that another copy of its task has already made
+    /// the step.
     pub async fn step_job(
         &self,
         organization: &OrganizationId,

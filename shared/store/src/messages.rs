@@ -5,7 +5,8 @@
 //! | `{app}#{shard}` | `{message}` | a message |
 //! | `{app}#event#{eventId}`, `{app}#key#{hash}` | `guard` | see [`crate::Guard`] |
 //!
-//! The payload is kept as zstd when that is smaller: a typical 2 KB of JSON then fits one write unit.
+//! The payload is compressed with zstd when that makes it smaller: a typical 2 KB of JSON then fits
+//! one write unit.
 
 use std::cell::RefCell;
 
@@ -33,7 +34,8 @@ use crate::{
     read::{MAX_COUNT_PAGES, get, get_many, query, query_part, sort_key},
 };
 
-/// Bytes of payloads after which a slice of a list ends: a function has 256 MB, and its answer 6 MB.
+/// A slice of a list ends after this many bytes of payloads: a function has 256 MB of memory, and
+/// its response at most 6 MB.
 pub const MAX_SLICE_BYTES: usize = 4 * 1024 * 1024;
 
 /// The table that holds messages.
@@ -43,12 +45,12 @@ pub struct MessagesTable {
     pub(crate) name: String,
 }
 
-/// How storing a message ended.
+/// The result of storing a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Put {
     /// It is stored.
     New,
-    /// A message of that id was stored before, by an earlier try; this is what it holds.
+    /// An earlier try stored a message with this id; this is that message.
     Existed(Box<Message>),
 }
 
@@ -65,11 +67,12 @@ pub struct MessageHead {
     pub created_at: Timestamp,
     /// When it may be removed.
     pub expires_at: Timestamp,
-    /// Whether its payload was removed for good.
+    /// Whether its payload was permanently removed.
     pub expunged: bool,
 }
 
-/// A message's attributes; names are short because they count into its size.
+/// A message's attributes. Their names are short because DynamoDB counts them as part of the item's
+/// size.
 #[derive(Serialize, Deserialize)]
 struct Attributes {
     #[serde(rename = "e")]
@@ -110,10 +113,7 @@ impl MessagesTable {
         }
     }
 
-    /// Stores a message unless it is stored already.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// Stores a message unless it already exists.
     pub async fn put(&self, log: LogKey<'_>, message: &Message) -> Result<Put, StoreError> {
         let result = self
             .client
@@ -134,9 +134,6 @@ impl MessagesTable {
     }
 
     /// A message.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn get(
         &self,
         message: MessageKey<'_>,
@@ -147,11 +144,7 @@ impl MessagesTable {
         item.map(to_message).transpose()
     }
 
-    /// Messages by id, strongly consistent; those that are gone are left out. One BatchGetItem for
-    /// every 100.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// Messages by id, strongly consistent; missing ones are left out. One BatchGetItem per 100.
     pub async fn get_many(
         &self,
         log: LogKey<'_>,
@@ -168,10 +161,7 @@ impl MessagesTable {
         items.into_iter().map(to_message).collect()
     }
 
-    /// Removes a message's payload for good.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// Permanently removes a message's payload.
     pub async fn expunge(&self, message: MessageKey<'_>) -> Result<Written, StoreError> {
         let update = self.client.update_item().table_name(&self.name);
         let update = update
@@ -188,12 +178,9 @@ impl MessagesTable {
         }
     }
 
-    /// Messages by id, which is by time. The page's `after` is a message's id. Strongly consistent.
-    /// Payloads are unpacked after the shards are merged, and a slice ends when they have
-    /// [`MAX_SLICE_BYTES`].
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// Messages in the order of their ids, which is by time. The page's `after` is a message's id.
+    /// Strongly consistent. Payloads are decompressed after the shards are merged, and a slice ends
+    /// when they reach [`MAX_SLICE_BYTES`].
     pub async fn list(
         &self,
         log: LogKey<'_>,
@@ -208,11 +195,8 @@ impl MessagesTable {
         unpack(page.merge(try_join_all((0..log.shards).map(part)).await?))
     }
 
-    /// What the auditor needs of the messages of a shard, by id. Eventually consistent: it looks at
-    /// old ones. One that cannot be read is passed over.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// The heads of a shard's messages in the order of their ids, for the auditor. Eventually
+    /// consistent, because it checks old messages only. An unreadable message is left out.
     pub async fn heads(
         &self,
         application: &ApplicationId,
@@ -231,12 +215,9 @@ impl MessagesTable {
         })
     }
 
-    /// The ids of messages that are meant for an endpoint, in one shard and a range of ids, and
-    /// whether each was skipped. Reads all of the range; `None` when it has more than
-    /// 50 pages of 1 MB.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// The ids of the messages that are meant for an endpoint, in one shard and a range of ids, and
+    /// whether each was skipped. Reads the whole range; `None` when it has more than 50 pages of 1
+    /// MB.
     pub async fn meant_for(
         &self,
         endpoint: EndpointKey<'_>,
@@ -321,11 +302,11 @@ fn to_item(log: LogKey<'_>, message: &Message) -> Result<Item, StoreError> {
 }
 
 thread_local! {
-    /// Making one costs more than compressing a small payload does.
+    /// Kept per thread: creating a compressor costs more than compressing a small payload.
     static COMPRESSOR: RefCell<Compressor<'static>> = RefCell::default();
 }
 
-/// `z` (zstd) or `p` (as it is), whichever is smaller.
+/// The payload's attribute: `z` (zstd) or `p` (as it is), whichever is smaller.
 fn payload_attribute(payload: &Payload) -> Result<(String, AttributeValue), StoreError> {
     let text = payload.as_str();
     let packed = COMPRESSOR.with_borrow_mut(|it| it.compress(text.as_bytes()))?;
@@ -336,7 +317,7 @@ fn payload_attribute(payload: &Payload) -> Result<(String, AttributeValue), Stor
     })
 }
 
-/// `None` when it was expunged.
+/// The payload's text; `None` when it was expunged.
 fn read_text(item: &Item) -> Result<Option<String>, StoreError> {
     let text = match (item.get("z"), item.get("p")) {
         (Some(AttributeValue::B(packed)), _) => {

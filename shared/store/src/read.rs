@@ -1,4 +1,4 @@
-//! Reads that several tables make.
+//! Reads that several tables share.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -41,7 +41,7 @@ pub(crate) async fn query_part(
 ) -> Result<Part<Item>, StoreError> {
     let range = page.narrow(range);
     if range.is_empty() {
-        // DynamoDB refuses bounds that are the wrong way round.
+        // DynamoDB refuses a lower bound above the upper one.
         return Ok(Part {
             items: Vec::new(),
             frontier: None,
@@ -67,8 +67,8 @@ pub(crate) async fn query_part(
     })
 }
 
-/// Items of one partition between two sort keys, strongly consistent: a list right after a write
-/// shows it.
+/// Items of one partition between two sort keys. Strongly consistent, so that a list shows a write
+/// made just before it.
 pub(crate) fn query(client: &Client, table: &str, pk: String, range: Range) -> QueryFluentBuilder {
     client
         .query()
@@ -80,18 +80,18 @@ pub(crate) fn query(client: &Client, table: &str, pk: String, range: Range) -> Q
         .expression_attribute_values(":high", s(range.high))
 }
 
-/// The most pages of 1 MB that are read to count something, per shard.
+/// The most pages of 1 MB that are read per shard to count something.
 pub(crate) const MAX_COUNT_PAGES: usize = 50;
 
 /// The most keys of one BatchGetItem (Amazon DynamoDB: BatchGetItem).
 const MAX_BATCH: usize = 100;
 
-/// How often keys are asked for again when DynamoDB processed none of them, and how long apart at
-/// first; doubled every time.
+/// How often keys are requested again when DynamoDB processed none of them, and the first wait,
+/// which is doubled every time.
 const MAX_ROUNDS: u32 = 6;
 const FIRST_WAIT: Duration = Duration::from_millis(25);
 
-/// Items by key; those that do not exist are left out.
+/// Items by key; missing ones are left out.
 pub(crate) async fn get_many(
     client: &Client,
     table: &str,
@@ -125,7 +125,7 @@ pub(crate) async fn get_many(
             .into_values()
             .flat_map(|keys| keys.keys)
             .collect();
-        // A batch of more than 16 MB comes in parts; none at all means throttling.
+        // A batch of more than 16 MB arrives in parts; no item at all means throttling.
         let is_throttled = !unprocessed.is_empty() && found.len() == processed;
         rounds = if is_throttled { rounds + 1 } else { 0 };
         if rounds > MAX_ROUNDS {
@@ -145,8 +145,8 @@ pub(crate) async fn get_many(
 /// An item's table and key.
 pub(crate) type Address<'a> = (&'a str, Key);
 
-/// Items of any tables, eventually consistent; `None` for one that does not exist. One BatchGetItem for every
-/// 100. What DynamoDB did not come to is left out.
+/// Items of any tables, eventually consistent; `None` for one that does not exist. One BatchGetItem
+/// per 100. Items that DynamoDB did not process are left out.
 pub(crate) async fn get_batch<'a>(
     client: &Client,
     wanted: impl Iterator<Item = Address<'a>>,

@@ -3,16 +3,16 @@
 //! | pk | sk | item |
 //! |---|---|---|
 //! | `{minute}#{shard}` | `{due}#{endpoint}#{message}#{tag}` | a task to queue in that minute |
-//! | `cursor` | `cursor` | the last minute whose tasks were all queued, how far the next one is, and until when a run has claimed what follows |
+//! | `cursor` | `cursor` | the last minute whose tasks were all queued, the progress in the next one, and until when a run has claimed what follows |
 //! | `pace#{endpoint}` | `pace#{rate}` | the next free slot at an endpoint with that rate ([`posthorn_domain::rate`]); TTL |
-//! | `audit` | `audit` | how far the auditor is ([`crate::Audit`]) |
+//! | `audit` | `audit` | the auditor's progress ([`crate::Audit`]) |
 //!
-//! Rows are never deleted by us: the cursor tells what was queued, and the TTL (two days behind the
-//! due time) removes rows for nothing. A run claims the cursor before it queues what follows, and moves
-//! it afterwards; each write replaces exactly the version that the run saw. So of two runs at the same
-//! time one queues. A run that crashes leaves the cursor where it was; when its claim is over, the
-//! next run repeats at most one round of pages, and the dispatcher ignores tasks whose attempt is
-//! recorded.
+//! Rows are never deleted explicitly: the cursor tells what was queued, and the TTL (two days after
+//! the due time) removes rows free of charge. A run claims the cursor before it queues what
+//! follows, and moves it afterwards; each write replaces exactly the version that the run read. So
+//! of two concurrent runs only one queues. A run that crashes leaves the cursor where it was; once
+//! its claim has expired, the next run repeats at most one round of pages, and the dispatcher
+//! ignores tasks whose attempt is already recorded.
 
 use std::{collections::BTreeMap, ops::Range, time::Duration};
 
@@ -40,19 +40,20 @@ use crate::{
     read::{get, sort_key},
 };
 
-/// Over how many partitions a minute's rows are spread.
+/// The number of partitions over which a minute's rows are spread.
 const SHARDS: u16 = 4;
 
-/// The most rows of one shard that are read at once: with what a task holds, about 1 MB for all.
+/// The most rows of one shard that are read at once: at the size of a task, about 1 MB for all
+/// shards.
 const PAGE: i32 = 250;
 
-/// How long a row stays behind its due time: the longest outage of the scheduler that loses nothing.
+/// How long a row is kept after its due time: the longest scheduler outage that loses nothing.
 const KEPT: Duration = Duration::from_secs(2 * 86_400);
 
 /// How long the slots of an endpoint with a rate are kept: longer than its tasks can wait.
 const PACE_KEPT: Duration = Duration::from_secs(16 * 86_400);
 
-/// The table that holds attempts to come.
+/// The table that holds future attempts.
 #[derive(Clone, Debug)]
 pub struct ScheduleTable {
     pub(crate) client: Client,
@@ -65,13 +66,13 @@ pub struct Scheduled {
     /// When the attempt is due.
     #[serde(rename = "d")]
     pub due: Timestamp,
-    /// Its endpoint, the group of the task in the queue.
+    /// Its endpoint, which is the task's message group in the queue.
     #[serde(rename = "e")]
     pub endpoint: EndpointId,
     /// Its message.
     #[serde(rename = "m")]
     pub message: MessageId,
-    /// The task in the queue's wire shape.
+    /// The task as it is sent to the queue.
     #[serde(rename = "b")]
     pub body: String,
 }
@@ -81,7 +82,7 @@ pub struct Scheduled {
 pub struct Cursor {
     /// The last minute whose tasks were all queued.
     pub minute: i64,
-    /// How far the minute after it is.
+    /// The progress in the minute after it.
     #[serde(default)]
     pub progress: Progress,
     /// Counts writes, from 1.
@@ -98,8 +99,8 @@ impl Cursor {
     }
 }
 
-/// How far a minute is: the last row that was queued of each shard. A shard that is not there was
-/// not begun.
+/// The progress in a minute: the last row of each shard that was queued. A shard without an entry
+/// was not started.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress(BTreeMap<String, Position>);
 
@@ -125,7 +126,7 @@ fn pk(minute: i64, shard: u16) -> String {
     format!("{minute}#{shard}")
 }
 
-/// Tells tasks of one delivery apart that are due in the same millisecond.
+/// Distinguishes tasks of one delivery that are due in the same millisecond.
 fn tag(body: &str) -> String {
     let digest = Sha256::digest(body);
     digest[..4]
@@ -134,17 +135,18 @@ fn tag(body: &str) -> String {
         .collect()
 }
 
-/// With the rate: who changes it does not wait for slots that were reserved with the one before.
+/// The key includes the rate: after a change, attempts do not wait for slots that were reserved at
+/// the old rate.
 fn pace_key(endpoint: &EndpointId, rate: u16) -> Key {
     Key::new(format!("pace#{endpoint}"), format!("pace#{rate}"))
 }
 
-/// How a reservation behind other slots went.
-enum Behind {
+/// The result of a reservation after other slots.
+enum AfterOthers {
     Reserved(Timestamp),
     /// The next slot is out of reach.
     OutOfReach,
-    /// All slots are past, or there were none.
+    /// All slots are in the past, or there were none.
     Past,
 }
 
@@ -152,7 +154,7 @@ fn micros(at: Timestamp) -> i128 {
     i128::from(at.as_millis()) * 1000
 }
 
-/// The next free slot in a row of slots.
+/// The next free slot, as a pace row stores it.
 fn free_at(row: Option<&Item>) -> Option<Timestamp> {
     let micros: i64 = row?.get("free_at")?.as_n().ok()?.parse().ok()?;
     Some(Timestamp::from_millis(micros.div_euclid(1000)))
@@ -171,10 +173,7 @@ impl ScheduleTable {
         }
     }
 
-    /// Remembers a task; the same task twice is one row.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// Stores a task; the same task twice is one row.
     pub async fn put(&self, scheduled: &Scheduled) -> Result<(), StoreError> {
         let Scheduled {
             due,
@@ -189,11 +188,8 @@ impl ScheduleTable {
         self.put_item(item).await
     }
 
-    /// The next tasks that are due in a minute: up to 250 of each shard, and how far the minute
-    /// then is. One Query per shard that is not done; an empty one costs 0.5 RRU.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// The next tasks that are due in a minute, up to 250 per shard, and the progress after them.
+    /// One Query per shard that is not done; an empty one costs 0.5 RRU.
     pub async fn due_in(
         &self,
         minute: i64,
@@ -222,7 +218,8 @@ impl ScheduleTable {
         if before.done {
             return Ok((Vec::new(), before));
         }
-        // Rows are written 15 minutes ahead or more, so an eventually consistent read has them all.
+        // Rows are written at least 15 minutes ahead, so an eventually consistent read sees them
+        // all.
         let after = before.after.unwrap_or_else(|| "0".to_owned());
         let output = self
             .client
@@ -241,9 +238,11 @@ impl ScheduleTable {
             .last()
             .map(|item| sort_key(item).map(str::to_owned))
             .transpose()?;
-        // One that cannot be read must not keep the scheduler from all others; the auditor finds its task.
-        let row =
-            |item| entity(item).inspect_err(|error| tracing::error!(%error, "a row is left out"));
+        // An unreadable row must not stop all others; the auditor finds its task.
+        let row = |item| {
+            entity(item)
+                .inspect_err(|error| tracing::error!(%error, "an unreadable row was skipped"))
+        };
         let rows = items
             .into_iter()
             .filter_map(|item| row(item).ok())
@@ -253,18 +252,12 @@ impl ScheduleTable {
     }
 
     /// What was queued; `None` before the first run.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn cursor(&self) -> Result<Option<Cursor>, StoreError> {
         let item = get(&self.client, &self.name, cursor_key(), Consistency::Strong).await?;
         item.map(entity).transpose()
     }
 
-    /// Writes the cursor over the version before it; a conflict means that another run is at work.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// Replaces the previous version of the cursor; a conflict means that another run is at work.
     pub async fn set_cursor(&self, cursor: &Cursor) -> Result<Written, StoreError> {
         let put = self
             .client
@@ -282,12 +275,9 @@ impl ScheduleTable {
         }
     }
 
-    /// Reserves slots as the pace says; gives the first, which is not before `now`. None is
-    /// reserved when the first would be `out_of_reach` (as waits from now).
-    /// One UpdateItem while attempts wait for slots, two when none did.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// Reserves slots at the given pace and returns the first, which is not before `now`. Reserves
+    /// none when the first would be `out_of_reach` (a range of waits from now). One UpdateItem
+    /// while attempts wait for slots, two otherwise.
     pub async fn reserve(
         &self,
         endpoint: &EndpointId,
@@ -298,10 +288,13 @@ impl ScheduleTable {
         let key = pace_key(endpoint, pace.rate());
         let taken = pace.every() * u32::from(pace.slots());
         loop {
-            match self.reserve_behind(&key, taken, &out_of_reach, now).await? {
-                Behind::Reserved(first) => return Ok(Some(first)),
-                Behind::OutOfReach => return Ok(None),
-                Behind::Past => {}
+            match self
+                .reserve_after_others(&key, taken, &out_of_reach, now)
+                .await?
+            {
+                AfterOthers::Reserved(first) => return Ok(Some(first)),
+                AfterOthers::OutOfReach => return Ok(None),
+                AfterOthers::Past => {}
             }
             if self.reserve_from(&key, taken, now).await? == Written::Yes {
                 return Ok(Some(now));
@@ -309,14 +302,14 @@ impl ScheduleTable {
         }
     }
 
-    /// Reserves behind the slots that are taken.
-    async fn reserve_behind(
+    /// Reserves after the slots that are taken.
+    async fn reserve_after_others(
         &self,
         key: &Key,
         taken: Duration,
         out_of_reach: &Range<Duration>,
         now: Timestamp,
-    ) -> Result<Behind, StoreError> {
+    ) -> Result<AfterOthers, StoreError> {
         let update = self
             .update_pace(key, now)
             .update_expression("SET free_at = free_at + :taken, #ttl = :ttl")
@@ -330,15 +323,15 @@ impl ScheduleTable {
             Ok(output) => {
                 let first = free_at(output.attributes.as_ref());
                 let first = first.ok_or(StoreError::Attribute("free_at"))?;
-                Ok(Behind::Reserved(first))
+                Ok(AfterOthers::Reserved(first))
             }
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
                     let is_ahead = free_at(refused.item()).is_some_and(|first| first >= now);
                     Ok(if is_ahead {
-                        Behind::OutOfReach
+                        AfterOthers::OutOfReach
                     } else {
-                        Behind::Past
+                        AfterOthers::Past
                     })
                 }
                 _ => Err(StoreError::aws("UpdateItem")(error)),
@@ -346,7 +339,7 @@ impl ScheduleTable {
         }
     }
 
-    /// Reserves from now on; a conflict means that another dispatcher did.
+    /// Reserves from now on; a conflict means that another dispatcher was faster.
     async fn reserve_from(
         &self,
         key: &Key,
@@ -368,7 +361,8 @@ impl ScheduleTable {
         }
     }
 
-    /// The next slot is kept in microseconds: those of a fast endpoint are less than one millisecond apart.
+    /// The next slot is stored in microseconds: those of a fast endpoint are less than one
+    /// millisecond apart.
     fn update_pace(&self, key: &Key, now: Timestamp) -> UpdateItemFluentBuilder {
         let (_, expires_at) = ttl(now.plus(PACE_KEPT));
         self.client
@@ -380,10 +374,7 @@ impl ScheduleTable {
             .expression_attribute_values(":now", n(micros(now)))
     }
 
-    /// The next free slot at an endpoint with a rate; `None` when there was none for days.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// The next free slot at an endpoint with a rate; `None` when no slot was reserved for days.
     pub async fn next_slot(
         &self,
         endpoint: &EndpointId,

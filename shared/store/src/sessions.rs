@@ -1,5 +1,5 @@
-//! Sessions of the application portal that were ended before their tokens expired: one by one, or all
-//! of an application, or of one of its tags.
+//! Sessions of the application portal that were ended before their tokens expired: a single one,
+//! all of an application, or all with a tag.
 
 use std::time::Duration;
 
@@ -17,14 +17,15 @@ use crate::{
     read::get_many,
 };
 
-/// The longest life of a session's token: an order to end all may be forgotten afterwards.
+/// The longest lifetime of a session's token. After it, an order to end sessions can be forgotten.
 const LONGEST: Duration = Duration::from_secs(7 * 86_400);
 
-/// How often an order that meets another one is tried, and how many rows one transaction writes.
+/// How often an order is tried when it conflicts with another one, and how many rows one
+/// transaction writes.
 const MAX_TRIES: u32 = 5;
 const ROWS_AT_ONCE: usize = 100;
 
-/// An order, as it is stored.
+/// An order to end sessions, as it is stored.
 #[derive(Default, Serialize, Deserialize)]
 struct Order {
     version: u64,
@@ -35,7 +36,7 @@ fn session_key(organization: &OrganizationId, session: &Session) -> Key {
     Key::new(format!("{organization}#sessions"), session.id.as_str())
 }
 
-/// The row of orders: for all sessions of an application, or those of a tag.
+/// The key of the order for all sessions of an application, or for those with a tag.
 fn order_key(app: AppKey<'_>, tag: Option<&SessionTag>) -> Key {
     let sk = match tag {
         None => "all".to_owned(),
@@ -46,10 +47,8 @@ fn order_key(app: AppKey<'_>, tag: Option<&SessionTag>) -> Key {
 }
 
 impl ConfigTable {
-    /// Ends a session: its token is refused from now on. [`Written::Conflict`]: it was ended before.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// Ends a session: its token is refused from now on. [`Written::Conflict`] means that it had
+    /// already ended.
     pub async fn end_session(
         &self,
         organization: &OrganizationId,
@@ -60,11 +59,8 @@ impl ConfigTable {
         self.transact(vec![self.put_new(item)?]).await
     }
 
-    /// Ends the sessions of an application that were granted so far: all, or those of some tags (a
-    /// transaction for every 100); at once, or after a grace.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// Ends the sessions of an application that were granted so far: all, or those with the given
+    /// tags (one transaction per 100); at once, or after a grace period.
     pub async fn end_sessions(
         &self,
         app: AppKey<'_>,
@@ -117,10 +113,7 @@ impl ConfigTable {
         Ok(Written::Conflict)
     }
 
-    /// Whether a session was ended: one BatchGetItem of two or three rows.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// Whether a session was ended. One BatchGetItem of two or three rows.
     pub async fn is_session_ended(
         &self,
         app: AppKey<'_>,

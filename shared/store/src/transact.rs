@@ -1,4 +1,4 @@
-//! Writes of several items of the config table: all or none.
+//! Transactions on the config table: writes of several items, all or none.
 
 use std::time::Duration;
 
@@ -13,26 +13,27 @@ use crate::{
     item::{Item, Key, n},
 };
 
-/// How often a transaction that met another one is tried.
+/// How often a transaction is tried when it conflicts with another one.
 const MAX_TRIES: u32 = 6;
 
 /// The wait before a transaction is tried again; doubled every time.
 const FIRST_WAIT: Duration = Duration::from_millis(25);
 
-/// How a conditional write ended.
+/// The result of a conditional write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
-    /// It is stored.
+    /// It was written.
     Yes,
-    /// The item changed since it was read, or what it belongs to is gone.
+    /// The item has changed since it was read, or what it belongs to is gone.
     Conflict,
-    /// The uid is another's.
+    /// The uid belongs to another item.
     Taken,
 }
 
 impl ConfigTable {
-    /// Writes all or nothing. The condition of the first write is about versions, those of the
-    /// others about uids. Transactions that meet on an item are tried again: the SDK does not.
+    /// Writes all or nothing. The condition of the first write is about a version, those of the
+    /// others about uids. A transaction that conflicts with another one is retried here, because
+    /// the SDK does not.
     pub(crate) async fn transact(
         &self,
         writes: Vec<TransactWriteItem>,
@@ -69,7 +70,7 @@ impl ConfigTable {
             .build())
     }
 
-    /// Puts an item over the version that was read (a number).
+    /// Replaces an item if its version is still the one that was read.
     pub(crate) fn put_over(
         &self,
         item: Item,
@@ -88,7 +89,7 @@ impl ConfigTable {
             .build())
     }
 
-    /// Deletes an item, whether it is there or not.
+    /// Deletes an item, whether it exists or not.
     pub(crate) fn delete(&self, key: Key) -> Result<TransactWriteItem, StoreError> {
         let delete = Delete::builder()
             .table_name(&self.name)
@@ -99,7 +100,7 @@ impl ConfigTable {
             .build())
     }
 
-    /// Deletes the version of an item that was read.
+    /// Deletes an item if its version is still the one that was read.
     pub(crate) fn delete_seen(
         &self,
         key: Key,
@@ -118,7 +119,7 @@ impl ConfigTable {
             .build())
     }
 
-    /// Lets the others happen only when this item is there and is not being deleted.
+    /// Lets the transaction succeed only if this item exists and is not being deleted.
     pub(crate) fn require(&self, key: Key) -> Result<TransactWriteItem, StoreError> {
         let check = ConditionCheck::builder()
             .table_name(&self.name)

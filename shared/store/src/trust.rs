@@ -1,4 +1,4 @@
-//! Which keys verify tokens, and which tokens are revoked: one item of the config table.
+//! The keys that verify tokens, and the tokens that are revoked: one item of the config table.
 
 use posthorn_domain::token::Trust;
 
@@ -12,20 +12,13 @@ fn key() -> Key {
 }
 
 impl ConfigTable {
-    /// What verifiers know, with every change that was acknowledged. Nothing, before the first token
-    /// was made.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// What verifiers know, strongly consistent. Empty before the first token is created.
     pub async fn trust(&self) -> Result<Trust, StoreError> {
         let item = self.get(key(), Consistency::Strong).await?;
         Ok(item.map(entity).transpose()?.unwrap_or_default())
     }
 
-    /// Replaces the revision that was read (0: there was none).
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// Replaces the revision that was read (0 if there was none).
     pub async fn put_trust(&self, trust: &Trust, seen: u64) -> Result<Written, StoreError> {
         let item = key().with(trust)?;
         let put = match seen {

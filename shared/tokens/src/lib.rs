@@ -1,10 +1,11 @@
-//! Verifies bearer tokens with what the config table says of them: the public keys, and the revoked
-//! tokens ([`Trust`]). No function that verifies can sign; the api function mints.
+//! Verifies bearer tokens against the config table's public keys and revoked tokens ([`Trust`]).
+//! Only the api function can sign tokens; the functions that merely verify them cannot.
 //!
-//! One read brings both, and a process reads every 10 seconds in use, so a token that was revoked works for
-//! up to 10 seconds. A token that names a key which the process does not know is
-//! refused only after a read that started after the token came: a new key's tokens are good at
-//! once, whoever floods the function with forged ones. Those cost at most 20 reads a second and process.
+//! One read returns both, and a process in use reads every 10 seconds, so a revoked token keeps
+//! working for up to 10 seconds. A token that names an unknown key is refused only after a read
+//! that started after the token arrived: a new key's tokens work at once, even while somebody
+//! floods the function with forged ones. Forged tokens cost at most 20 reads per second and
+//! process.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -23,33 +24,33 @@ use posthorn_runtime::{
 };
 use posthorn_store::ConfigTable;
 
-/// For how long what was read is used: so long a revoked token still works.
+/// How long the result of a read is used, and so how long a revoked token keeps working.
 const MAX_AGE: Duration = Duration::from_secs(10);
 
-/// The least time from one read to the next that an unknown key asks for; the request waits for it.
+/// The shortest time between two reads for unknown keys; a request waits until it has passed.
 const READ_AGAIN: Duration = Duration::from_millis(50);
 
 /// Verifies bearer tokens.
 #[derive(Debug)]
 pub struct Tokens {
     table: ConfigTable,
-    known: Mutex<Option<Known>>,
+    known: Mutex<Option<Snapshot>>,
 }
 
 #[derive(Clone, Debug)]
-struct Known {
+struct Snapshot {
     trust: Arc<Trust>,
     /// When the read started.
     read_at: Timestamp,
 }
 
-impl Known {
+impl Snapshot {
     fn is_fresh(&self, now: Timestamp) -> bool {
-        // A clock that was set back makes nothing fresh for ever.
+        // After the clock was set back, nothing may count as fresh for ever.
         self.read_at <= now && now < self.read_at.plus(MAX_AGE)
     }
 
-    /// How long a read for the sake of an unknown key has to wait.
+    /// How long a read for an unknown key has to wait.
     fn wait(&self, now: Timestamp) -> Duration {
         let next = self.read_at.plus(READ_AGAIN).as_millis();
         let left = u64::try_from(next - now.as_millis()).unwrap_or_default();
@@ -58,7 +59,7 @@ impl Known {
 }
 
 impl Tokens {
-    /// Verifies with what this table says; the first token reads it.
+    /// Verifies against this table, which is read for the first token.
     pub fn new(table: ConfigTable) -> Self {
         Self {
             table,
@@ -66,18 +67,18 @@ impl Tokens {
         }
     }
 
-    /// Who is calling. Refused tokens are counted: `TokensRefused`.
+    /// The scope of the caller's token. Refused tokens are counted as `TokensRefused`.
     ///
     /// # Errors
-    /// [`ApiError::Unauthorized`] with a reason that helps; [`ApiError::Unavailable`] for a token that may be
-    /// good, while the table cannot be read.
+    /// [`ApiError::Unauthorized`] with a helpful reason; [`ApiError::Unavailable`] if the token may
+    /// be valid but the table cannot be read.
     pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Scope, ApiError> {
         let header = headers.get(header::AUTHORIZATION);
         let header = header.and_then(|value| value.to_str().ok());
         self.verify(Presented::read(header)).await
     }
 
-    /// Who holds a token that came in a body.
+    /// The scope of a token from a request body.
     ///
     /// # Errors
     /// As [`Self::authenticate`].
@@ -114,7 +115,7 @@ impl Tokens {
             ApiError::Unavailable
         })?;
         let trust = Arc::new(trust);
-        let known = Known {
+        let known = Snapshot {
             trust: Arc::clone(&trust),
             read_at,
         };
@@ -122,13 +123,13 @@ impl Tokens {
         Ok(trust)
     }
 
-    fn known(&self) -> Option<Known> {
+    fn known(&self) -> Option<Snapshot> {
         let known = self.known.lock();
         known.unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-/// Counts a token that is refused.
+/// Counts a refused token, and returns the error to answer with.
 pub fn refuse(reason: &str) -> ApiError {
     count(Metric::TokensRefused, 1);
     ApiError::Unauthorized(reason.to_owned())
@@ -141,7 +142,7 @@ mod tests {
     #[test]
     fn unknown_keys_cost_twenty_reads_a_second_at_most() {
         let at = |millis: i64| Timestamp::from_millis(1_700_000_000_000 + millis);
-        let known = Known {
+        let known = Snapshot {
             trust: Arc::default(),
             read_at: at(0),
         };

@@ -1,4 +1,4 @@
-//! The calls of KMS.
+//! Calls of KMS.
 
 use aws_config::SdkConfig;
 use aws_sdk_kms::{
@@ -11,7 +11,7 @@ use posthorn_domain::id::DataKeyId;
 
 use crate::VaultError;
 
-/// The name of the encryption context's only entry; it shows in CloudTrail.
+/// The name of the encryption context's only entry; it appears in CloudTrail.
 const CONTEXT: &str = "posthorn:data-key";
 
 /// A KMS key.
@@ -29,7 +29,7 @@ impl Kms {
         }
     }
 
-    /// A new data key: its bytes, and the same encrypted.
+    /// A new data key: its bytes, plain and encrypted.
     pub(crate) async fn generate(&self, id: &DataKeyId) -> Result<(Vec<u8>, Vec<u8>), VaultError> {
         const OPERATION: &str = "GenerateDataKey";
         let request = self
@@ -64,7 +64,7 @@ impl Kms {
     }
 }
 
-/// Not the error's `Debug`: it may hold the response, and with it the key.
+/// Uses the error's code only: its `Debug` may include the response, and with it the key.
 fn failed<E: ProvideErrorMetadata, R>(
     operation: &'static str,
 ) -> impl Fn(SdkError<E, R>) -> VaultError {
@@ -77,6 +77,6 @@ fn failed<E: ProvideErrorMetadata, R>(
 fn empty(operation: &'static str) -> VaultError {
     VaultError::Kms {
         operation,
-        reason: "the answer holds no key".to_owned(),
+        reason: "the response has no key".to_owned(),
     }
 }

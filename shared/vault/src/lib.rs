@@ -1,9 +1,9 @@
-//! Seals and opens what the tables hold of endpoints' secrets.
+//! Seals and opens endpoints' secrets, which the tables hold encrypted.
 //!
-//! A data key encrypts ([`posthorn_domain::envelope`]); KMS encrypts the data key, and the config table
-//! keeps it in that form under its id. A process asks KMS once for each data key that it meets and
-//! then has it in memory, so sealing and opening cost no calls. Data keys that were replaced
-//! ([`Vault::rotate`]) go on opening what they sealed.
+//! A data key encrypts the secrets ([`posthorn_domain::envelope`]); KMS encrypts the data key, and
+//! the config table keeps it in that form under its id. A process asks KMS once for each data key
+//! and then keeps it in memory, so sealing and opening need no calls. A replaced data key
+//! ([`Vault::rotate`]) still opens what it sealed.
 
 mod kms;
 
@@ -29,17 +29,17 @@ use kms::Kms;
 /// How long a process seals with a data key before it looks for a newer one.
 const CURRENT_FOR: Duration = Duration::from_secs(300);
 
-/// For how long a fault of KMS or the table is the answer for all who wait: else each of a batch would wait
-/// for its own.
+/// How long a failure of KMS or the table is returned to everyone who waits; otherwise each task of
+/// a batch would wait for a failure of its own.
 const FAILED_FOR: Duration = Duration::from_secs(1);
 
-/// Something could not be sealed or opened. No variant holds what was to be.
+/// Why something could not be sealed or opened. No variant includes the secret itself.
 #[derive(Debug, thiserror::Error)]
 pub enum VaultError {
-    /// The config table.
+    /// The config table could not be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// KMS did not make or open a data key.
+    /// KMS did not create or decrypt a data key.
     #[error("KMS {operation}: {reason}")]
     Kms {
         /// The operation.
@@ -47,25 +47,26 @@ pub enum VaultError {
         /// Its error code.
         reason: String,
     },
-    /// The envelope, or a data key.
+    /// The envelope or a data key is invalid.
     #[error(transparent)]
     Envelope(#[from] EnvelopeError),
     /// The envelope names a data key that the table does not have.
     #[error("there is no data key {0}")]
     NoKey(DataKeyId),
-    /// There are envelopes, but `SECRETS_KEY` names no KMS key.
+    /// There are envelopes, but `SECRETS_KEY` names no KMS key to open them.
     #[error("an envelope cannot be opened: the deployment has no KMS key (SECRETS_KEY is empty)")]
     NoKms,
-    /// Something is stored as it is, where KMS seals everything: this deployment did not write it.
-    #[error("a text that is not encrypted is refused: the deployment has a KMS key")]
+    /// Something is stored as plain text although this deployment seals everything, so this
+    /// deployment did not write it.
+    #[error("plain text is refused: the deployment has a KMS key")]
     Plain,
-    /// What was opened is not what was sealed.
-    #[error("an envelope holds something else")]
+    /// The content of an envelope does not have the expected shape.
+    #[error("an envelope has unexpected content")]
     Content,
 }
 
 impl VaultError {
-    /// Whether the same will come of it whenever it is tried: what is stored is wrong.
+    /// Whether trying again is pointless, because what is stored is wrong.
     pub fn is_lasting(&self) -> bool {
         match self {
             Self::Envelope(_) | Self::NoKey(_) | Self::Plain | Self::Content => true,
@@ -74,28 +75,28 @@ impl VaultError {
     }
 }
 
-/// The data keys of a deployment, or none: then texts are kept as they are, and the table's own
-/// encryption protects them.
+/// The data keys of a deployment. A deployment without a KMS key has none: secrets are then stored
+/// as plain text, and only the table's own encryption protects them.
 #[derive(Debug)]
 pub struct Vault {
     table: ConfigTable,
     kms: Option<Kms>,
     keys: Mutex<Keys>,
-    /// Held while a data key is read or made: a batch that meets a new one asks for it once.
-    asking: tokio::sync::Mutex<()>,
+    /// Held while a data key is read or created, so that a batch asks for a new key only once.
+    requesting: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
 struct Keys {
     known: HashMap<DataKeyId, Arc<DataKey>>,
-    /// What seals, and since when it is known to be the newest.
+    /// The data key that seals, and when it was last known to be the newest.
     current: Option<(Arc<DataKey>, Timestamp)>,
-    /// When a key could not be had.
+    /// When reading or creating a key last failed.
     failed_at: Option<Timestamp>,
 }
 
 impl Vault {
-    /// The vault of the KMS key that the variable `SECRETS_KEY` names; empty means none.
+    /// A vault with the KMS key that the variable `SECRETS_KEY` names; empty means none.
     ///
     /// # Errors
     /// When the variable is not set.
@@ -105,14 +106,11 @@ impl Vault {
             table,
             kms: (!key.is_empty()).then(|| Kms::new(config, key)),
             keys: Mutex::default(),
-            asking: tokio::sync::Mutex::default(),
+            requesting: tokio::sync::Mutex::default(),
         })
     }
 
     /// Seals an endpoint's secrets.
-    ///
-    /// # Errors
-    /// [`VaultError`].
     pub async fn seal(
         &self,
         endpoint: EndpointKey<'_>,
@@ -126,10 +124,7 @@ impl Vault {
         Ok(key.seal(&endpoint.envelope_owner(), &text, entropy())?)
     }
 
-    /// Opens them.
-    ///
-    /// # Errors
-    /// [`VaultError`].
+    /// Opens an endpoint's secrets.
     pub async fn open(
         &self,
         endpoint: EndpointKey<'_>,
@@ -137,7 +132,7 @@ impl Vault {
     ) -> Result<Confidential, VaultError> {
         let opened;
         let text = match sealed {
-            // Whoever may write the table could put a secret of their own there.
+            // Otherwise whoever can write to the table could place their own secret there.
             Sealed::Plain(_) if self.kms.is_some() => return Err(VaultError::Plain),
             Sealed::Plain(text) => text,
             Sealed::Envelope { key, text } => {
@@ -147,26 +142,23 @@ impl Vault {
                 &opened
             }
         };
-        // Not the parser's error: it quotes.
+        // Not the parser's error, which quotes the text.
         serde_json::from_str(text).map_err(|_| VaultError::Content)
     }
 
-    /// Makes a new data key, which seals from now on; processes that have another one go on with it
-    /// for up to 5 minutes. `None` without KMS.
-    ///
-    /// # Errors
-    /// [`VaultError`].
+    /// Creates a new data key, which seals from now on; other processes may use the previous one
+    /// for up to 5 more minutes. `None` without KMS.
     pub async fn rotate(&self) -> Result<Option<DataKeyId>, VaultError> {
         let Some(kms) = &self.kms else {
             return Ok(None);
         };
-        let _asking = self.asking.lock().await;
+        let _requesting = self.requesting.lock().await;
         let key = self.create(kms).await?;
         Ok(Some(key.id().clone()))
     }
 
     async fn current(&self, kms: &Kms) -> Result<Arc<DataKey>, VaultError> {
-        let _asking = self.asking.lock().await;
+        let _requesting = self.requesting.lock().await;
         let current = self.keys().current.clone();
         if let Some((key, since)) = current
             && now() < since.plus(CURRENT_FOR)
@@ -174,7 +166,8 @@ impl Vault {
             return Ok(key);
         }
         let newest = self.table.newest_data_key().await?;
-        // One of another KMS key cannot be read here: the deployment was without one in between.
+        // A data key of another KMS key cannot be decrypted here: the deployment was without a KMS
+        // key in between.
         let newest = newest.filter(|(_, wrapped)| wrapped.kms_key == kms.key);
         let Some((id, wrapped)) = newest else {
             return self.create(kms).await;
@@ -193,7 +186,7 @@ impl Vault {
         if let Some(key) = known() {
             return Ok(key);
         }
-        let _asking = self.asking.lock().await;
+        let _requesting = self.requesting.lock().await;
         if let Some(key) = known() {
             return Ok(key);
         }
@@ -212,7 +205,7 @@ impl Vault {
     }
 
     async fn read(&self, kms: &Kms, id: &DataKeyId) -> Result<Arc<DataKey>, VaultError> {
-        // One that was just made may be missing from an eventually consistent read.
+        // An eventually consistent read could miss a data key that was just created.
         let wrapped = self.table.data_key(id, Consistency::Strong).await?;
         let wrapped = wrapped.ok_or_else(|| VaultError::NoKey(id.clone()))?;
         self.unwrap(kms, id.clone(), &wrapped.wrapped).await
@@ -230,12 +223,12 @@ impl Vault {
         Ok(key)
     }
 
-    /// Two processes at the same time make two: both are kept, and the newer one seals.
+    /// Two processes may create one each at the same time: both are kept, and the newer one seals.
     async fn create(&self, kms: &Kms) -> Result<Arc<DataKey>, VaultError> {
         let id = DataKeyId::new(now(), entropy());
         let (bytes, wrapped) = kms.generate(&id).await?;
         let key = Arc::new(DataKey::new(id.clone(), &bytes)?);
-        // Stored before it seals anything: what it sealed would be lost otherwise.
+        // Stored before it seals anything; otherwise what it sealed could be lost.
         let wrapped = WrappedKey {
             wrapped,
             kms_key: kms.key.clone(),

@@ -26,7 +26,7 @@ impl Document {
         })
     }
 
-    /// A schema with its references, and the choice between it and null, resolved.
+    /// Resolves a schema's references, and its choice between a value and null.
     fn resolve<'a>(&'a self, mut schema: &'a Value) -> &'a Value {
         loop {
             if let Some(name) = schema["$ref"].as_str() {
@@ -39,7 +39,7 @@ impl Document {
         }
     }
 
-    /// Properties and required names, with those of the parts that a schema is made of.
+    /// A schema's properties and required names, including those of its parts.
     fn fields<'a>(&'a self, schema: &'a Value) -> (Map<String, Value>, BTreeSet<&'a str>) {
         let schema = self.resolve(schema);
         let mut fields = schema["properties"]
@@ -75,7 +75,7 @@ fn schema(content: &Value) -> Option<&Value> {
     content.pointer("/content/application~1json/schema")
 }
 
-/// What is missing or different, each with where it is.
+/// What is missing or different, with its location.
 struct Comparison<'a> {
     ours: &'a Document,
     theirs: &'a Document,
@@ -94,7 +94,7 @@ impl Comparison<'_> {
                 .map(|p| format!("{} {}", p["in"], p["name"]));
             named.collect()
         };
-        // Path parameters are in the path's text already.
+        // Path parameters are already part of the path.
         let missing: Vec<_> = names(theirs).difference(&names(ours)).cloned().collect();
         let missing = missing
             .into_iter()
@@ -109,7 +109,7 @@ impl Comparison<'_> {
         }
         for (status, theirs) in theirs["responses"].as_object().unwrap() {
             let ours = &ours["responses"][status];
-            // Nothing is throttled by the API itself so far, and health needs no token.
+            // The API itself never throttles so far, and health needs no token.
             let is_never_given = status == "429" || at.contains("/api/v1/health");
             if ours.is_null() && !is_never_given {
                 self.differences.push(format!("{at}: status {status}"));
@@ -120,7 +120,7 @@ impl Comparison<'_> {
         }
     }
 
-    /// Every field may be sent, and no other has to be.
+    /// Every field of the contract may be sent, and no other field is required.
     fn body(&mut self, at: &str, ours: &Value, theirs: &Value) {
         let (our_fields, our_required) = self.ours.fields(ours);
         let (their_fields, their_required) = self.theirs.fields(theirs);
@@ -130,7 +130,7 @@ impl Comparison<'_> {
         self.differences.extend(more);
     }
 
-    /// Every field is there, and those that are always there are so here.
+    /// Every field of the contract is there, and those that it always has are always there.
     fn answer(&mut self, at: &str, ours: &Value, theirs: &Value) {
         let (our_fields, our_required) = self.ours.fields(ours);
         let (their_fields, their_required) = self.theirs.fields(theirs);
@@ -257,7 +257,7 @@ async fn what_newer_clients_know_is_here_or_listed() {
     assert!(unlisted.is_empty(), "{}", unlisted.join("\n"));
 }
 
-/// The table of `docs/api.md`: `POSTHORN_WRITE_DOCS=1 cargo test contract` writes it anew.
+/// The table of `docs/api.md`: `POSTHORN_WRITE_DOCS=1 cargo test contract` updates it.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_table_of_operations_is_what_the_api_describes() {
     let world = World::start().await;
@@ -304,7 +304,7 @@ async fn nothing_but_health_and_the_description_is_open() {
     for (method, path, operation) in ours.operations() {
         let path = path.replace(['{', '}'], "");
         let method = method.to_uppercase();
-        // Where the body holds the token, that is no good one either.
+        // Where the token is in the body, that one is invalid, too.
         let body = (!operation["requestBody"].is_null()).then_some(r#"{"oneTimeToken":"x"}"#);
         let answer = world.request(&method, &path, body, &[], None).await;
         let expected = if path.starts_with("/api/v1/health") {

@@ -151,7 +151,8 @@ async fn an_example_of_the_schema_is_sent_to_one_endpoint() {
         .call("POST", &path, Some(json!({ "eventType": "x" })))
         .await;
     assert_eq!(unknown.status, 404);
-    // A message after the example: had the example gone to the other endpoint, it would be first.
+    // A message after the example: if the example had gone to the other endpoint, it would come
+    // first.
     let id = world
         .send(&application.id, r#"{"eventType":"a.b","payload":{}}"#)
         .await;

@@ -1,5 +1,5 @@
-//! What stands before the handlers of every public function: paths, what is not HTTP, and what every
-//! answer says.
+//! What comes before the handlers of every public function: paths, invalid HTTP, and the headers of
+//! every response.
 
 use posthorn_tests::World;
 use serde_json::{Value, json};
@@ -56,7 +56,7 @@ async fn a_slash_at_the_end_changes_nothing() {
         world.call("POST", &resend, None).await.status,
         world.call("POST", &format!("{resend}/"), None).await.status,
     ];
-    // The second one is refused while the first is pending.
+    // The second resend is refused while the first is pending.
     assert!(matches!(answers, [202, 202 | 409]), "{answers:?}");
     let other = format!("/api/v1/app/victim/msg/{id}");
     for path in [other.clone(), format!("{other}/")] {
@@ -85,10 +85,10 @@ async fn a_name_that_cannot_be_one_touches_nothing_else() {
         ("victim%2523", 422),
         ("victim%5C..", 422),
         ("victim;a=b", 422),
-        // API Gateway decodes twice, and refuses what is no escape then.
+        // API Gateway decodes twice, and refuses an escape that is invalid after the first time.
         ("victim%25", 400),
         ("victim%zz", 400),
-        // These are two segments by then, or the name of nothing.
+        // By then these are two segments, or the name of nothing.
         ("other%2F..%2Fvictim", 404),
         ("other%252Fvictim", 404),
         ("other/../victim", 404),
@@ -122,7 +122,7 @@ async fn a_name_that_cannot_be_one_touches_nothing_else() {
     assert_eq!(messages["data"], json!([]));
 }
 
-/// An event as API Gateway makes it.
+/// An event as API Gateway sends it.
 fn event(world: &World, method: &str, path: &str, change: &Value) -> Value {
     let mut event = json!({
         "version": "2.0", "routeKey": "ANY /api/v1/{proxy+}", "rawPath": path, "rawQueryString": "",

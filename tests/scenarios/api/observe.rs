@@ -1,4 +1,4 @@
-//! What became of messages: attempts, destinations, standings, statistics.
+//! What happened to messages: attempts, destinations, their state, statistics.
 
 use posthorn_tests::{Receiver, World, until};
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ fn texts<'a>(items: &'a [Value], field: &str) -> Vec<&'a str> {
         .collect()
 }
 
-/// Two endpoints, of which one refuses everything, and two messages that were attempted at both.
+/// Two endpoints, one of which refuses everything, and two messages that were attempted at both.
 struct Sent {
     world: World,
     app: String,

@@ -1,4 +1,4 @@
-//! Lists stay put while items arrive: over all shards, forwards and backwards.
+//! Lists stay consistent while items arrive: over all shards, forwards and backwards.
 
 use std::collections::HashSet;
 
@@ -74,7 +74,7 @@ async fn ten_thousand_messages_are_listed_once_each_while_a_thousand_arrive() {
     let arriving = async {
         for _ in 0..MORE / 50 {
             store(table, &application, vec![now(); 50]).await;
-            // Arrivals go on for as long as the list is read.
+            // Messages keep arriving while the list is read.
             tokio::task::yield_now().await;
         }
     };

@@ -1,9 +1,10 @@
-//! PATCH tells absent, null and a value apart, for every field.
+//! PATCH distinguishes an absent field, null and a value, for every field.
 
 use posthorn_tests::World;
 use serde_json::{Value, json};
 
-/// A field, a value of it that differs from the first one, and what null makes of it; `None`: refused.
+/// A field, a value that differs from its initial one, and its value after null, or `None` if null
+/// is refused.
 struct Field(&'static str, Value, Option<Value>);
 
 async fn check(world: &World, path: &str, before: Value, fields: Vec<Field>) {
@@ -51,7 +52,7 @@ async fn check(world: &World, path: &str, before: Value, fields: Vec<Field>) {
     }
 }
 
-/// What changes with every write.
+/// Removes what changes with every write.
 fn without_version(mut body: Value) -> Value {
     let fields = body.as_object_mut().unwrap();
     fields.remove("updatedAt");

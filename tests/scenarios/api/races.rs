@@ -1,4 +1,4 @@
-//! Requests at the same time, and the same request again.
+//! Concurrent requests, and repeated requests.
 
 use futures_util::future::join_all;
 use posthorn_store::{Answer, FAILED, Seed};
@@ -166,7 +166,7 @@ async fn a_deletion_during_a_change_of_uid_blocks_no_uid() {
         create(format!("after-{round}")).await;
     }
     for round in 0..5 {
-        // Two deletions at once, and the uid is taken again by whoever comes next.
+        // Two concurrent deletions, after which anyone may take the uid again.
         let path = format!("/api/v1/app/twice-{round}");
         world
             .expect("PUT", &path, Some(json!({ "name": "A" })))
@@ -210,16 +210,16 @@ async fn an_application_is_deleted_although_its_endpoints_keep_coming() {
     let path = format!("/api/v1/app/{}", id.as_str().unwrap());
     let creating = async {
         let body = || Some(json!({ "url": "https://example.com/" }));
-        let mut made = 0;
+        let mut created = 0;
         while world
             .call("POST", &format!("{path}/endpoint"), body())
             .await
             .status
             == 201
         {
-            made += 1;
+            created += 1;
         }
-        made
+        created
     };
     let deleting = async {
         world
@@ -281,7 +281,7 @@ async fn the_same_key_has_one_effect_even_at_the_same_time() {
     assert_eq!(world.pages("/api/v1/app", 50).await.0.len(), 3);
 }
 
-/// As `functions/api` names a request: each part with its length.
+/// The key of a request, as `functions/api` builds it: each part with its length.
 fn key_of(parts: [&str; 3]) -> String {
     let mut hash = Sha256::new();
     for part in parts {
@@ -292,7 +292,7 @@ fn key_of(parts: [&str; 3]) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The function ended after it had stored something and before it kept its answer.
+/// The function crashed after it stored something and before it stored its answer.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_ended_in_the_middle_is_completed_and_not_done_twice() {
     let world = World::start().await;

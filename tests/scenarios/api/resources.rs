@@ -191,7 +191,7 @@ async fn an_endpoint_keeps_what_it_was_given() {
         .await
         .unwrap();
     assert_eq!(list.data.len(), 1);
-    // The contract's own names, which newer clients read.
+    // The contract's current names, which newer clients read.
     let path = format!("/api/v1/app/{}/endpoint/main", application.id);
     let plain = world.get(&path).await.body;
     assert_eq!(plain["eventTypes"], serde_json::json!(["invoice.paid"]));

@@ -1,4 +1,4 @@
-//! Large and odd things are taken, shown and recorded, or refused: never a fault.
+//! Large and odd things are accepted, shown and recorded, or refused, but never cause a failure.
 
 use posthorn_tests::{Receiver, World};
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ async fn lists_of_the_largest_messages_come_in_pages_that_fit() {
     let application = world.application().await;
     let mut sent = Vec::new();
     for n in 0..40 {
-        // Half of them compress to nothing, half do not compress; all are full of quotes.
+        // Half of them compress to almost nothing, half do not compress; all are full of quotes.
         let unit = if n % 2 == 0 {
             r#"\"\"\"\""#.to_owned()
         } else {

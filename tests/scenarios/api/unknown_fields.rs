@@ -1,5 +1,5 @@
-//! No field and no query parameter of the contract is ignored: each is carried out, refused by its name, or
-//! listed in `docs/api.md` as harmless. And no refusal speaks a parser's language.
+//! No field and no query parameter of the contract is ignored: each has an effect, is refused by
+//! name, or is listed in `docs/api.md` as harmless. No refusal uses a parser's wording.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -11,10 +11,10 @@ const CONTRACTS: [&str; 2] = [
     include_str!("../../contract/clients.json"),
 ];
 const TABLE: &str = "../docs/api.md";
-/// A name that no operation has.
+/// A name that no operation uses.
 const INVENTED: &str = "deliverSoon";
-/// What only a parser would say.
-const PARSERS_WORDS: [&str; 14] = [
+/// Phrases that only a parser would use.
+const PARSER_PHRASES: [&str; 14] = [
     "expected",
     "invalid type",
     "invalid value",
@@ -40,7 +40,7 @@ fn harmless() -> BTreeSet<String> {
         .collect()
 }
 
-/// Names of the properties of a body, with those of the parts that its schema is made of.
+/// Names of the properties of a body, including those of its schema's parts.
 fn properties(document: &Value, schema: &Value) -> BTreeSet<String> {
     if let Some(name) = schema["$ref"].as_str() {
         return properties(document, document.pointer(&name[1..]).unwrap());
@@ -82,18 +82,19 @@ fn property(document: &Value, schema: &Value, name: &str) -> Option<Value> {
     own.or_else(|| parts.find_map(|part| property(document, part, name)))
 }
 
-/// An operation and the names that may be sent to it, by the contract and by our own description.
+/// An operation and the names that may be sent to it, according to the contract and to our
+/// description.
 struct Operation {
     method: String,
     path: String,
     fields: BTreeSet<Vec<String>>,
     queries: BTreeSet<String>,
     has_body: bool,
-    /// The smallest good body, so that the field asked about is what is wrong.
+    /// The smallest valid body, so that only the tested field is wrong.
     required: Map<String, Value>,
 }
 
-/// A good value for a field that must be there.
+/// A valid value for a required field.
 fn good(name: &str) -> Value {
     match name {
         "url" => json!("https://example.com/"),
@@ -148,7 +149,7 @@ fn operations(ours: &Value) -> Vec<Operation> {
     found
 }
 
-/// The ids that paths are filled with.
+/// The ids to fill paths with.
 struct Names(Vec<(&'static str, String)>);
 
 impl Names {
@@ -179,7 +180,7 @@ impl Names {
     }
 }
 
-/// What is wrong with a refusal that has to name a field.
+/// What is wrong with a refusal that must name a field.
 fn complaint(status: u16, body: &Value, part: &str, name: &str) -> Option<String> {
     complaint_at(status, body, &[part, name])
 }
@@ -196,12 +197,12 @@ fn complaint_at(status: u16, body: &Value, way: &[&str]) -> Option<String> {
     }
     details.iter().find_map(|detail| {
         let rule = detail["msg"].as_str().unwrap_or_default();
-        let is_foreign = PARSERS_WORDS.iter().any(|words| rule.contains(words));
+        let is_foreign = PARSER_PHRASES.iter().any(|words| rule.contains(words));
         (rule.is_empty() || is_foreign).then(|| format!("says {rule:?}"))
     })
 }
 
-/// What is the same before and after refused requests.
+/// What must be the same before and after refused requests.
 async fn stored(world: &World, names: &Names) -> Vec<Value> {
     let mut all = Vec::new();
     for path in [
@@ -278,7 +279,7 @@ async fn no_field_and_no_query_parameter_is_ignored() {
     for operation in operations {
         let (method, path) = (&*operation.method, names.fill(&operation.path));
         let invented = [INVENTED.to_owned()];
-        // Each message of a batch is refused by itself.
+        // Each message of a batch is refused on its own.
         let is_batch = |name: &String| path.ends_with("/msg/batch") && name == "messages";
         let is_checked = |name: &&String| !harmless.contains(*name) && !is_batch(name);
         let own = invented.clone().to_vec();
@@ -310,7 +311,7 @@ async fn no_field_and_no_query_parameter_is_ignored() {
             asked += 1;
         }
         for name in operation.queries.iter().chain(&invented).filter(is_checked) {
-            // Not a number, a truth, a time, a name nor an iterator.
+            // Not a number, boolean, time, name or iterator.
             let path = format!("{path}?{name}=%20%7B%00");
             let body = operation.has_body.then(|| json!({}));
             let answer = world.call(method, &path, body).await;
@@ -354,7 +355,7 @@ async fn a_parameter_of_another_operation_is_refused() {
     );
 }
 
-/// Whatever the caller's text holds, the rule is ours, and the field is the one that is wrong.
+/// Whatever the caller's text contains, the rule is in the API's words and names the wrong field.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_names_its_field_and_speaks_our_language() {
     let world = World::start().await;

@@ -21,14 +21,14 @@ use crate::delivery::isolation::{set_health, stored};
 
 const MESSAGE: &str = r#"{"eventType":"a.b","payload":{}}"#;
 
-/// A message is looked at when it is 2, 12 and 48 seconds old.
+/// A message is checked when it is 2, 12 and 48 seconds old.
 const PARAMETERS: [(&str, &str); 3] = [
     ("LostAfterSeconds", "1"),
     ("AuditEverySeconds", "1"),
     ("RetrySchedule", "8"),
 ];
 
-/// What an audit looked at, and what it repaired.
+/// How many messages an audit checked, and how many tasks it repaired.
 async fn audit(world: &World) -> (u64, u64) {
     let report: Value = world
         .stack
@@ -39,7 +39,7 @@ async fn audit(world: &World) -> (u64, u64) {
     (number("audited"), number("repaired"))
 }
 
-/// Audits until so many tasks were repaired.
+/// Audits until this many tasks were repaired.
 async fn repair(world: &World, count: u64) {
     let repaired = std::sync::atomic::AtomicU64::new(0);
     until("the repaired tasks", || async {
@@ -57,7 +57,7 @@ async fn purge(world: &World) {
     purge.send().await.unwrap();
 }
 
-/// Waits until so many tasks wait in the queue.
+/// Waits until this many tasks are in the queue.
 async fn wait_for_delayed(world: &World, count: usize) {
     use aws_sdk_sqs::types::QueueAttributeName as Name;
     let clients = world.aws().await;
@@ -80,7 +80,7 @@ async fn what_was_in_a_purged_queue_is_delivered() {
         Receiver::answering([500]).await,
     );
     let paused = Receiver::accepting().await;
-    // Delivered, to be retried, and still to be attempted.
+    // One is delivered, one waits for its retry, one for its first attempt.
     let (one, two, three) = (
         world.application().await,
         world.application().await,
@@ -150,7 +150,7 @@ async fn a_deployment_repairs_what_ingest_stored_and_did_not_queue() {
     assert_eq!(audit(&world).await.1, 0);
 }
 
-/// A message to all endpoints of an application that is to be kept for so many seconds.
+/// A message to all endpoints of an application, kept for this many seconds.
 pub(crate) async fn message(world: &World, application: &str, seconds: u64) -> Message {
     let (_, endpoints) = directory(world, application).await;
     let event_type = "a.b".to_owned().try_into().unwrap();
@@ -168,7 +168,7 @@ pub(crate) async fn message(world: &World, application: &str, seconds: u64) -> M
     }
 }
 
-/// 1.5 KB that do not get smaller.
+/// 1.5 KB that do not compress.
 fn noise() -> String {
     let bytes: [u8; 750] = entropy();
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

@@ -4,7 +4,7 @@ use posthorn_tests::{Receiver, World, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_arrives_although_its_dispatcher_is_killed() {
-    // The visibility time-out is what brings the task back; 3 s keeps the test short.
+    // The visibility timeout brings the task back; 3 s keeps the test short.
     let world = World::with_parameters([("VisibilityTimeoutSeconds", "3")]).await;
     let receiver = Receiver::answering([0]).await;
     let application = world.application().await;

@@ -1,4 +1,4 @@
-//! Whatever an endpoint does is recorded with its class, in time, and tried again.
+//! Whatever an endpoint does is recorded with its class, in time, and retried.
 
 use std::time::{Duration, Instant};
 
@@ -8,10 +8,11 @@ use serde_json::json;
 
 const MESSAGE: &str = r#"{"eventType":"a.b","payload":{}}"#;
 
-/// The deadline of an attempt here, the shortest that the template allows.
+/// The deadline of an attempt: the shortest that the template allows.
 const DEADLINE_SECONDS: u64 = 5;
 
-/// What one attempt at a URL comes to: the status code and the response as it is shown.
+/// The result of one attempt at a URL: the status code, the response as it is shown, and the
+/// duration.
 async fn attempt(world: &World, url: String) -> (i16, String, Duration) {
     let application = world.application().await;
     let path = format!("/api/v1/app/{}/endpoint", application.id);
@@ -76,13 +77,13 @@ async fn an_answer_with_a_cut_body_is_a_success_and_sent_once() {
     let server = Broken::listen(Fault::CutBody).await;
     let application = world.application().await;
     let path = format!("/api/v1/app/{}/endpoint", application.id);
-    // As it is typed, it is not what is sent.
+    // The URL as typed, which differs from what is sent.
     let url = format!("HTTP://127.0.0.1:{}/a/../b", server.port());
-    let made = world
+    let created = world
         .expect("POST", &path, Some(json!({ "url": url })))
         .await;
     let parsed = format!("http://127.0.0.1:{}/b", server.port());
-    assert_eq!(made["url"], parsed);
+    assert_eq!(created["url"], parsed);
     let id = world.send(&application.id, MESSAGE).await;
     let path = format!("/api/v1/app/{}/msg/{id}/endpoint", application.id);
     until("the delivery's success", || async {
@@ -154,7 +155,7 @@ async fn an_endpoint_that_only_fails_is_disabled_and_a_success_in_between_resets
             Some(subscribe),
         )
         .await;
-    // One of the two recovers in time.
+    // One of the two endpoints recovers in time.
     let failing = Receiver::answering([500; 20]).await;
     let flapping = Receiver::answering([500, 200]).await;
     let application = world.application().await;
@@ -162,8 +163,8 @@ async fn an_endpoint_that_only_fails_is_disabled_and_a_success_in_between_resets
     let good = world.endpoint(&application, &flapping).await;
     world.send(&application.id, MESSAGE).await;
     let path = |id: &str| format!("/api/v1/app/{}/endpoint/{id}", application.id);
-    let told = &operator.wait_for(1).await[0];
-    let event: serde_json::Value = serde_json::from_slice(&told.body).unwrap();
+    let notice = &operator.wait_for(1).await[0];
+    let event: serde_json::Value = serde_json::from_slice(&notice.body).unwrap();
     assert_eq!(event["data"]["endpointId"], bad.id);
     let shown = world.expect("GET", &path(&bad.id), None).await;
     assert_eq!(

@@ -1,6 +1,6 @@
-//! Nothing acknowledged is lost while AWS throttles, fails, drops, delays and doubles calls, functions
-//! are killed, the stack is restarted and the queue is purged. `cargo run --release -p posthorn-tests
-//! --bin bench -- soak` does it with 20,000 messages.
+//! Nothing acknowledged is lost while AWS throttles, fails, drops, delays and duplicates calls,
+//! functions are killed, the stack is restarted and the queue is purged. `cargo run --release -p
+//! posthorn-tests --bin bench -- soak` does it with 20,000 messages.
 
 use std::time::Duration;
 

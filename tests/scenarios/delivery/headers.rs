@@ -1,4 +1,4 @@
-//! Headers that customers add to their endpoint's requests.
+//! Headers that customers add to the requests to their endpoints.
 
 use posthorn_tests::{Receiver, World};
 use serde_json::{Value, json};

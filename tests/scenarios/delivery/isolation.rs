@@ -1,4 +1,4 @@
-//! An endpoint that struggles is left alone, slow ones are kept apart, and rates are kept to. No
+//! A struggling endpoint is left alone, slow ones are kept apart, and rates are respected. No
 //! attempt is spent on a task that has to wait.
 
 use std::time::Duration;
@@ -37,7 +37,7 @@ pub(crate) async fn stored(
     found.await.unwrap().unwrap()
 }
 
-/// Makes an endpoint fare differently, as its attempts would over hours.
+/// Changes an endpoint's health, as its attempts would over hours.
 pub(crate) async fn set_health(
     world: &World,
     application: &ApplicationOut,
@@ -85,7 +85,7 @@ async fn send(world: &World, application: &ApplicationOut, count: usize) -> Vec<
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endpoint_that_has_too_much_to_do_is_left_alone() {
-    // A single attempt: one that is spent in vain would be the end of its message.
+    // Messages get a single attempt: wasting it would fail the message.
     let world = &World::with_parameters([("RetrySchedule", "")]).await;
     let pause = async |status: u16, after: &'static str, expected: i64| {
         let receiver = Receiver::answering_with([status], "retry-after", after).await;
@@ -222,7 +222,7 @@ async fn an_endpoint_that_keeps_dispatchers_waiting_gets_a_lane_of_its_own() {
     assert_eq!(lane(&world, &second).await, Lane::Slow);
     assert_eq!(lane(&world, &first).await, Lane::Fast);
 
-    // A minute later it answers.
+    // A minute later, the endpoint answers.
     world.attempts(&application, &second, 1).await;
     let slow = Health {
         slow_until: Some(seconds_ago(1)),
@@ -282,7 +282,7 @@ async fn a_rate_is_kept_to_by_all_dispatchers_together() {
     assert_eq!(codes(&world, &application, &ids).await, [204; MESSAGES]);
     let requests = receiver.received();
     assert_eq!(requests.len(), MESSAGES, "each once");
-    // While the tasks change over to the slow lane, once, little goes out.
+    // While the tasks move to the slow lane, which happens once, few are sent.
     let first = 3 * RATE;
     let took = requests[MESSAGES - 1].at - requests[first].at;
     let rate = (MESSAGES - 1 - first) as f64 / took.as_secs_f64();
@@ -298,7 +298,7 @@ async fn a_rate_is_kept_to_by_all_dispatchers_together() {
     };
     let most = requests.iter().map(in_window).max().unwrap();
     println!("at most {most} within {window:?}");
-    // Attempts come up to half a second late to their places, and the machine may be busy.
+    // Attempts may be half a second late for their slots, and the machine may be busy.
     assert!(most <= RATE * 5, "{most}");
     let dispatchers = ["DispatcherFunction", "SlowDispatcherFunction"]
         .map(|function| world.stack.process_ids(function).len());

@@ -1,5 +1,5 @@
-//! The receivers' guide's code does what it says. CI runs the Python and JavaScript ones
-//! (.ci/smoke-clients); Go is only compared with the guide.
+//! The code of the receivers' guide works. CI runs the Python and JavaScript code
+//! (.ci/smoke-clients); the Go code is only compared with the guide.
 
 use posthorn_tests::{Receiver, World};
 

@@ -1,4 +1,4 @@
-//! Sending again: one message, all that failed, all that were never sent.
+//! Sending again: one message, all failed ones, all that were never sent.
 
 use posthorn_domain::{
     job::{Job, JobStatus},
@@ -27,7 +27,8 @@ async fn finished(world: &World, id: &str) -> Value {
     .await
 }
 
-/// One attempt per delivery, and an endpoint at which `COUNT` messages failed and one succeeded.
+/// A world with one attempt per delivery, and an endpoint at which `COUNT` messages failed and one
+/// succeeded.
 struct Failed {
     world: World,
     application: ApplicationOut,
@@ -112,7 +113,7 @@ async fn what_failed_is_sent_again_once_each_and_counted() {
     );
 }
 
-/// A step that ended between queueing its messages and moving its cursor is repeated.
+/// A step that crashed after queueing its messages and before moving its cursor is repeated.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recovery_whose_steps_are_repeated_sends_nothing_twice() {
     let failed = Failed::start("360").await;
@@ -149,7 +150,7 @@ async fn a_recovery_whose_steps_are_repeated_sends_nothing_twice() {
         .await
         .unwrap();
     finished(&failed.world, &id).await;
-    // The queue is empty when a message that came later has arrived.
+    // The queue is empty once a later message has arrived.
     failed.world.send(&failed.application.id, MESSAGE).await;
     failed.wait_for(COUNT + 2, 0).await;
     assert_eq!(
@@ -186,7 +187,7 @@ async fn a_recovery_whose_dispatchers_are_killed_loses_nothing() {
     let report = finished(&failed.world, &job).await;
     assert_eq!(report["data"]["messagesSent"], COUNT, "counted once");
     failed.wait_for(COUNT + 1, 0).await;
-    // One that was killed between the response and the record sends its message again.
+    // A dispatcher that was killed between the response and the record sends its message again.
     assert!(failed.receiver.received().len() > 2 * COUNT);
 }
 

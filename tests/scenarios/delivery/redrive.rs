@@ -1,4 +1,5 @@
-//! What reached the dead-letter queue through a fault of ours goes back with one command.
+//! Tasks that reached the dead-letter queue because Posthorn or AWS failed go back with one
+//! command.
 
 use std::time::Duration;
 
@@ -51,7 +52,7 @@ async fn tasks_that_an_outage_left_are_delivered_after_a_redrive() {
         message: MessageId::new(now(), entropy()),
         ..first.clone()
     };
-    faults.take_down();
+    faults.fail_dynamodb();
     let tasks = [task(), task(), task()];
     world.aws().await.queue.send_all(&tasks).await.unwrap();
     until("the tasks in the dead-letter queue", || async {
@@ -63,14 +64,14 @@ async fn tasks_that_an_outage_left_are_delivered_after_a_redrive() {
         1,
         "nothing was sent that could not be recorded"
     );
-    faults.calm();
+    faults.stop();
     redrive(&world).await;
     let requests = receiver.wait_for(4).await;
     for task in &tasks {
         let same = requests
             .iter()
             .filter(|request| request.header("webhook-id") == task.message.as_str());
-        // A dispatcher that still tried when the outage ended may have delivered one as well.
+        // A dispatcher that was still trying when the outage ended may have delivered one as well.
         assert!(same.count() >= 1);
     }
     assert_eq!(count_dead(&world).await, 0);
@@ -87,7 +88,8 @@ pub(crate) async fn count_dead(world: &World) -> usize {
     found[&Name::ApproximateNumberOfMessages].parse().unwrap()
 }
 
-/// Two attempts that together take longer than the function may: the second goes back unstarted.
+/// Two attempts that together take longer than the function's timeout: the second is handed back
+/// without being started.
 #[tokio::test(flavor = "multi_thread")]
 async fn work_that_cannot_end_in_time_is_handed_back() {
     let parameters = [
@@ -107,7 +109,7 @@ async fn work_that_cannot_end_in_time_is_handed_back() {
         manual: Some(posthorn_domain::id::JobId::new(now(), entropy())),
         ..first.clone()
     };
-    let begun = std::time::Instant::now();
+    let started = std::time::Instant::now();
     world
         .aws()
         .await
@@ -118,7 +120,7 @@ async fn work_that_cannot_end_in_time_is_handed_back() {
     let attempts = world.attempts(&application, &id, 3).await;
     assert_eq!(attempts.len(), 3);
     assert!(
-        begun.elapsed() < Duration::from_secs(50),
+        started.elapsed() < Duration::from_secs(50),
         "nothing waited for its visibility time-out"
     );
     assert_eq!(receiver.received().len(), 3, "each attempt was made once");

@@ -1,4 +1,4 @@
-//! Sending one message again: one attempt at a time, however often it is asked for.
+//! Sending one message again: one attempt at a time, however often it is requested.
 
 use futures_util::future::join_all;
 use posthorn_tests::{Receiver, World, until};
@@ -19,7 +19,7 @@ async fn delivered(world: &World, receiver: &Receiver) -> (String, String) {
     (resend, format!("{path}/attempt/msg/{id}"))
 }
 
-/// Waits until so many attempts are recorded.
+/// Waits until this many attempts are recorded.
 async fn recorded(world: &World, path: &str, count: usize) {
     until("the attempts", || async {
         let list = world.expect("GET", path, None).await;
@@ -31,7 +31,7 @@ async fn recorded(world: &World, path: &str, count: usize) {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_many_resends_at_once_few_are_carried_out_and_the_others_are_told() {
     let world = World::start().await;
-    // What is sent again is not answered: it is pending for as long as a request may take.
+    // The endpoint does not answer resends, so they are pending for as long as a request may take.
     let receiver = Receiver::answering([204, 0, 0, 0, 0, 0]).await;
     let (resend, attempts) = delivered(&world, &receiver).await;
     let answers = join_all((0..200).map(|_| world.call("POST", &resend, None))).await;

@@ -1,4 +1,4 @@
-//! A failed attempt is recorded and followed by another one.
+//! A failed attempt is recorded and retried.
 
 use std::time::Duration;
 

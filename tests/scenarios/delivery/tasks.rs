@@ -31,7 +31,7 @@ async fn a_refused_connection_is_recorded_with_its_class() {
     );
 }
 
-/// The API refuses such an endpoint; one that is in the table all the same is not called either.
+/// The API refuses such an endpoint; if one is in the table nevertheless, it is not called either.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_private_address_is_refused_at_the_attempt_too() {
     let world = World::start().await;
@@ -93,7 +93,7 @@ async fn a_task_received_twice_makes_its_attempt_once() {
     world.attempts(&application, &id, 1).await;
     let task = task_of(&world, &application.id, &id).await;
     clients.queue.send_all([&task, &task]).await.unwrap();
-    // A later message is delivered behind the copies.
+    // A later message is delivered after the copies.
     world.send(&application.id, MESSAGE).await;
     receiver.wait_for(2).await;
     until("an empty queue", || async {
@@ -108,7 +108,7 @@ async fn a_task_received_twice_makes_its_attempt_once() {
     assert_eq!(copies, 1);
 }
 
-/// What a dispatcher leaves that ends between the record and the next step.
+/// What a dispatcher leaves when it crashes between the record and the next step.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recorded_attempt_is_not_repeated_and_its_lost_next_step_is() {
     let world = World::with_parameters([("RetrySchedule", "1,1")]).await;

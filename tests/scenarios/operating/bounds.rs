@@ -1,4 +1,4 @@
-//! What a request reads does not grow with what an organization has.
+//! What a request reads does not grow with the size of its organization.
 
 use std::{collections::BTreeMap, time::Instant};
 
@@ -10,11 +10,11 @@ use posthorn_tests::{World, until};
 use serde_json::{Value, json};
 
 const APPLICATIONS: usize = 10_000;
-/// How long nobody calls AWS when what runs by itself is over.
+/// When nobody has called AWS for this long, background work is over.
 const QUIET: std::time::Duration = std::time::Duration::from_millis(300);
 
 const ENDPOINTS: usize = 50;
-/// That a look at health asks: deliveries, and the slow lane.
+/// The queues that a health check asks: deliveries, and the slow lane.
 const QUEUES: u64 = 2;
 
 fn application() -> Application {
@@ -32,8 +32,8 @@ fn application() -> Application {
     }
 }
 
-/// What a request alone costs, once the others (the auditor's, the token keys' every ten seconds) are over: the least of
-/// some.
+/// What a request alone costs, without other calls (the auditor's, those for token keys every ten
+/// seconds): the lowest of several measurements.
 async fn cost(world: &World, method: &str, path: &str, body: Option<Value>) -> MeterReport {
     let meter = world.stack.meter().unwrap();
     until("nobody calls AWS", || async {
@@ -139,7 +139,7 @@ async fn a_page_that_a_filter_leaves_empty_costs_no_more_than_four_rounds() {
     })
     .await;
     let application: ApplicationId = world.application().await.id.parse().unwrap();
-    // More than four rounds of 250.
+    // More than four rounds of 250 messages.
     let messages = &world.aws().await.messages;
     let puts = stream::iter(0..1_200)
         .map(|_| crate::api::pages::store(messages, &application, vec![now()]));
@@ -174,7 +174,7 @@ async fn whoever_asks_for_health_again_and_again_costs_one_look_in_two_seconds()
     })
     .await;
     let meter = world.stack.meter().unwrap();
-    let asked = Instant::now();
+    let started = Instant::now();
     for _ in 0..50 {
         let answer = world
             .exactly_without_token("GET", "/api/v1/health", &[], "")
@@ -182,6 +182,6 @@ async fn whoever_asks_for_health_again_and_again_costs_one_look_in_two_seconds()
         assert_eq!(answer.status, 204);
     }
     let looks = meter.report().calls["SQS GetQueueAttributes"] / QUEUES;
-    let most = 1 + asked.elapsed().as_secs() / 2;
+    let most = 1 + started.elapsed().as_secs() / 2;
     assert!((1..=most).contains(&looks), "{looks} looks, at most {most}");
 }

@@ -1,4 +1,5 @@
-//! What a first-try delivery costs: the counted AWS calls and units. `cargo test budget -- --nocapture` prints them.
+//! What a first-try delivery costs, in AWS calls and units. `cargo test budget -- --nocapture`
+//! prints them.
 
 use posthorn_domain::{id::MessageId, payload::Payload};
 use posthorn_local::{StackOptions, aws::MeterReport};
@@ -6,7 +7,7 @@ use posthorn_queue::Task;
 use posthorn_runtime::{entropy, now};
 use posthorn_tests::{
     Receiver, World,
-    measure::{CostCase, Course, cost, payload},
+    measure::{CostCase, Outcome, cost, payload},
     until,
 };
 use serde_json::json;
@@ -45,8 +46,8 @@ async fn measured(headers: &[(&str, &str)]) -> MeterReport {
         })
         .await
     };
-    // The first one starts the processes: a dispatcher reads the data key once, ingest the token keys
-    // every 10 seconds.
+    // The first message starts the processes: a dispatcher reads the data key once, ingest the
+    // token keys every 10 seconds.
     let first = deliver(&[]).await;
     assert_eq!(first.calls.get("DynamoDB GetItem"), Some(&2), "{first}");
     let report = deliver(headers).await;
@@ -93,7 +94,7 @@ async fn an_idempotency_key_costs_two_writes_more() {
     assert_eq!(calls(&report), expected, "{report}");
 }
 
-/// What `bench cost` prints, as far as it is the same each time.
+/// The part of `bench cost` that is the same each time.
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_of_other_sizes_and_to_more_endpoints_keep_to_the_budget() {
     for (endpoints, payload, write_units, read_units) in [
@@ -105,13 +106,13 @@ async fn messages_of_other_sizes_and_to_more_endpoints_keep_to_the_budget() {
         let case = CostCase {
             endpoints,
             payload,
-            course: Course::FirstTry,
+            outcome: Outcome::FirstTry,
         };
         let cost = cost(case).await;
         println!("{cost}");
         let report = &cost.report;
         assert_eq!(report.write_units, write_units, "{case:?}\n{report}");
-        // Of several dispatchers, some may be new: they read the data key once.
+        // Some dispatchers may be new: each reads the data key once.
         assert!(report.read_units <= read_units, "{case:?}\n{report}");
         assert_eq!(
             report.calls["SQS SendMessageBatch"], 1,
@@ -120,7 +121,7 @@ async fn messages_of_other_sizes_and_to_more_endpoints_keep_to_the_budget() {
     }
 }
 
-/// One call reads what ten tasks begin with, and their endpoint once.
+/// One call reads what ten tasks start with, and their endpoint only once.
 #[tokio::test(flavor = "multi_thread")]
 async fn tasks_that_come_together_share_their_reads() {
     let options = StackOptions {

@@ -1,4 +1,4 @@
-//! The one-command local stack says clearly what keeps it from starting.
+//! The one-command local stack says clearly why it does not start.
 
 use posthorn_local::{Stack, StackOptions};
 use posthorn_tests::World;

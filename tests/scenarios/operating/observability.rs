@@ -1,4 +1,4 @@
-//! What operators see: metrics, their alarms and dashboard, and traces.
+//! What operators see: metrics, with alarms and a dashboard, and traces.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use serde_yaml_ng::Value as Yaml;
 
 const MESSAGE: &str = r#"{"eventType":"invoice.paid","payload":{}}"#;
 
-/// The lines of metrics that were printed, and by whom.
+/// The printed lines of metrics.
 fn lines(world: &World) -> Vec<Value> {
     let logs = world.stack.logs();
     let lines = logs.iter().filter(|line| line.contains("\"_aws\""));
@@ -23,7 +23,7 @@ fn totals(lines: &[Value]) -> BTreeMap<(String, String), Vec<u64>> {
     for line in lines {
         let function = line[DIMENSION].as_str().unwrap();
         let directives = line["_aws"]["CloudWatchMetrics"].as_array().unwrap();
-        // A second one is of the function's version (unit test in shared/runtime).
+        // A second directive is for the function's version (see the unit test in shared/runtime).
         let is_by_version = line.get(VERSION).is_some();
         assert_eq!(directives.len(), 1 + usize::from(is_by_version));
         assert_eq!(directives[0]["Namespace"], NAMESPACE);
@@ -40,7 +40,8 @@ fn totals(lines: &[Value]) -> BTreeMap<(String, String), Vec<u64>> {
             let key = (function.to_owned(), name.to_owned());
             totals.entry(key).or_default().extend(values);
         }
-        // Beside the metrics, only the dimensions: an id would be a metric of its own, or a leak.
+        // Besides the metrics there are only the dimensions: an id would create more metrics, or
+        // leak.
         let metrics = directives[0]["Metrics"].as_array().unwrap().len();
         let others = 2 + usize::from(is_by_version);
         assert_eq!(line.as_object().unwrap().len(), metrics + others, "{line}");
@@ -62,7 +63,7 @@ async fn attempts_and_the_end_of_a_delivery_are_counted() {
             let key = (function.to_owned(), metric.name().to_owned());
             totals.get(&key).cloned().unwrap_or_default()
         };
-        // On a slow machine an attempt may take so long that its retry changes lanes.
+        // On a slow machine an attempt may take so long that its retry moves to the other lane.
         let dispatcher = |metric| {
             let lanes = ["DispatcherFunction", "SlowDispatcherFunction"];
             lanes
@@ -145,7 +146,7 @@ fn field<'a>(line: &'a Value, name: &str) -> &'a str {
         .unwrap_or_else(|| panic!("{name} in {line}"))
 }
 
-/// What a function logged of a message.
+/// What a function logged about a message.
 async fn logged(world: &World, what: &str, id: &str, count: usize) -> Vec<Value> {
     until("the log lines", || async {
         let logs = world.stack.logs();
@@ -187,7 +188,7 @@ async fn a_trace_goes_from_the_caller_to_every_attempt() {
         spans.insert(span);
     }
     assert_eq!(spans.len(), 4, "each its own");
-    // Without a caller's context a message begins a trace of its own.
+    // Without a caller's context, a message starts its own trace.
     let id = world.send(&application.id, MESSAGE).await;
     let request = &receiver.wait_for(3).await[2];
     let accepted = &logged(&world, "accepted", &id, 1).await[0];
@@ -279,7 +280,7 @@ fn alarms_watch_metrics_that_there_are() {
     assert_eq!(of("AWS/SQS"), BTreeSet::from(sqs));
 }
 
-/// A guard that is on because of the version before would stop the deployment of its fix.
+/// An alarm that is still on because of the previous version would stop the deployment of its fix.
 #[test]
 fn the_guards_of_a_gradual_deployment_see_the_new_version_alone() {
     let alarms = yaml("alarms.yaml");
@@ -308,7 +309,7 @@ fn the_guards_of_a_gradual_deployment_see_the_new_version_alone() {
             });
             let version = untagged(&version.unwrap()["Value"]).as_str().unwrap();
             assert!(version.ends_with("Version"), "{guard}: {version}");
-            // Of another version, another alarm.
+            // Each version has its own alarm.
             assert!(name.contains(&format!("${{{version}}}")), "{guard}: {name}");
             let ours = metric["Namespace"] == NAMESPACE;
             let by_version = BY_VERSION.map(Metric::name);
@@ -344,7 +345,7 @@ fn alarms_say_what_to_do_and_operators_find_it_under_their_names() {
     assert!(guide.contains("| **ApiErrors** |"));
 }
 
-/// The dashboard's body, with its references left as they are.
+/// The dashboard's body, with unresolved references.
 fn dashboard() -> Value {
     let template = yaml("dashboard.yaml");
     let body = &template["Resources"]["Dashboard"]["Properties"]["DashboardBody"];

@@ -1,4 +1,5 @@
-//! Operators subscribe to the built-in application and hear what happens to endpoints and messages.
+//! Operators subscribe to the built-in application and are notified of what happens to endpoints
+//! and messages.
 
 use posthorn_domain::application::OPERATIONAL_UID;
 use posthorn_tests::{Receiver, Request, World, until};
@@ -6,7 +7,7 @@ use serde_json::{Value, json};
 
 const MESSAGE: &str = r#"{"eventType":"a.b","eventId":"evt-1","payload":{}}"#;
 
-/// Subscribes a receiver; gives its endpoint's secret.
+/// Subscribes a receiver; returns its endpoint's secret.
 async fn subscribe(world: &World, receiver: &Receiver, event_types: Option<Value>) -> String {
     let path = format!("/api/v1/app/{OPERATIONAL_UID}/endpoint");
     let body = json!({ "url": receiver.url(), "eventTypes": event_types });
@@ -82,7 +83,7 @@ async fn messages_that_fail_and_recover_are_told_once() {
     let endpoint = world.endpoint(&application, &receiver).await;
     let id = world.send(&application.id, MESSAGE).await;
     let attempts = world.attempts(&application, &id, 5).await;
-    let told = |count| {
+    let wait_for_events = |count| {
         let operator = &operator;
         async move {
             until("the events", || async {
@@ -91,14 +92,14 @@ async fn messages_that_fail_and_recover_are_told_once() {
             .await
         }
     };
-    told(2).await;
+    wait_for_events(2).await;
     let resend = format!(
         "/api/v1/app/{}/msg/{id}/endpoint/{}/resend",
         application.id, endpoint.id
     );
     world.expect("POST", &resend, None).await;
     // Messages of the same moment may arrive in any order.
-    let events = told(3).await;
+    let events = wait_for_events(3).await;
     assert_eq!(events.len(), 3);
     let of_type = |name: &String| events.iter().find(|event| event["type"] == **name).unwrap();
     let events = [&types[0], &types[1], &types[2]].map(of_type);
@@ -128,9 +129,9 @@ async fn an_endpoint_that_is_gone_is_disabled_at_once_and_told() {
     let endpoint = world.endpoint(&application, &receiver).await;
     let path = format!("/api/v1/app/{}/endpoint/{}", application.id, endpoint.id);
     let id = world.send(&application.id, MESSAGE).await;
-    let told = &operator.wait_for(1).await[0];
-    assert_eq!(event(told)["data"]["endpointId"], endpoint.id);
-    assert!(event(told)["data"]["failSince"].is_string());
+    let notice = &operator.wait_for(1).await[0];
+    assert_eq!(event(notice)["data"]["endpointId"], endpoint.id);
+    assert!(event(notice)["data"]["failSince"].is_string());
     let shown = world.expect("GET", &path, None).await;
     assert_eq!(
         [&shown["disabled"], &shown["disabledReason"]],

@@ -1,5 +1,5 @@
-//! What the scheduler reads and writes follows what is due, not what is pending. `bench schedule` does
-//! it with 100,000.
+//! What the scheduler reads and writes depends on what is due, not on what is pending. `bench
+//! schedule` measures it with 100,000.
 
 use posthorn_tests::measure::scheduler_run;
 
@@ -12,7 +12,7 @@ async fn a_run_costs_the_same_with_ten_thousand_attempts_pending() {
         scheduler_run(DUE, 10_000).await,
     );
     assert_eq!(few.calls, many.calls, "the same calls");
-    // A cursor that is read once for two minutes makes a difference of half a unit.
+    // Reading the cursor once for two minutes makes a difference of half a unit.
     assert!(
         (few.read_units - many.read_units).abs() <= 0.5 && few.write_units == many.write_units,
         "{few:?} {many:?}"

@@ -30,7 +30,7 @@ fn the_template_encrypts_queues_and_opens_no_network() {
         );
     }
     for function in &template.functions {
-        // Only the local stack sets it.
+        // Only the local stack may set this.
         assert!(
             !function.environment.contains_key("ALLOW_SUBNETS"),
             "{}",

@@ -1,4 +1,4 @@
-//! Tokens for customers: one application, some features, until they log out.
+//! Tokens for customers: for one application and some features, until they log out.
 
 use posthorn_tests::{Receiver, World};
 use serde_json::{Value, json};
@@ -245,7 +245,7 @@ async fn a_links_token_is_exchanged_once_for_one_of_the_same_reach() {
     assert_eq!(exchange("nonsense").await.status, 401);
 }
 
-/// The portal's customer sends what an operator sent: the same path, body and key.
+/// A customer in the portal sends exactly what an operator sent: the same path, body and key.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_customer_never_gets_an_answer_that_was_somebody_elses() {
     let world = World::start().await;

@@ -1,4 +1,4 @@
-//! Nobody gets in.
+//! Nobody gets in without a valid token.
 
 use posthorn_tests::World;
 use serde_json::json;

@@ -1,7 +1,8 @@
-//! Each function's role allows what the function calls, and nothing else.
+//! Each function's role allows exactly what the function calls.
 //!
-//! That nothing is missing is tried by every scenario: the local stack denies what the template's
-//! policies do not allow, and a world that ends looks for what was denied. Here the functions do all that they can do, and every permission must have been used.
+//! Every scenario tests that nothing is missing: the local stack denies what the template's
+//! policies do not allow, and a world that ends checks for denied calls. Here the functions do
+//! everything that they can do, and every permission must have been used.
 
 use std::{sync::Mutex, time::Duration};
 
@@ -20,9 +21,9 @@ use crate::{
     security::scopes::Matrix,
 };
 
-/// What Lambda itself does in the function's name: logs, and its SQS event source (AWS Lambda: "Using
-/// Lambda with Amazon SQS", execution role permissions). The health check of the api function asks for
-/// attributes as well.
+/// What Lambda itself does on the function's behalf: logs, and its SQS event source (AWS Lambda:
+/// "Using Lambda with Amazon SQS", execution role permissions). The api function's health check
+/// also reads the queue's attributes.
 const BY_LAMBDA: [&str; 5] = [
     "logs:CreateLogStream",
     "logs:PutLogEvents",
@@ -31,7 +32,7 @@ const BY_LAMBDA: [&str; 5] = [
     "sqs:GetQueueAttributes",
 ];
 
-/// What is allowed and was not used yet.
+/// Permissions that were not used yet.
 fn unused(world: &World) -> Vec<Permission> {
     let roles = world.stack.aws().roles();
     let unused = roles
@@ -52,8 +53,8 @@ struct Busy {
     _receivers: Vec<Receiver>,
 }
 
-/// An application's messages to endpoints of all kinds: one that fails, whose third attempt is minutes
-/// away; one with a rate; one that wants no more, of which operators are told.
+/// Sends an application's messages to endpoints of all kinds: one that fails, whose third attempt
+/// is minutes away; one with a rate; and one that answers 410, of which operators are notified.
 async fn deliver(world: &World, is_slow: bool) -> Busy {
     let application = world.application().await;
     let (mut messages, mut receivers) = (Vec::new(), Vec::new());
@@ -65,20 +66,20 @@ async fn deliver(world: &World, is_slow: bool) -> Busy {
             ..EndpointIn::new(receiver.url().to_owned())
         };
         let endpoints = world.svix.endpoint();
-        let made = endpoints
+        let created = endpoints
             .create(application.id.clone(), endpoint, None)
             .await;
-        let made = made.unwrap();
+        let created = created.unwrap();
         receivers.push(receiver);
         if is_slow {
             let health = Health {
                 slow_until: Some(now().plus(Duration::from_secs(600))),
                 ..Health::default()
             };
-            set_health(world, &application, &made, health).await;
+            set_health(world, &application, &created, health).await;
         }
     }
-    // The large one does not fit into a task.
+    // The large payload does not fit into a task.
     for (id, text) in ["small", &"x".repeat(250_000)].into_iter().enumerate() {
         let body =
             json!({ "eventType": "a.b", "payload": { "text": text }, "eventId": id.to_string() });
@@ -91,7 +92,7 @@ async fn deliver(world: &World, is_slow: bool) -> Busy {
     }
 }
 
-/// What operators do with messages that were sent.
+/// What operators do with sent messages.
 async fn operate(world: &World, application: &ApplicationOut, [message, expunged]: [&str; 2]) {
     let path = format!("/api/v1/app/{}", application.id);
     let endpoints = world
@@ -114,7 +115,7 @@ async fn operate(world: &World, application: &ApplicationOut, [message, expunged
     }
 }
 
-/// A request that may be repeated, as official clients send them.
+/// A request with an idempotency key, as official clients send it.
 async fn create_once(world: &World) {
     let key = [("idempotency-key", "k")];
     let answer = world.post("/api/v1/app", r#"{"name":"Once"}"#, &key).await;
@@ -122,12 +123,12 @@ async fn create_once(world: &World) {
 }
 
 /// A message that creates its application.
-async fn create_in_passing(world: &World) {
+async fn create_with_message(world: &World) {
     let body = json!({ "eventType": "a.b", "payload": {}, "application": { "name": "New", "uid": "new" } });
     world.send("new", &body.to_string()).await;
 }
 
-/// A message that is stored and was not queued: the auditor queues it.
+/// A message that is stored but was not queued: the auditor queues it.
 async fn lose(world: &World) -> Receiver {
     let application = world.application().await;
     let receiver = Receiver::accepting().await;
@@ -147,7 +148,7 @@ async fn restart_api(world: &World) {
     .await;
 }
 
-/// Waits for all that the functions have to do.
+/// Makes the functions do everything, and waits until every permission was used.
 async fn use_every_permission(world: &World) {
     let left = Mutex::new(Vec::new());
     let all = until("every permission's use", || async {
@@ -165,7 +166,7 @@ async fn use_every_permission(world: &World) {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_permission_is_missing_and_none_is_unused() {
     let parameters = [
-        // The second wait is too long for the queue, jitter and all.
+        // The second wait is too long for the queue, whatever the jitter.
         ("RetrySchedule", "1,1800"),
         ("AuditEverySeconds", "1"),
         ("LostAfterSeconds", "1"),
@@ -190,7 +191,7 @@ async fn no_permission_is_missing_and_none_is_unused() {
     {
         operate(&world, application, [&messages[0], &messages[1]]).await;
     }
-    create_in_passing(&world).await;
+    create_with_message(&world).await;
     create_once(&world).await;
     world.operate(json!({ "rotate_token_key": {} })).await;
     let _receiver = lose(&world).await;

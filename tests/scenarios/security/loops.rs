@@ -1,4 +1,4 @@
-//! An endpoint that is a Posthorn API starts no circle of messages.
+//! An endpoint that points at a Posthorn API starts no loop of messages.
 
 use posthorn_tests::{World, until};
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 /// What an endpoint that is the API's own `POST …/msg` would accept.
 const MESSAGE: &str = r#"{"eventType":"a.b","payload":{"eventType":"a.b","payload":{}}}"#;
 
-/// A world with an application, whose messages are attempted twice.
+/// A world with an application whose messages get two attempts.
 async fn side() -> (World, String) {
     let world = World::with_parameters([("RetrySchedule", "1")]).await;
     let application = world.application().await.id;
@@ -23,7 +23,7 @@ async fn point(from: (&World, &str), to: &World, path: &str, token: &str) {
     from.0.expect("PUT", &path, Some(headers)).await;
 }
 
-/// The attempts of a message, when there are so many that no more are due.
+/// The attempts of a message, once there are this many and no more are due.
 async fn attempts(world: &World, application: &str, message: &str, count: usize) -> Vec<Value> {
     until("the last attempt of the message", || async {
         let path = format!("/api/v1/app/{application}/attempt/msg/{message}");

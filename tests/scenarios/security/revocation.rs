@@ -11,7 +11,7 @@ const GRACE: Duration = Duration::from_secs(10);
 
 const GOOD: [u16; 2] = [200, 404];
 
-/// What the api function and ingest answer to an organization's token.
+/// How the api function and ingest respond to an organization's token.
 async fn statuses(world: &World, token: &str) -> [u16; 2] {
     let message = Some(r#"{"eventType":"a","payload":{}}"#);
     let get = world.request("GET", "/api/v1/app", None, &[], Some(token));
@@ -19,7 +19,7 @@ async fn statuses(world: &World, token: &str) -> [u16; 2] {
     [get.await.status, post.await.status]
 }
 
-/// Waits until both functions refuse a token; gives how long it took.
+/// Waits until both functions refuse a token; returns how long it took.
 async fn ends(world: &World, token: &str) -> Duration {
     let started = Instant::now();
     until("the end of the token", || async {
@@ -101,7 +101,7 @@ async fn an_order_that_names_nothing_or_too_much_is_refused() {
     }
 }
 
-/// A customer's token, and what an own name for the session adds.
+/// A customer's token, with a session of this name.
 async fn grant(world: &World, session: Option<&str>) -> String {
     let body = json!({ "sessionId": session });
     let path = "/api/v1/auth/app-portal-access/acme";
@@ -152,7 +152,7 @@ async fn expire_all_ends_the_named_sessions_only() {
         grant(&world, Some("ben@example")).await,
     );
     let nobody = grant(&world, None).await;
-    // 150 names are two transactions.
+    // 150 names need two transactions.
     let mut names: Vec<_> = (0..149).map(|n| format!("other-{n}")).collect();
     names.push("anna".to_owned());
     expire_all(&world, json!({ "sessionIds": names })).await;
@@ -174,7 +174,7 @@ async fn a_grace_lets_sessions_end_later_and_a_second_order_does_not_prolong_it(
     expire_all(&world, json!({ "expiry": 2 })).await;
     assert_eq!(status(&world, &token).await, 200);
     expire_all(&world, json!({ "expiry": 259_200 })).await;
-    // An exchange does not escape the order.
+    // Exchanging a token does not escape the order.
     let exchange = json!({ "oneTimeToken": token });
     let exchange = world.call("POST", "/api/v1/auth/one-time-token", Some(exchange));
     let exchanged = exchange.await.body["token"].as_str().unwrap().to_owned();

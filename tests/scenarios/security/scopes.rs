@@ -30,7 +30,7 @@ const OPERATORS_ONLY: [&str; 13] = [
     "v1.authentication.logout",
 ];
 
-/// What a customer in the portal may not do besides.
+/// What a customer in the portal may not do either.
 const PRODUCERS_ONLY: [&str; 4] = [
     "v1.message.create",
     "v1.message.create-batch",
@@ -38,7 +38,8 @@ const PRODUCERS_ONLY: [&str; 4] = [
     "v1.message-attempt.expunge-content",
 ];
 
-/// What a customer may do, and with which capability. A new operation belongs into one of these lists.
+/// What a customer may do, and with which capability. A new operation must be added to one of these
+/// lists.
 const CUSTOMERS: &[(&str, Capability)] = &[
     ("v1.application.get", ViewBase),
     ("v1.authentication.logout", ViewBase),
@@ -70,14 +71,14 @@ const CUSTOMERS: &[(&str, Capability)] = &[
     ("v1.message.list", ViewBase),
 ];
 
-/// Takes its token in the body: an `Authorization` header changes nothing.
+/// Takes its token from the body: an `Authorization` header has no effect.
 const EXCHANGE: &str = "v1.authentication.exchange-one-time-token";
 
 const HOUR: Duration = Duration::from_secs(3600);
 
 const OPEN: [&str; 2] = ["v1.health.get", "v1.health.ping"];
 
-/// A body that an operation takes: those of these fields that its description has.
+/// A body for an operation: those of these fields that its description has.
 fn body(schema: &Value) -> String {
     let mut fields = fields();
     let known = &schema["properties"];
@@ -123,7 +124,7 @@ async fn operations(world: &World) -> Vec<Operation> {
             }
         }
     }
-    // What removes things comes last.
+    // Operations that delete things come last.
     operations.sort_by_key(|one| (one.method == "DELETE", one.path.len()));
     operations
 }
@@ -131,7 +132,7 @@ async fn operations(world: &World) -> Vec<Operation> {
 pub(crate) struct Matrix {
     pub(crate) world: World,
     operations: Vec<Operation>,
-    /// What stands for `{app_id}` and the like: an application with one of everything.
+    /// The values of `{app_id}` and the like: an application with one of everything.
     names: Vec<(&'static str, String)>,
 }
 
@@ -193,14 +194,14 @@ impl Matrix {
             .status
     }
 
-    /// Every operation with the organization's token, whatever it answers.
+    /// Calls every operation with the organization's token, whatever it responds.
     pub(crate) async fn call_all(&self) {
         for operation in &self.operations {
             self.status(operation, Some(&self.world.token)).await;
         }
     }
 
-    /// Every operation with one token.
+    /// Checks every operation with one token.
     async fn check(
         &self,
         kind: &str,
@@ -226,7 +227,7 @@ impl Matrix {
     }
 }
 
-/// Not refused for who is calling: done, or refused for what the body or the state is.
+/// Not refused because of the caller: done, or refused because of the body or the state.
 const REACHED: &[u16] = &[200, 201, 202, 204, 409, 422];
 const FORBIDDEN: &[u16] = &[403];
 const NOT_FOUND: &[u16] = &[404];
@@ -273,7 +274,7 @@ async fn a_session_that_was_ended_reaches_nothing() {
     let logout = world.request("POST", "/api/v1/auth/logout", None, &[], Some(ended));
     assert_eq!(logout.await.status, 204);
     for operation in &matrix.operations {
-        // Ingest does not look sessions up: no token of the portal may post.
+        // Ingest does not look up sessions, because no portal token may post.
         let expected: &[u16] = match operation.id.as_str() {
             id if OPEN.contains(&id) => &[204],
             EXCHANGE => &[401],
@@ -316,7 +317,7 @@ async fn every_operation_answers_every_kind_of_token_as_it_should() {
             match operation.id.as_str() {
                 id if creates.contains(&id) => REACHED,
                 "v1.event-type.list" | "v1.event-type.create" | "v1.event-type.update" => REACHED,
-                // It made one of that name of its own just before.
+                // It has just created an event type of that name in its own organization.
                 id if id.starts_with("v1.event-type") => &[200, 201, 204, 404, 409],
                 "v1.authentication.logout" => FORBIDDEN,
                 _ => NOT_FOUND,
@@ -355,7 +356,7 @@ async fn every_operation_is_decided_for_customers() {
     }
 }
 
-/// What a token of the portal asks for, and the capabilities that it then has.
+/// What a portal token is requested with, and the capabilities that it then has.
 fn grants() -> Vec<(Value, BTreeSet<Capability>)> {
     let all = BTreeSet::from(Capability::ALL);
     let mut grants = vec![
@@ -374,12 +375,12 @@ async fn a_customer_may_do_what_the_capabilities_allow_and_nothing_else() {
     let matrix = Matrix::start().await;
     let world = &matrix.world;
     let access = format!("/api/v1/auth/app-portal-access/{}", matrix.names[0].1);
-    // All of them come last: they delete things.
+    // The grant of all capabilities comes last, because it deletes things.
     let mut grants = grants();
     grants.rotate_left(1);
     for (asked, held) in &grants {
         for operation in &matrix.operations {
-            // A session for each operation, because logout ends one.
+            // Each operation gets its own session, because logout ends one.
             let access = world.expect("POST", &access, Some(asked.clone())).await;
             let status = matrix.status(operation, access["token"].as_str()).await;
             let needed = CUSTOMERS.iter().find(|(id, _)| *id == operation.id);
@@ -388,7 +389,7 @@ async fn a_customer_may_do_what_the_capabilities_allow_and_nothing_else() {
                 id if OPEN.contains(&id) => &[204],
                 EXCHANGE => &[401],
                 _ => match needed {
-                    // Another grant may have deleted it, or changed what a body meets.
+                    // Another grant may have deleted the resource, or changed it.
                     Some((_, needed)) if may(*needed) => &[200, 201, 202, 204, 404, 409, 422],
                     _ => FORBIDDEN,
                 },
@@ -426,7 +427,7 @@ async fn an_application_token_and_an_organization_token_reach_what_is_theirs() {
             operation.path
         );
     }
-    // The first token has deleted what it could.
+    // The first token has deleted everything it could.
     let matrix = Matrix::start().await;
     let world = &matrix.world;
     for operation in &matrix.operations {
@@ -434,7 +435,7 @@ async fn an_application_token_and_an_organization_token_reach_what_is_theirs() {
         let expected = match operation.id.as_str() {
             "v1.authentication.logout" => FORBIDDEN,
             EXCHANGE => &[401],
-            // Deleted by the ones before it.
+            // Already deleted by earlier operations.
             _ if operation.method == "DELETE" => &[204, 404],
             _ => REACHED,
         };

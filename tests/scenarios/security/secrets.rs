@@ -21,8 +21,8 @@ const HEADER: &str = "header-canary";
 async fn endpoint(world: &World, application: &ApplicationOut, url: &str) -> String {
     let path = format!("/api/v1/app/{}/endpoint", application.id);
     let body = json!({ "url": url, "secret": SECRET, "headers": { "X-Api-Key": HEADER } });
-    let made = world.expect("POST", &path, Some(body)).await;
-    made["id"].as_str().unwrap().to_owned()
+    let created = world.expect("POST", &path, Some(body)).await;
+    created["id"].as_str().unwrap().to_owned()
 }
 
 /// Everything in the config table.
@@ -99,7 +99,7 @@ async fn an_envelope_opens_for_its_own_endpoint_only() {
     let path = |id: &str| format!("/api/v1/app/{}/endpoint/{id}/secret", application.id);
     assert_eq!(world.get(&path(&first)).await.status, 200);
     assert_eq!(world.get(&path(&second)).await.status, 503);
-    // Its messages are not signed with the other one's secret: they are skipped, which shows.
+    // Its messages are not signed with the other endpoint's secret: they are visibly skipped.
     let message = world.send(&application.id, MESSAGE).await;
     receiver.wait_for(1).await;
     let path = format!("/api/v1/app/{}/endpoint/{second}/msg", application.id);
@@ -113,7 +113,7 @@ async fn an_envelope_opens_for_its_own_endpoint_only() {
     assert_eq!(receiver.received().len(), 1);
 }
 
-/// Who may write the table, but not use the KMS key, puts a secret of their own there.
+/// Somebody who can write to the table but cannot use the KMS key places their own secret there.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_text_that_is_not_encrypted_is_refused_where_kms_seals() {
     let world = World::start().await;
@@ -206,7 +206,7 @@ async fn an_outage_of_kms_delays_and_loses_nothing() {
     endpoint(&world, &application, receiver.url()).await;
     let token = world.token.clone();
     drop(world);
-    // Nobody listens there. The functions begin anew, without the data key in memory.
+    // Nobody listens there. New processes start without the data key in memory.
     let world = World::with_options(options(Some("http://127.0.0.1:9"))).await;
     let path = format!("/api/v1/app/{}/msg", application.id);
     let sent = world
@@ -228,7 +228,7 @@ async fn an_outage_of_kms_delays_and_loses_nothing() {
     std::fs::remove_dir_all(folder).unwrap();
 }
 
-/// Requests that are refused for what they hold.
+/// Requests that are refused because of their content.
 async fn refuse(world: &World, path: &str) {
     for (rest, body) in [
         ("secret/rotate", json!({ "key": "whsec_bad-canary" })),
@@ -248,7 +248,7 @@ async fn refuse(world: &World, path: &str) {
     assert_eq!(refused.status, 401);
 }
 
-/// A record that cannot be read and holds what a task holds.
+/// An invalid record with the content of a task.
 async fn poison(world: &World) {
     let clients = world.aws().await;
     let poison = r#"{"v":1,"payload":"poison-canary"}"#;
@@ -269,7 +269,7 @@ async fn poison(world: &World) {
 async fn nothing_secret_is_logged() {
     let parameters = [("LogLevel", "debug"), ("RetrySchedule", "1")];
     let world = World::with_parameters(parameters).await;
-    // It repeats what it got, and refuses: the first attempts fail.
+    // The receiver refuses at first, so the first attempts fail.
     let receiver = Receiver::answering([500, 500, 410]).await;
     let application = world.application().await;
     let id = endpoint(&world, &application, receiver.url()).await;
@@ -323,7 +323,7 @@ async fn nothing_secret_is_logged() {
     );
 }
 
-/// Looks for secrets in all that was logged.
+/// Searches everything that was logged for secrets.
 fn search(world: &World, secrets: &[&str]) {
     let logs = world.stack.logs();
     for said in ["accepted", "attempted", "a record is not a task"] {

@@ -1,4 +1,5 @@
-//! Nothing of this machine is reached, neither through the API nor with what is in the table.
+//! No service of this machine can be reached, neither through the API nor through rows in the
+//! table.
 
 use std::sync::{
     Arc,
@@ -14,7 +15,8 @@ use tokio::net::TcpListener;
 
 const MESSAGE: &str = r#"{"eventType":"a.b","payload":{}}"#;
 
-/// A stack that may reach nothing of this machine, as a deployed one: only its own AWS services.
+/// A stack that, like a deployed one, may reach nothing on this machine except its own AWS
+/// services.
 async fn deployed() -> World {
     let environment = [("ALLOW_SUBNETS".to_owned(), String::new())];
     World::with_options(StackOptions {
@@ -38,7 +40,7 @@ async fn trap() -> (u16, Arc<AtomicUsize>) {
     (port, connections)
 }
 
-/// URLs of that port.
+/// URLs that lead to that port.
 fn urls(port: u16) -> Vec<String> {
     let hosts = [
         "127.0.0.1",
@@ -112,14 +114,14 @@ async fn the_dispatcher_refuses_them_when_they_are_in_the_table_all_the_same() {
     let application = world.application().await;
     let path = format!("/api/v1/app/{}/endpoint", application.id);
     let body = json!({ "url": "https://example.com/" });
-    let made = world.expect("POST", &path, Some(body)).await;
+    let created = world.expect("POST", &path, Some(body)).await;
     let (config, organization) = (
         world.aws().await.config,
         world.organization.parse().unwrap(),
     );
     let (owner, id) = (
         application.id.parse().unwrap(),
-        made["id"].as_str().unwrap().parse().unwrap(),
+        created["id"].as_str().unwrap().parse().unwrap(),
     );
     let urls = urls(port);
     for url in &urls {
@@ -135,8 +137,8 @@ async fn the_dispatcher_refuses_them_when_they_are_in_the_table_all_the_same() {
         assert_eq!(written.unwrap(), Written::Yes);
         let message = world.send(&application.id, MESSAGE).await;
         let attempt = world.attempts(&application, &message, 1).await.remove(0);
-        let told = (attempt.response_status_code, attempt.response);
-        assert_eq!(told, (0, Failure::Blocked.to_string()), "{url}");
+        let shown = (attempt.response_status_code, attempt.response);
+        assert_eq!(shown, (0, Failure::Blocked.to_string()), "{url}");
     }
     println!("{} URLs in the table blocked", urls.len());
     assert_eq!(connections.load(Ordering::SeqCst), 0);

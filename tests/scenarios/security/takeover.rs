@@ -1,4 +1,4 @@
-//! Ingest is taken over: somebody has its credentials, and makes calls of their own below our code.
+//! Ingest is taken over: an attacker has its credentials, and calls AWS directly.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ fn item(fields: &[(&str, &str)]) -> Item {
     fields.iter().map(field).collect()
 }
 
-/// What a call came to: done, or the error's code.
+/// The result of a call: `done`, or the error's code.
 fn code<T, E, R>(result: Result<T, aws_sdk_dynamodb::error::SdkError<E, R>>) -> String
 where
     E: aws_sdk_dynamodb::error::ProvideErrorMetadata,
@@ -35,20 +35,20 @@ struct Taken {
 }
 
 impl Taken {
-    fn note(&mut self, what: &str, came: String) {
-        self.tried.push((what.to_owned(), came));
+    fn note(&mut self, what: &str, outcome: String) {
+        self.tried.push((what.to_owned(), outcome));
     }
 
     async fn put(&mut self, what: &str, item: Item) {
         let put = self.clients.dynamodb.put_item().table_name("ConfigTable");
-        let came = code(put.set_item(Some(item.clone())).send().await);
-        self.note(what, came);
+        let outcome = code(put.set_item(Some(item.clone())).send().await);
+        self.note(what, outcome);
         let put = Put::builder().table_name("ConfigTable");
         let put = put.set_item(Some(item)).build().unwrap();
         let write = TransactWriteItem::builder().put(put).build();
         let transaction = self.clients.dynamodb.transact_write_items();
-        let came = code(transaction.transact_items(write).send().await);
-        self.note(&format!("{what}, in a transaction"), came);
+        let outcome = code(transaction.transact_items(write).send().await);
+        self.note(&format!("{what}, in a transaction"), outcome);
     }
 }
 
@@ -68,23 +68,23 @@ async fn a_taken_over_ingest_mints_no_token_and_redirects_no_delivery() {
         tried: Vec::new(),
     };
 
-    // The key that signs.
+    // The signing key.
     for stage in ["AWSCURRENT", "AWSPREVIOUS"] {
         let read = taken
             .clients
             .secrets
             .get_secret_value()
             .secret_id("TokenKey");
-        let came = code(read.version_stage(stage).send().await);
-        taken.note(&format!("read the token key, {stage}"), came);
+        let outcome = code(read.version_stage(stage).send().await);
+        taken.note(&format!("read the token key, {stage}"), outcome);
     }
     let put = taken
         .clients
         .secrets
         .put_secret_value()
         .secret_id("TokenKey");
-    let came = code(put.secret_string("x".repeat(64)).send().await);
-    taken.note("replace the token key", came);
+    let outcome = code(put.secret_string("x".repeat(64)).send().await);
+    taken.note("replace the token key", outcome);
     let own = r#"{"id":"mine","key":"AAAA"}"#;
     let row = [("pk", "tokens"), ("sk", "trust"), ("keys", own)];
     taken
@@ -121,10 +121,10 @@ async fn a_taken_over_ingest_mints_no_token_and_redirects_no_delivery() {
         .update_expression("SET #u = :u");
     let update = update.expression_attribute_names("#u", "url");
     let value = AttributeValue::S("https://attacker.example/".to_owned());
-    let came = code(update.expression_attribute_values(":u", value).send().await);
-    taken.note("update an endpoint's url", came);
+    let outcome = code(update.expression_attribute_values(":u", value).send().await);
+    taken.note("update an endpoint's url", outcome);
 
-    // Other rows, and removing things.
+    // Other rows, and deletions.
     for (what, pk, sk) in [
         ("write a data key", "keys".to_owned(), "key_x"),
         (
@@ -143,44 +143,44 @@ async fn a_taken_over_ingest_mints_no_token_and_redirects_no_delivery() {
         .dynamodb
         .delete_item()
         .table_name("ConfigTable");
-    let came = code(delete.set_key(Some(key)).send().await);
-    taken.note("delete an endpoint", came);
+    let outcome = code(delete.set_key(Some(key)).send().await);
+    taken.note("delete an endpoint", outcome);
     let row = item(&[("pk", "tokens"), ("sk", "trust")]);
     let put = PutRequest::builder().set_item(Some(row)).build().unwrap();
     let write = WriteRequest::builder().put_request(put).build();
     let batch = taken.clients.dynamodb.batch_write_item();
-    let came = code(batch.request_items("ConfigTable", vec![write]).send().await);
-    taken.note("write in a batch", came);
+    let outcome = code(batch.request_items("ConfigTable", vec![write]).send().await);
+    taken.note("write in a batch", outcome);
     let scan = taken
         .clients
         .dynamodb
         .scan()
         .table_name("ConfigTable")
         .send();
-    let came = code(scan.await);
-    taken.note("read the whole table", came);
+    let outcome = code(scan.await);
+    taken.note("read the whole table", outcome);
     let read = taken
         .clients
         .dynamodb
         .get_item()
         .table_name("DeliveriesTable");
     let row = item(&[("pk", "x"), ("sk", "x")]);
-    let came = code(read.set_key(Some(row)).send().await);
-    taken.note("read deliveries", came);
+    let outcome = code(read.set_key(Some(row)).send().await);
+    taken.note("read deliveries", outcome);
 
-    for (what, came) in &taken.tried {
-        println!("{what:55} {came}");
+    for (what, outcome) in &taken.tried {
+        println!("{what:55} {outcome}");
     }
-    for (what, came) in &taken.tried {
-        assert_eq!(came, "AccessDeniedException", "{what}");
+    for (what, outcome) in &taken.tried {
+        assert_eq!(outcome, "AccessDeniedException", "{what}");
     }
     let denied = taken.world.stack.aws().roles().take_denied();
     assert!(denied.iter().all(|it| it.starts_with("IngestFunction")));
-    // All is as it was.
+    // Everything is unchanged.
     let one = format!("{path}/{endpoint}");
     let after = taken.world.expect("GET", &one, None).await;
     assert_eq!(after["url"], "https://example.com/mine");
-    // And what it is for, it still does: a message brings its application along.
+    // Ingest can still do its job: a message brings its application along.
     let body = json!({ "eventType": "a.b", "payload": {}, "application": { "name": "New", "uid": "new" } });
     taken.world.send("new", &body.to_string()).await;
 
@@ -188,8 +188,8 @@ async fn a_taken_over_ingest_mints_no_token_and_redirects_no_delivery() {
     // to, and its application answers 503 until the row is restored.
     let row = [("pk", pk.as_str()), ("sk", &sk), ("id", &endpoint)];
     let put = taken.clients.dynamodb.put_item().table_name("ConfigTable");
-    let came = code(put.set_item(Some(item(&row))).send().await);
-    assert_eq!(came, "done");
+    let outcome = code(put.set_item(Some(item(&row))).send().await);
+    assert_eq!(outcome, "done");
     assert_eq!(taken.world.get(&one).await.status, 503);
     assert_eq!(taken.world.get("/api/v1/app/new").await.status, 200);
 }

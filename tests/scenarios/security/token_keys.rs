@@ -18,7 +18,7 @@ const PATHS: [(&str, &str); 2] = [("GET", "/api/v1/app"), ("POST", "/api/v1/app/
 const GOOD: [u16; 2] = [200, 404];
 const REFUSED: [u16; 2] = [401, 401];
 
-/// What the api function and ingest answer.
+/// How the api function and ingest respond.
 async fn statuses(world: &World, token: &str) -> [u16; 2] {
     let mut statuses = [0; 2];
     for (status, (method, path)) in statuses.iter_mut().zip(PATHS) {
@@ -29,7 +29,7 @@ async fn statuses(world: &World, token: &str) -> [u16; 2] {
     statuses
 }
 
-/// Rotates the key, and makes a token with the new one.
+/// Rotates the key, and creates a token with the new one.
 async fn rotate(world: &World, how: Value) -> String {
     let rotated = world.operate(json!({ "rotate_token_key": how })).await;
     assert!(rotated["token_key"].is_string(), "{rotated}");
@@ -47,7 +47,7 @@ async fn tokens_of_the_previous_key_are_good_until_the_next_rotation() {
     let first = world.token.clone();
     assert_eq!(statuses(&world, &first).await, GOOD);
     let second = rotate(&world, json!({})).await;
-    // Processes that started before know the new key as soon as somebody uses it.
+    // Running processes learn the new key as soon as somebody uses it.
     assert_eq!(statuses(&world, &second).await, GOOD);
     assert_eq!(statuses(&world, &first).await, GOOD);
     let third = rotate(&world, json!({})).await;
@@ -71,7 +71,7 @@ async fn a_leaked_key_is_worth_nothing_after_one_command() {
     }
 }
 
-/// The function ends after the secret was written and before the table was.
+/// The function crashes after it wrote the secret and before it wrote the table.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rotation_that_ended_in_the_middle_loses_nothing() {
     let world = World::start().await;
@@ -95,7 +95,7 @@ async fn a_rotation_that_ended_in_the_middle_loses_nothing() {
     assert_eq!(statuses(&world, &world.token).await, REFUSED);
 }
 
-/// A forger's token: well made, of a key that nobody knows.
+/// A forger's token: well-formed, but signed with an unknown key.
 fn forged(world: &World) -> String {
     let key = TokenKey::new(&entropy::<32>()).unwrap();
     let scope = Scope::organization(world.organization.parse().unwrap());
@@ -134,7 +134,7 @@ async fn forged_tokens_delay_no_new_key_and_cost_bounded_reads() {
     let processes = ["ApiFunction", "IngestFunction"].map(|it| world.stack.process_ids(it).len());
     let processes: usize = processes.iter().sum();
     let reads = report.calls["DynamoDB GetItem"];
-    // Besides, a rotation and a token read the row themselves.
+    // A rotation and the creation of a token also read the row.
     let bound = (took.as_secs_f64() * 20.0 + 2.0) * processes as f64 + 20.0;
     println!("{sent:?} forged tokens: {reads} reads in {took:?} of {processes} processes");
     assert!(reads as f64 <= bound, "{reads} reads, not {bound}");

@@ -1,4 +1,4 @@
-//! Batches: every message by itself, and the whole again without harm.
+//! Batches: every message counts by itself, and a batch can be repeated without harm.
 
 use std::{
     collections::BTreeSet,
@@ -126,7 +126,7 @@ async fn a_batch_has_limits_and_an_application() {
     let bringing = json!({ "eventType": "a.b", "payload": {}, "application": new });
     let batch = json!({ "messages": [message(1), bringing] });
     assert_eq!(send("new", batch).await.status, 202);
-    // One that is wrong does not keep the others from theirs.
+    // An invalid application does not keep the other messages from creating theirs.
     let bad = json!({ "name": "New", "uid": "other" });
     let bad = json!({ "eventType": "a.b", "payload": {}, "application": bad });
     let good = json!({ "name": "New", "uid": "newer" });
@@ -144,7 +144,7 @@ async fn a_batch_has_limits_and_an_application() {
     );
 }
 
-/// Now and then many calls fail in a row, the SDK's repetitions with them.
+/// Now and then many calls fail in a row, including the SDK's retries.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_that_failed_in_parts_is_completed_by_its_repetition() {
     const MESSAGES: usize = 20;
@@ -195,7 +195,7 @@ async fn a_batch_that_failed_in_parts_is_completed_by_its_repetition() {
     .await;
 }
 
-/// More tasks than are queued at once.
+/// More tasks than are queued together.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_to_many_endpoints_is_sent_in_parts() {
     const ENDPOINTS: usize = 60;
@@ -208,7 +208,8 @@ async fn a_batch_to_many_endpoints_is_sent_in_parts() {
     }
     let messages: Vec<_> = (0..MESSAGES).map(message).collect();
     let batch = json!({ "messages": messages }).to_string();
-    // On a busy machine a request may have no time for all of them: clients then repeat it with its key.
+    // On a busy machine a request may not have time for all of them: clients then repeat it with
+    // its key.
     until("the batch is accepted", || async {
         let key = [("idempotency-key", "k")];
         let answer = world.post(&path(&application.id), &batch, &key).await;
@@ -221,7 +222,7 @@ async fn a_batch_to_many_endpoints_is_sent_in_parts() {
     assert_eq!(received.len(), ENDPOINTS * MESSAGES);
 }
 
-/// Tasks cannot be queued: clients repeat a 503, and nothing that is 2xx.
+/// Tasks cannot be queued: clients retry after a 503, but never after a 2xx.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_that_failed_for_us_is_503() {
     // Nothing listens there.
@@ -249,8 +250,8 @@ async fn a_batch_that_failed_for_us_is_503() {
     );
 }
 
-/// The second message of an event stands for it when the first could not be stored; the first one's repetition is
-/// then refused, and not taken for accepted.
+/// When the first message of an event could not be stored, the second takes its place. A repetition
+/// of the first is then refused, and does not count as accepted.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repetition_is_not_accepted_for_what_another_message_stored() {
     let world = World::start().await;
@@ -263,9 +264,9 @@ async fn a_repetition_is_not_accepted_for_what_another_message_stored() {
             .post(&path, &body.to_string(), &[("idempotency-key", key)])
             .await
     };
-    // A request that ended after it reserved its key and its event.
+    // A request that crashed after it reserved its key and its event.
     let id = application.parse().unwrap();
-    let begun = Reservation {
+    let interrupted = Reservation {
         message: MessageId::new(now(), entropy()),
         created_at: now(),
         request_hash: sha256(&event(1).to_string()),
@@ -278,11 +279,14 @@ async fn a_repetition_is_not_accepted_for_what_another_message_stored() {
         Guard::EventId("e".to_owned().try_into().unwrap()),
     ] {
         let messages = &clients.messages;
-        messages.settle(&id, &guard, &begun, until).await.unwrap();
+        messages
+            .settle(&id, &guard, &interrupted, until)
+            .await
+            .unwrap();
     }
     let second = post(event(2), "second").await;
     assert_eq!(second.status, 202, "{second:?}");
-    assert_eq!(second.body["id"], begun.message.as_str());
+    assert_eq!(second.body["id"], interrupted.message.as_str());
     for _ in 0..2 {
         let first = post(event(1), "first").await;
         assert_eq!(first.status, 409, "{first:?}");

@@ -21,7 +21,7 @@ async fn a_message_without_a_matching_endpoint_is_stored_and_not_queued() {
             r#"{"eventType":"invoice.paid","payload":{}}"#,
         )
         .await;
-    // The second message is delivered, so the first would have been.
+    // The second message is delivered, so the first would have been delivered before it.
     assert_eq!(receiver.wait_for(1).await[0].header("webhook-id"), wanted);
     assert_eq!(receiver.received().len(), 1);
     let stored = world
@@ -142,7 +142,7 @@ async fn a_disabled_or_deleted_endpoint_gets_nothing_more() {
         .delete(application.id.clone(), endpoint.id)
         .await
         .unwrap();
-    // The retry that is queued, and the next message: neither reaches it.
+    // Neither the queued retry nor the next message reaches it.
     world
         .send(&application.id, r#"{"eventType":"a.b","payload":{}}"#)
         .await;

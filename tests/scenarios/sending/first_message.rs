@@ -1,4 +1,4 @@
-//! The main job: application, endpoint, message; a receiver that verifies.
+//! The main path: an application, an endpoint, a message, and a receiver that verifies it.
 
 use posthorn_tests::client::MessageIn;
 use posthorn_tests::{Receiver, World};

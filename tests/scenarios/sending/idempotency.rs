@@ -120,7 +120,7 @@ async fn a_repeated_rotation_or_example_has_one_effect_and_the_same_answer() {
     assert_eq!(received.len(), 2, "the example was sent once");
 }
 
-/// An event that is named as a message would be taken for that message.
+/// An event whose id looks like a message id would be mistaken for that message.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_event_is_named_as_a_message_could_be() {
     let world = World::start().await;
@@ -136,16 +136,16 @@ async fn no_event_is_named_as_a_message_could_be() {
         (refused.status, loc),
         (422, &serde_json::json!(["body", "eventId"]))
     );
-    // What only begins as an id does is a name as any other.
+    // A name that merely starts like an id is an ordinary name.
     let second = world.send(&application, &event("msg_01ABC")).await;
     let found = world.get(&format!("{path}/msg_01ABC")).await;
     assert_eq!(found.body["id"], second.as_str());
 }
 
-/// Longer than a request may take.
+/// In milliseconds; longer than a request may take.
 const LONG_AGO: i64 = 20_000;
 
-/// What ingest leaves of a request for the event `evt-1` that reserved its id and ended so many
+/// What ingest leaves of a request for the event `evt-1` that reserved its id and crashed this many
 /// milliseconds ago.
 async fn left_behind(world: &World, application: &str, body: &str, ago: i64) -> Reservation {
     let at = posthorn_runtime::now().as_millis() - ago;
@@ -168,7 +168,7 @@ async fn left_behind(world: &World, application: &str, body: &str, ago: i64) -> 
     reservation
 }
 
-/// What ingest leaves when it ends between the table and the queue: a guard that is not finished.
+/// What ingest leaves when it crashes between the table and the queue: an unfinished guard.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_repeated_after_a_crash_makes_one_message_and_queues_it() {
     let world = World::start().await;
@@ -202,7 +202,7 @@ async fn a_request_repeated_after_a_crash_makes_one_message_and_queues_it() {
     assert_eq!(listed.data.len(), 1);
 }
 
-/// The first try reserved the id and ended; the next one has another timestamp in its body.
+/// The first try reserved the id and crashed; the next one has another timestamp in its body.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_whose_first_try_stored_nothing_is_not_taken_for_sent() {
     let world = World::start().await;
@@ -218,8 +218,8 @@ async fn an_event_whose_first_try_stored_nothing_is_not_taken_for_sent() {
     assert_eq!(world.post(&path, other, &[]).await.status, 409, "now it is");
 }
 
-/// A request that failed says so, and the next one goes on at once; one that may be at work is
-/// waited for.
+/// A failed request is marked, and the next one continues at once; a request that may still be
+/// running is waited for.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_failed_is_repeated_at_once_and_one_at_work_is_waited_for() {
     let world = World::start().await;
@@ -275,7 +275,7 @@ async fn the_same_request_several_times_at_once_is_delivered_once() {
         let accepted = answers.iter().filter(|answer| answer.status == 202).count();
         let expected = if headers.is_empty() { 1 } else { 6 };
         assert_eq!(accepted, expected, "{answers:?}");
-        // Once another message has come through, nothing else is on its way.
+        // Once another message has arrived, nothing else is on its way.
         world.send(&application.id, by_key).await;
         receiver.wait_for(2).await;
         assert_eq!(receiver.received().len(), 2);

@@ -17,7 +17,7 @@ struct Producer {
     queue_url: String,
     application: ApplicationOut,
     receiver: Receiver,
-    /// Of the records of [`Self::invoke`], in milliseconds.
+    /// The `SentTimestamp` of the records of [`Self::invoke`], in milliseconds.
     sent_at: String,
 }
 
@@ -40,12 +40,12 @@ impl Producer {
         }
     }
 
-    /// A record that failed is received again after this time.
+    /// Makes failed records visible again after a second.
     async fn hide_for_a_second(&self) {
         let visibility = self.sqs.set_queue_attributes().queue_url(&self.queue_url);
         let visibility = visibility.attributes(QueueAttributeName::VisibilityTimeout, "1");
         visibility.send().await.unwrap();
-        // The poll that is under way knows the time-out of before.
+        // The poll in progress still has the previous timeout.
         let good = self.body(json!({ "eventType": "a.b", "payload": {} }));
         self.send(&good.to_string()).await;
         self.receiver.wait_for(1).await;
@@ -60,7 +60,7 @@ impl Producer {
         send.message_body(body).send().await.unwrap();
     }
 
-    /// Invokes ingest as Lambda's event source does; gives the ids of the records that failed.
+    /// Invokes ingest as Lambda's event source does; returns the ids of the failed records.
     async fn invoke(&self, records: &[(&str, Value)]) -> Vec<String> {
         let record = |(id, body): &(&str, Value)| {
             json!({
@@ -121,7 +121,7 @@ async fn a_raw_payload_from_the_queue_is_delivered_byte_for_byte() {
     );
     let listed = producer.messages().await;
     assert_eq!(listed[0]["payload"], json!({ "rawPayload": xml }));
-    // What a post would refuse is a poison record, and is not stored.
+    // A record that would be refused as a POST is poison, and is not stored.
     let unknown = json!({ "rawPayload": "x", "variables": {} });
     let message = json!({ "eventType": "a.b", "payload": {}, "transformationsParams": unknown });
     assert_eq!(
@@ -139,15 +139,15 @@ async fn a_record_that_is_received_again_is_the_same_message() {
     let records = [("1", plain), ("2", event.clone())];
     for _ in 0..2 {
         assert!(producer.invoke(&records).await.is_empty());
-        // A second task finds what was recorded.
+        // A second task finds the delivery recorded.
         for message in producer.messages().await {
             let id = message["id"].as_str().unwrap();
             producer.world.attempts(&producer.application, id, 1).await;
         }
     }
-    // An event that its producer sent twice is no reason to try again.
+    // A record whose event was sent before is not retried.
     assert!(producer.invoke(&[("3", event)]).await.is_empty());
-    // Nor is one that comes twice at once.
+    // Nor is an event that comes twice at the same time.
     let twice = producer.body(json!({ "eventType": "a.b", "payload": {}, "eventId": "twice" }));
     let records = [("4", twice.clone()), ("5", twice)];
     assert!(producer.invoke(&records).await.is_empty());
@@ -164,7 +164,7 @@ async fn a_record_that_is_received_again_is_the_same_message() {
     assert_eq!((received.len(), ids.len()), (4, 4), "each once");
 }
 
-/// AWS fails while records are taken.
+/// AWS fails while records are processed.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_sent_arrives_although_aws_fails() {
     const MESSAGES: usize = 60;
@@ -193,7 +193,7 @@ async fn what_is_sent_arrives_although_aws_fails() {
     let received = until("every message", || async {
         let all = producer.receiver.received();
         let bodies: BTreeSet<_> = all.iter().map(|it| it.body.clone()).collect();
-        // And the one that came first.
+        // Including the first one.
         (bodies.len() == MESSAGES + 1).then_some(all)
     })
     .await;
@@ -203,7 +203,7 @@ async fn what_is_sent_arrives_although_aws_fails() {
         MESSAGES + 1,
         "one message for each that was sent"
     );
-    faults.calm();
+    faults.stop();
     assert_eq!(producer.messages().await.len(), MESSAGES + 1);
     assert!(faults.injected().faults.values().sum::<u64>() > 10);
 }

@@ -1,4 +1,4 @@
-//! Payloads that are any text: what official clients send as `transformationsParams.rawPayload`.
+//! Payloads of any text, which official clients send as `transformationsParams.rawPayload`.
 
 use posthorn_tests::{Receiver, Request, World, until};
 use serde_json::{Value, json};
@@ -12,7 +12,8 @@ struct Sent {
     message: Value,
 }
 
-/// As clients build them: Python and JavaScript, Java and Kotlin, and as large as none travels in a task.
+/// As clients build them: Python and JavaScript, Java and Kotlin, and one that is too large to
+/// travel in a task.
 fn messages() -> Vec<Sent> {
     let sent = |text: &str, content_type, payload: Value, mut parameters: Value| {
         parameters["rawPayload"] = json!(text);

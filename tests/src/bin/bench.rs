@@ -1,4 +1,5 @@
-//! What tests cannot show in seconds. `cargo run --release -p posthorn-tests --bin bench` prints how.
+//! Benchmarks: what tests cannot show within seconds. `cargo run --release -p posthorn-tests --bin
+//! bench` prints the commands.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,26 +10,26 @@
 use std::time::Duration;
 
 use posthorn_tests::measure::{
-    Amount, COST_HEAD, ColdStart, CostCase, Course, ENDPOINTS, IDLE, Latencies, LoadOptions,
-    RunCost, SoakOptions, WarmOptions, Way, cold_starts, cost, growth, load, scheduler_run, soak,
-    table, warm, way_cost,
+    Amount, COST_HEAD, ColdStart, CostCase, ENDPOINTS, IDLE, Latencies, LoadOptions, Outcome,
+    RunCost, SendMode, SoakOptions, WarmOptions, cold_starts, cost, growth, load, scheduler_run,
+    send_cost, soak, table, warm,
 };
 use serde_json::{Value, json};
 
 const USAGE: &str = "usage: bench COMMAND
   soak [MESSAGES] [SEED]         messages through a stack on which everything fails (20000, seed 1)
   isolation [RATE] [SECONDS] [PAIRS]   healthy endpoints' latency without and with one of 20 that
-                                 begins to hang (40 a second, 120 s behind 10 s of warm-up, 2 pairs)
+                                 starts to hang (40 a second, 120 s after 10 s of warm-up, 2 pairs)
   schedule [PENDING]             a run of the scheduler while many attempts are pending (100000)
   cost                           calls, units and price of a message, by endpoints, payload and course
-  cost MESSAGES ENDPOINTS BYTES  the price of so many messages a month
-  publish [MESSAGES]             what a message costs by the way it comes in: posted, in batches, from a queue (1000)
-  cold [REPEATS]                 starts of each function up to its first question for work (20)
-  warm [DELIVERIES] [FAN_OUT] [MS] [BATCH] [REPEATS]   CPU of the functions, with receivers that take so long and
-                                 messages posted in batches (4000, and a table of the others when nothing is said, 3)
+  cost MESSAGES ENDPOINTS BYTES  the price of this many messages a month
+  publish [MESSAGES]             what a message costs, by how it is sent: posted, in batches, through a queue (1000)
+  cold [REPEATS]                 starts of each function until it first asks for work (20)
+  warm [DELIVERIES] [FAN_OUT] [MS] [BATCH] [REPEATS]   CPU of the functions, with receivers that take MS and
+                                 messages posted in batches (4000, and a table of modes without arguments, 3)
   latency [RATE] [SECONDS]       POST to receipt (50 and 500 a second, 20 s)
   growth [MILLION]               the cost of a message while tables grow up to this size (1000000)
-  memory [MESSAGES]              memory of the functions while so many messages pass (100000)
+  memory [MESSAGES]              memory of the functions while this many messages pass (100000)
   all                            cold, cost, publish, warm, latency, memory, schedule and growth, one after another
 Numbers are written to target/bench/COMMAND.json.";
 
@@ -66,7 +67,7 @@ const ALL: [&str; 8] = [
     "cold", "cost", "publish", "warm", "latency", "memory", "schedule", "growth",
 ];
 
-/// Runs a command that gives numbers; `None` when there is no such one.
+/// Runs a command that returns numbers; `None` when there is no such command.
 async fn run(command: &str, number: &impl Fn(usize, u64) -> u64) -> Option<Value> {
     Some(match command {
         "schedule" => run_schedule(number(1, 100_000)).await,
@@ -102,7 +103,7 @@ async fn run_soak(messages: u64, seed: u64) {
     assert!(report.duplicates <= report.window());
 }
 
-/// Pairs of runs, so that a machine that is busy for a while is so for both.
+/// Pairs of runs, so that a busy period of the machine affects both kinds.
 async fn run_isolation(rate: u64, seconds: u64, pairs: u64) {
     let (mut without, mut with) = (Vec::new(), Vec::new());
     for pair in 0..2 * pairs {
@@ -116,7 +117,7 @@ async fn run_isolation(rate: u64, seconds: u64, pairs: u64) {
         print_run(if hanging { "one hangs" } else { "none hangs" }, &run);
         if hanging { &mut with } else { &mut without }.push(run);
     }
-    let (without, with) = (Latencies::together(&without), Latencies::together(&with));
+    let (without, with) = (Latencies::merged(&without), Latencies::merged(&with));
     println!(
         "{ENDPOINTS} endpoints, {rate} messages a second, {pairs} runs of {seconds} s each; the healthy ones:"
     );
@@ -125,7 +126,7 @@ async fn run_isolation(rate: u64, seconds: u64, pairs: u64) {
     for part in [0.5, 0.99] {
         let ratio = with.percentile(part).as_secs_f64() / without.percentile(part).as_secs_f64();
         println!("p{:<2} with / without: {ratio:.2}", part * 100.0);
-        assert!(ratio <= 1.25, "the bar is 1.2, and 0.05 for the machine");
+        assert!(ratio <= 1.25, "the limit is 1.2, plus 0.05 for the machine");
     }
 }
 
@@ -143,7 +144,7 @@ fn print_run(name: &str, run: &Latencies) {
 async fn run_schedule(most: u64) -> Value {
     let mut lines = Vec::new();
     let most = usize::try_from(most).unwrap();
-    println!("a run of the scheduler, for each minute:");
+    println!("a run of the scheduler, per minute:");
     for (due, pending) in [(25, 0), (250, 0), (2500, 0), (25, most / 100), (25, most)] {
         let RunCost {
             read_units,
@@ -159,11 +160,13 @@ async fn run_schedule(most: u64) -> Value {
 }
 
 async fn run_cost() -> Value {
-    println!("a message of 2 KB to one endpoint at the first try, sent by an official client:");
+    println!(
+        "a message of 2 KB to one endpoint, delivered at the first try and sent by an official client:"
+    );
     let lone = cost(CostCase {
         endpoints: 1,
         payload: 2048,
-        course: Course::FirstTry,
+        outcome: Outcome::FirstTry,
     })
     .await;
     println!("{}", table(&lone.counted().bill()));
@@ -172,11 +175,11 @@ async fn run_cost() -> Value {
     let mut lines = Vec::new();
     for endpoints in [1, 10] {
         for payload in [512, 2048, 20 * 1024, 200 * 1024] {
-            for course in [Course::FirstTry, Course::OneRetry, Course::Exhausted] {
+            for outcome in [Outcome::FirstTry, Outcome::OneRetry, Outcome::Exhausted] {
                 let case = CostCase {
                     endpoints,
                     payload,
-                    course,
+                    outcome,
                 };
                 let cost = cost(case).await;
                 println!("{cost}");
@@ -196,7 +199,7 @@ async fn run_cost() -> Value {
 }
 
 fn print_idle() {
-    println!("and a month, whatever is sent:");
+    println!("and per month, whatever is sent:");
     for (name, dollars) in IDLE {
         println!("{name:<77} {dollars:>5.2}");
     }
@@ -206,22 +209,22 @@ fn print_idle() {
 
 async fn run_publish(messages: u64) -> Value {
     println!(
-        "a million messages of 2 KB to one endpoint at the first try, all positions, posts with a key; slow: the next one is sent when the one before is"
+        "a million messages of 2 KB to one endpoint at the first try, all items of the bill, POSTs with a key; slow: each is sent when the previous one is"
     );
-    println!("delivered, busy: 32 sendings are under way at the same time");
+    println!("delivered; busy: 32 sends run concurrently");
     println!("                                      $    WRU    RRU    SQS  ingests  dispatches");
     let mut lines = Vec::new();
-    for (way, name) in [
-        (Way::Post, "posted one by one"),
-        (Way::Batch(10), "posted in batches of 10"),
-        (Way::Batch(50), "posted in batches of 50"),
-        (Way::Queue(1), "messages queue, one by one"),
-        (Way::Queue(10), "messages queue, in tens"),
+    for (mode, name) in [
+        (SendMode::Post, "posted one by one"),
+        (SendMode::Batch(10), "posted in batches of 10"),
+        (SendMode::Batch(50), "posted in batches of 50"),
+        (SendMode::Queue(1), "messages queue, one by one"),
+        (SendMode::Queue(10), "messages queue, in tens"),
     ] {
         for (is_busy, pace) in [(false, "slow"), (true, "busy")] {
-            // Each slow one takes a while, and they are all the same.
+            // Slow sends take a while each, and are all alike.
             let messages = if is_busy { messages } else { messages / 10 };
-            let cost = way_cost(way, is_busy, usize::try_from(messages).unwrap()).await;
+            let cost = send_cost(mode, is_busy, usize::try_from(messages).unwrap()).await;
             let [ingests, dispatches] = cost.invocations;
             println!(
                 "{name:<27} {pace} {:>6.2} {:>6.2} {:>6.2} {:>6.2} {ingests:>8.2} {dispatches:>11.2}",
@@ -282,12 +285,12 @@ fn picture(costs: &[Value]) -> String {
     )
 }
 
-/// What so many messages a month cost, without what is there at idle (docs/costs.md).
+/// The cost of this many messages a month, without the idle cost (docs/costs.md).
 async fn run_price(messages: u64, endpoints: u64, payload: u64) {
     let cost = cost(CostCase {
         endpoints: usize::try_from(endpoints).unwrap(),
         payload: usize::try_from(payload).unwrap(),
-        course: Course::FirstTry,
+        outcome: Outcome::FirstTry,
     })
     .await;
     println!("{COST_HEAD}\n{cost}");
@@ -332,7 +335,7 @@ async fn run_cold(repeats: u64) -> Value {
     lines.into()
 }
 
-/// Deliveries, endpoints of the application, milliseconds of an answer, messages of a POST.
+/// Deliveries, endpoints of the application, milliseconds until a response, messages per POST.
 type Mode = (u64, u64, u64, u64);
 
 async fn run_warm(number: &impl Fn(usize, u64) -> u64) -> Value {
@@ -404,7 +407,7 @@ async fn run_mode((deliveries, fan_out, ms, batch): Mode, repeats: u64) -> Value
     })
 }
 
-/// A number over repeats.
+/// A number over several repeats.
 #[derive(Clone, Copy)]
 struct Spread {
     least: f64,
@@ -438,7 +441,7 @@ impl std::fmt::Display for Spread {
     }
 }
 
-/// The functions' memory, in ten lines.
+/// The functions' memory, in ten rows.
 async fn run_memory(messages: u64) -> Value {
     let run = warm(WarmOptions {
         messages: usize::try_from(messages).unwrap(),

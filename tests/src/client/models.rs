@@ -1,4 +1,4 @@
-//! The contract's bodies, as far as scenarios use them.
+//! The contract's bodies, as far as scenarios need them.
 
 #![allow(missing_docs, reason = "the contract says what its fields mean")]
 
@@ -19,14 +19,14 @@ pub struct ListOptions {
 /// How something is created.
 #[derive(Clone, Debug, Default)]
 pub struct CreateOptions {
-    /// The same key makes it once.
+    /// Requests with the same key create it only once.
     pub idempotency_key: Option<String>,
 }
 
 /// How a message is read.
 #[derive(Clone, Debug, Default)]
 pub struct MessageGetOptions {
-    /// Whether with its payload.
+    /// Whether to include its payload.
     pub with_content: Option<bool>,
 }
 
@@ -49,7 +49,7 @@ pub struct ApplicationIn {
 }
 
 impl ApplicationIn {
-    /// With what it must have.
+    /// With the required fields.
     pub fn new(name: String) -> Self {
         Self {
             name,
@@ -87,7 +87,7 @@ pub struct EndpointIn {
 }
 
 impl EndpointIn {
-    /// With what it must have.
+    /// With the required fields.
     pub fn new(url: String) -> Self {
         Self {
             url,
@@ -124,7 +124,7 @@ pub struct EventTypeIn {
 }
 
 impl EventTypeIn {
-    /// With what it must have.
+    /// With the required fields.
     pub fn new(description: String, name: String) -> Self {
         Self {
             description,
@@ -153,7 +153,7 @@ pub struct MessageIn {
 }
 
 impl MessageIn {
-    /// With what it must have.
+    /// With the required fields.
     pub fn new(event_type: String, payload: Value) -> Self {
         Self {
             event_type,
@@ -188,7 +188,7 @@ pub struct MessageAttemptOut {
     pub timestamp: String,
 }
 
-/// The contract numbers them.
+/// The statuses, which the contract numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "u8")]
 pub enum MessageStatus {

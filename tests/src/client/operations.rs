@@ -1,4 +1,4 @@
-//! The operations, by what they are on.
+//! The operations, grouped by resource.
 
 use reqwest::Method;
 

@@ -1,25 +1,25 @@
-//! What AWS bills for a message, position by position: counts from a local stack, assumptions where nothing here can
-//! count, and list prices.
+//! What AWS bills for a message, item by item: from counts of a local stack, assumptions where
+//! nothing can be counted here, and list prices.
 
-/// A line of the bill.
+/// An item of the bill.
 #[derive(Clone, Debug)]
-pub struct Position {
+pub struct BillItem {
     /// What is billed.
     pub name: &'static str,
-    /// How much of it, for a message.
+    /// How much of it a message needs.
     pub quantity: f64,
-    /// What the quantity counts.
+    /// The unit of the quantity.
     pub unit: &'static str,
-    /// Dollars for a message.
+    /// Dollars per message.
     pub dollars: f64,
 }
 
-/// What was counted for a message; of messages that share something, each has its part.
+/// What was counted per message; what several messages share is divided among them.
 #[derive(Clone, Copy, Debug)]
 pub struct Counted {
     /// HTTP requests.
     pub posts: f64,
-    /// Messages that came with an `idempotency-key`, as official clients send it.
+    /// Messages with an `idempotency-key`, which official clients send.
     pub keys: f64,
     /// Bytes of its payload.
     pub payload: f64,
@@ -31,9 +31,9 @@ pub struct Counted {
     pub ingests: f64,
     /// Invocations of dispatchers.
     pub dispatches: f64,
-    /// Write units, with those of keys.
+    /// Write units, including those of keys.
     pub write_units: f64,
-    /// Write units of the message itself: KiB of it that are stored, rounded up.
+    /// Write units of the message itself: its stored KiB, rounded up.
     pub message_units: f64,
     /// Read units.
     pub read_units: f64,
@@ -41,7 +41,7 @@ pub struct Counted {
     pub sqs_requests: f64,
 }
 
-/// List prices in dollars of us-east-1, seen in November 2026, without free tiers.
+/// List prices of us-east-1 in dollars, as of November 2026, without free tiers.
 pub(crate) mod prices {
     pub(crate) const DATE: &str = "November 2026";
     const MILLION: f64 = 1e6;
@@ -54,21 +54,22 @@ pub(crate) mod prices {
     pub(crate) const READ_UNIT: f64 = 0.125 / MILLION;
     pub(crate) const STORED_BYTE_MONTH: f64 = 0.25 / GB;
     pub(crate) const SQS_REQUEST: f64 = 0.40 / MILLION;
-    /// On top, for a message with a group ("fair queues").
+    /// In addition, for a message with a group ("fair queues").
     pub(crate) const FAIR_QUEUE: f64 = 0.10 / MILLION;
     pub(crate) const LOG_BYTE: f64 = 0.50 / GB;
     /// To the internet, after the first 100 GB of a month.
     pub(crate) const BYTE_OUT: f64 = 0.09 / GB;
-    /// EventBridge: a custom event, each 64 KB; a delivery to an API destination.
+    /// EventBridge: a custom event, per 64 KB; a delivery to an API destination.
     pub(crate) const EVENT: f64 = 1.00 / MILLION;
     pub(crate) const API_DESTINATION: f64 = 0.20 / MILLION;
-    /// SNS: a publish, each 64 KB; an HTTP notification.
+    /// SNS: a publish, per 64 KB; an HTTP notification.
     pub(crate) const PUBLISH: f64 = 0.50 / MILLION;
     pub(crate) const NOTIFICATION: f64 = 0.60 / MILLION;
 }
 
-/// Assumed, as nothing ran on AWS: ingest waits for five calls. A dispatcher also opens a TLS connection, waits for the
-/// endpoint, and has a seventh of a core for its cryptography: 180 to 250 ms.
+/// Assumptions, because nothing ran on AWS: ingest waits for five calls. A dispatcher also opens a
+/// TLS connection, waits for the endpoint, and has a seventh of a core for its cryptography: 180 to
+/// 250 ms.
 pub(crate) const INGEST_SECONDS: f64 = 0.03;
 pub(crate) const DISPATCH_SECONDS: f64 = 0.215;
 pub(crate) const MEMORY_GB: f64 = 0.25;
@@ -76,32 +77,34 @@ pub(crate) const MEMORY_GB: f64 = 0.25;
 pub(crate) const KEY_WRITE_UNITS: f64 = 2.0;
 /// 90 days, the default retention.
 const STORED_MONTHS: f64 = 90.0 / 30.4;
-/// DynamoDB counts so many for each item, beside its attributes.
+/// DynamoDB adds this many bytes to each item.
 const ITEM_BYTES: f64 = 100.0;
-/// The auditor's four looks at a message with a delivery: 0.63 each (`cargo test a_look`), and what a round costs.
+/// The auditor's four checks of a message with a delivery: 0.63 each (`cargo test a_look`), and the
+/// cost of a round.
 const AUDIT_READ_UNITS: f64 = 2.7;
-/// Bytes of logs: API Gateway's line; an invocation's own, of Lambda and of metrics; what is logged of a message and
-/// of an attempt.
+/// Bytes of logs: API Gateway's line for a request; Lambda's and the metrics' lines for an
+/// invocation; the lines for a message and for an attempt.
 const REQUEST_LOG: f64 = 400.0;
 const INVOCATION_LOG: f64 = 1000.0;
 const MESSAGE_LOG: f64 = 200.0;
 const ATTEMPT_LOG: f64 = 400.0;
-/// Bytes beside the payload: of the answer to a POST, which shows the message; of a request to an endpoint, with its
-/// TLS handshake.
+/// Bytes besides the payload: in the response to a POST, which includes the message; in a request
+/// to an endpoint, with its TLS handshake.
 const ANSWER_BYTES: f64 = 1000.0;
 const ATTEMPT_BYTES: f64 = 1500.0;
 
-/// Dollars for an invocation.
+/// Dollars per invocation.
 pub(crate) fn invocation(seconds: f64) -> f64 {
     prices::INVOCATION + seconds * MEMORY_GB * prices::GB_SECOND
 }
 
-/// Assumed for an invocation of ingest that takes so many messages: eight are written at the same time.
+/// The assumed seconds of an ingest invocation with this many messages: eight are written
+/// concurrently.
 fn ingest_seconds(messages: f64) -> f64 {
     INGEST_SECONDS + (messages - 1.0) / 8.0 * 0.005
 }
 
-/// Dollars for bytes that are kept as long as a message.
+/// Dollars for storing bytes as long as a message.
 pub(crate) fn storage(bytes: f64) -> f64 {
     bytes * STORED_MONTHS * prices::STORED_BYTE_MONTH
 }
@@ -116,7 +119,7 @@ impl Counted {
     }
 
     fn bytes_out(&self) -> f64 {
-        // A message that did not come by HTTP is not answered.
+        // Only a message that came by HTTP is answered.
         let answer = if self.posts > 0.0 {
             self.payload + ANSWER_BYTES
         } else {
@@ -125,21 +128,21 @@ impl Counted {
         answer + self.attempts * (self.payload + ATTEMPT_BYTES)
     }
 
-    /// At most: items are smaller than the units that they are billed as.
+    /// An upper bound: items are smaller than the units that they are billed as.
     fn stored_bytes(&self) -> f64 {
         1024.0 * (self.message_units + self.deliveries) + ITEM_BYTES * (1.0 + self.deliveries)
     }
 
-    /// Dollars that any design pays for this message: its logs, its traffic, its key.
+    /// Dollars that any design pays for this message: for its logs, its traffic and its key.
     pub(crate) fn unavoidable(&self) -> f64 {
         self.log_bytes() * prices::LOG_BYTE
             + self.bytes_out() * prices::BYTE_OUT
             + self.keys * KEY_WRITE_UNITS * prices::WRITE_UNIT
     }
 
-    /// Every position.
-    pub fn bill(&self) -> Vec<Position> {
-        let line = |name, quantity: f64, unit, price: f64| Position {
+    /// Every item of the bill.
+    pub fn bill(&self) -> Vec<BillItem> {
+        let line = |name, quantity: f64, unit, price: f64| BillItem {
             name,
             quantity,
             unit,
@@ -215,16 +218,16 @@ impl Counted {
         ]
     }
 
-    /// The sum.
+    /// The total.
     pub fn price(&self) -> f64 {
         self.bill().iter().map(|position| position.dollars).sum()
     }
 }
 
 /// A bill as a table, for a million messages.
-pub fn table(bill: &[Position]) -> String {
+pub fn table(bill: &[BillItem]) -> String {
     let mut text = String::new();
-    for Position {
+    for BillItem {
         name,
         quantity,
         unit,
@@ -240,7 +243,7 @@ pub fn table(bill: &[Position]) -> String {
     text + &format!("{:<49} {:>7.2}\n", "a million messages, $", sum * 1e6)
 }
 
-/// What a stack costs a month while nothing happens, in dollars.
+/// What an idle stack costs per month, in dollars.
 pub const IDLE: [(&str, f64); 6] = [
     (
         "KMS key ($1 more after each of its first two yearly rotations)",

@@ -1,4 +1,4 @@
-//! Cold starts: from the start of a function's process to its first question for work.
+//! Cold starts: from the start of a function's process until it first asks for work.
 
 use std::{
     path::Path,
@@ -23,15 +23,15 @@ const FUNCTIONS: [(&str, &str); 4] = [
 /// One start.
 #[derive(Clone, Copy, Debug)]
 pub struct ColdStart {
-    /// On the clock.
+    /// Elapsed time.
     pub wall: Duration,
-    /// Of all threads, user and system.
+    /// CPU time of all threads, user and system.
     pub cpu: Duration,
     /// Resident memory in KiB.
     pub rss: u64,
 }
 
-/// Starts a function's binary under a Runtime API of its own, with a stack for what it reads at start.
+/// Starts a function's binary under its own Runtime API, with a stack for what it reads at start.
 async fn cold_start(world: &World, function: &str, binary: &Path) -> ColdStart {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -44,12 +44,12 @@ async fn cold_start(world: &World, function: &str, binary: &Path) -> ColdStart {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .kill_on_drop(true);
-    let begun = Instant::now();
+    let started = Instant::now();
     let child = command.spawn().unwrap();
     let (mut socket, _) = listener.accept().await.unwrap();
     let mut request = [0; 64];
     let read = socket.read(&mut request).await.unwrap();
-    let wall = begun.elapsed();
+    let wall = started.elapsed();
     assert!(
         request[..read].starts_with(b"GET /2018-06-01/runtime/invocation/next"),
         "{}",
@@ -63,7 +63,7 @@ async fn cold_start(world: &World, function: &str, binary: &Path) -> ColdStart {
     }
 }
 
-/// Starts each function so often; gives the starts and the binary's size by function.
+/// Starts each function `repeats` times; returns the binary's size and the starts by function.
 pub async fn cold_starts(repeats: usize) -> Vec<(&'static str, u64, Vec<ColdStart>)> {
     let world = World::start().await;
     let binaries = build_binaries().await.unwrap();

@@ -18,18 +18,18 @@ use super::bill::{
 };
 use crate::{Receiver, World, until};
 
-/// How the deliveries of a message go.
+/// The outcome of a message's deliveries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Course {
+pub enum Outcome {
     /// Accepted at once.
     FirstTry,
     /// Refused once, then accepted.
     OneRetry,
-    /// Refused until the schedule of one retry is exhausted.
+    /// Refused until a schedule of one retry is exhausted.
     Exhausted,
 }
 
-impl Course {
+impl Outcome {
     fn answers(self) -> &'static [u16] {
         match self {
             Self::FirstTry => &[204],
@@ -54,8 +54,8 @@ pub struct CostCase {
     pub endpoints: usize,
     /// Bytes of its payload.
     pub payload: usize,
-    /// How its deliveries go.
-    pub course: Course,
+    /// The outcome of its deliveries.
+    pub outcome: Outcome,
 }
 
 /// What a message cost.
@@ -69,44 +69,44 @@ pub struct Cost {
     pub ingests: u64,
     /// Invocations of both dispatchers.
     pub dispatches: u64,
-    /// GB-seconds of all these here, where AWS answers in a millisecond.
+    /// GB-seconds of all these invocations on this machine, where AWS answers in a millisecond.
     pub gb_seconds: f64,
 }
 
-/// How messages come in.
+/// How messages are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
-    /// Each in a POST of its own.
+pub enum SendMode {
+    /// Each in its own POST.
     Post,
-    /// In a POST of so many.
+    /// In POSTs of this many.
     Batch(usize),
-    /// Through the messages queue, sent so many at once.
+    /// Through the messages queue, this many at once.
     Queue(usize),
 }
 
-/// What a message cost that came in some way, to one endpoint.
+/// What a message to one endpoint cost, by how it was sent.
 #[derive(Clone, Debug)]
-pub struct WayCost {
-    /// The way.
-    pub way: Way,
-    /// Dollars, all positions; posts come with a key.
+pub struct SendCost {
+    /// How they were sent.
+    pub mode: SendMode,
+    /// Dollars for all items of the bill; POSTs have a key.
     pub price: f64,
     /// Write units of a message.
     pub write_units: f64,
     /// Read units of a message.
     pub read_units: f64,
-    /// SQS requests of a message: its producer's, the functions' and those that Lambda makes.
+    /// SQS requests of a message: its producer's, the functions' and Lambda's.
     pub sqs: f64,
     /// Invocations of ingest and of dispatchers for a message.
     pub invocations: [f64; 2],
 }
 
-/// A payload of at most so many bytes, as an invoice of a payment provider looks: lines with ids that are
-/// random and names that repeat; of 200 KiB, 28 KB are stored.
+/// A payload of at most this many bytes that resembles an invoice of a payment provider: lines with
+/// random ids and repeating names. Of 200 KiB, 28 KB are stored.
 pub fn payload(bytes: usize) -> String {
     const HEAD: &str = r#"{"object":"invoice","customer":"cus_9s6XKzkNRiz8i3","lines":["#;
     let mut text = HEAD.to_owned();
-    // A linear congruential generator (Knuth's MMIX), so that the same size is the same payload.
+    // A linear congruential generator (Knuth's MMIX), so that equal sizes produce equal payloads.
     let mut state = 1_u64;
     loop {
         state = state
@@ -127,10 +127,11 @@ pub fn payload(bytes: usize) -> String {
     text + "]}"
 }
 
-/// Messages that start the processes and let them read their keys.
+/// Messages that warm up: processes start and read their keys.
 const WARM_UP: usize = 4;
 
-/// Posts one message as official clients do, with a key, to a warm stack, and counts what happens until its last task is deleted.
+/// Posts one message to a warm stack as official clients do, with a key, and counts until its last
+/// task is deleted.
 pub async fn cost(case: CostCase) -> Cost {
     let world = World::with_options(StackOptions {
         meter: true,
@@ -142,7 +143,7 @@ pub async fn cost(case: CostCase) -> Cost {
     let mut receivers = Vec::new();
     for _ in 0..case.endpoints {
         let warm_up = [204; WARM_UP].into_iter();
-        let answers = warm_up.chain(case.course.answers().iter().copied());
+        let answers = warm_up.chain(case.outcome.answers().iter().copied());
         let receiver = Receiver::answering(answers).await;
         world.endpoint(&application, &receiver).await;
         receivers.push(receiver);
@@ -178,13 +179,13 @@ pub async fn cost(case: CostCase) -> Cost {
     for _ in 0..WARM_UP {
         deliver(1).await;
     }
-    deliver(case.course.answers().len()).await
+    deliver(case.outcome.answers().len()).await
 }
 
-/// A stack that takes messages in any way, for one endpoint.
+/// A stack with one endpoint that accepts messages in any way.
 struct Intake {
     world: World,
-    way: Way,
+    mode: SendMode,
     application: String,
     organization: String,
     keys: AtomicUsize,
@@ -193,7 +194,7 @@ struct Intake {
 }
 
 impl Intake {
-    async fn start(way: Way) -> Self {
+    async fn start(mode: SendMode) -> Self {
         let world = World::with_options(StackOptions {
             meter: true,
             parameters: [("MessagesFromQueue".to_owned(), "true".to_owned())].into(),
@@ -208,18 +209,18 @@ impl Intake {
             organization: world.organization.clone(),
             application: application.id,
             keys: AtomicUsize::new(0),
-            way,
+            mode,
             world,
             _receiver: receiver,
         }
     }
 
-    /// Messages of one sending, and messages that Lambda deletes from queues for each.
+    /// The messages of one send, and the messages that Lambda deletes from queues for each.
     fn size(&self) -> (usize, usize) {
-        match self.way {
-            Way::Post => (1, 1),
-            Way::Batch(size) => (size, 1),
-            Way::Queue(size) => (size, 2),
+        match self.mode {
+            SendMode::Post => (1, 1),
+            SendMode::Batch(size) => (size, 1),
+            SendMode::Queue(size) => (size, 2),
         }
     }
 
@@ -230,14 +231,14 @@ impl Intake {
         let path = format!("/api/v1/app/{}/msg", self.application);
         let key = format!("auto_{}", self.keys.fetch_add(1, Ordering::Relaxed));
         let key = [("idempotency-key", key.as_str())];
-        let answer = match self.way {
-            Way::Post => self.world.post(&path, &text, &key).await,
-            Way::Batch(_) => {
+        let answer = match self.mode {
+            SendMode::Post => self.world.post(&path, &text, &key).await,
+            SendMode::Batch(_) => {
                 let texts = vec![text.as_str(); size].join(",");
                 let body = format!(r#"{{"messages":[{texts}]}}"#);
                 self.world.post(&format!("{path}/batch"), &body, &key).await
             }
-            Way::Queue(_) => return self.send_to_queue(&text).await,
+            SendMode::Queue(_) => return self.send_to_queue(&text).await,
         };
         assert_eq!(answer.status, 202, "{answer:?}");
     }
@@ -256,7 +257,7 @@ impl Intake {
         assert!(send.send().await.unwrap().failed.is_empty());
     }
 
-    /// Sends, and waits until every task of these messages is deleted.
+    /// Sends messages, and waits until all of their tasks are deleted.
     async fn deliver(&self, sendings: usize, at_once: usize) {
         let meter = self.world.stack.meter().unwrap();
         let (size, deletions) = self.size();
@@ -270,13 +271,14 @@ impl Intake {
     }
 }
 
-/// Sendings that are under way together while producers are busy.
+/// Concurrent sends while producers are busy.
 const BUSY: usize = 32;
 
-/// Messages of 2 KB to one endpoint, delivered at the first try, behind as many that warm the stack up. They come one
-/// sending after another, each when the one before is delivered, or many at the same time.
-pub async fn way_cost(way: Way, is_busy: bool, messages: usize) -> WayCost {
-    let intake = Intake::start(way).await;
+/// Sends messages of 2 KB to one endpoint, delivered at the first try, after as many that warm up
+/// the stack: one send after another, each when the previous one is delivered, or many at the same
+/// time.
+pub async fn send_cost(mode: SendMode, is_busy: bool, messages: usize) -> SendCost {
+    let intake = Intake::start(mode).await;
     let (size, _) = intake.size();
     let sendings = messages.div_ceil(size);
     let meter = intake.world.stack.meter().unwrap();
@@ -295,11 +297,11 @@ pub async fn way_cost(way: Way, is_busy: bool, messages: usize) -> WayCost {
     let (report, after) = (meter.report(), invocations(&intake.world));
     let each = |sum: f64| sum / (sendings * size) as f64;
     let [ingests, dispatches] = [0, 1].map(|n| each((after[n] - before[n]) as f64));
-    // With the producer's own.
+    // Including the producer's own.
     let sqs = each((report.sqs_units + report.event_source_units) as f64);
-    let (posts, keys) = match way {
-        Way::Queue(_) => (0.0, 0.0),
-        Way::Post | Way::Batch(_) => (1.0 / size as f64, 1.0),
+    let (posts, keys) = match mode {
+        SendMode::Queue(_) => (0.0, 0.0),
+        SendMode::Post | SendMode::Batch(_) => (1.0 / size as f64, 1.0),
     };
     let counted = Counted {
         posts,
@@ -314,8 +316,8 @@ pub async fn way_cost(way: Way, is_busy: bool, messages: usize) -> WayCost {
         read_units: each(report.read_units),
         sqs_requests: sqs,
     };
-    WayCost {
-        way,
+    SendCost {
+        mode,
         price: counted.price(),
         write_units: counted.write_units,
         read_units: counted.read_units,
@@ -324,7 +326,7 @@ pub async fn way_cost(way: Way, is_busy: bool, messages: usize) -> WayCost {
     }
 }
 
-/// What all invocations so far are billed for.
+/// What all invocations so far are billed for, in GB-seconds.
 fn gb_seconds(world: &World) -> f64 {
     let busy = world.stack.busy();
     let all = [
@@ -344,21 +346,21 @@ fn invocations(world: &World) -> [u64; 2] {
 }
 
 impl Cost {
-    /// What is billed.
+    /// The billed quantities.
     pub fn counted(&self) -> Counted {
         let CostCase {
             endpoints,
             payload,
-            course,
+            outcome,
         } = self.case;
-        // With the row of its key, which ends after a day.
+        // Includes the row of its key, which expires after a day.
         let put = self.report.by_operation.get("PutItem MessagesTable");
         Counted {
             posts: 1.0,
             keys: 1.0,
             payload: payload as f64,
             deliveries: endpoints as f64,
-            attempts: (endpoints * course.answers().len()) as f64,
+            attempts: (endpoints * outcome.answers().len()) as f64,
             ingests: self.ingests as f64,
             dispatches: self.dispatches as f64,
             write_units: self.report.write_units,
@@ -368,23 +370,23 @@ impl Cost {
         }
     }
 
-    /// Dollars for a message: all of it.
+    /// Dollars for a message, all items included.
     pub fn price(&self) -> f64 {
         self.counted().price()
     }
 
-    /// The same by a design without our economies: a row each for message, delivery and attempt, each with
-    /// an index, a strongly read endpoint, and a queue request and an invocation for every task. Logs, traffic and
-    /// keys are the same.
+    /// The same for a simple design: a row for each message, delivery and attempt, each with an
+    /// index, a strongly consistent read of the endpoint, and a queue request and an invocation per
+    /// task. Logs, traffic and keys are the same.
     pub fn naive_price(&self) -> f64 {
         let CostCase {
             endpoints,
             payload,
-            course,
+            outcome,
         } = self.case;
-        let attempts = (endpoints * course.answers().len()) as f64;
+        let attempts = (endpoints * outcome.answers().len()) as f64;
         let message_units = (payload / 1024 + 1) as f64;
-        // Sent and received by size, and deleted.
+        // Sending and receiving are billed by size; one more request deletes.
         let sqs = 2.0 * payload.div_ceil(65_536).max(1) as f64 + 1.0;
         let task = sqs * prices::SQS_REQUEST
             + invocation(DISPATCH_SECONDS)
@@ -405,21 +407,21 @@ impl Cost {
         chunks * (prices::EVENT + endpoints * prices::API_DESTINATION)
     }
 
-    /// SNS with HTTP subscriptions: no record, no signature of a customer's own, no resend.
+    /// SNS with HTTP subscriptions: no record, no per-customer signature, no resend.
     pub fn sns_price(&self) -> f64 {
         let chunks = self.case.payload.div_ceil(65_536).max(1) as f64;
         let endpoints = self.case.endpoints as f64;
         chunks * (prices::PUBLISH + endpoints * prices::NOTIFICATION)
     }
 
-    /// For machines.
+    /// The same as JSON.
     pub fn to_json(&self) -> Value {
         let million = 1_000_000.0;
         let calls: &BTreeMap<String, u64> = &self.report.calls;
         json!({
             "endpoints": self.case.endpoints,
             "payload_bytes": self.case.payload,
-            "course": self.case.course.name(),
+            "course": self.case.outcome.name(),
             "calls": calls,
             "write_units": self.report.write_units,
             "read_units": self.report.read_units,
@@ -437,7 +439,7 @@ impl Cost {
     }
 }
 
-/// The head of a table whose lines are [`Cost`]s.
+/// The header of a table whose rows are [`Cost`]s.
 pub const COST_HEAD: &str = "endpoints  payload  course      WRU    RRU   SQS  invoked  mGB-s   $/million messages   naive  EventBridge    SNS";
 
 impl fmt::Display for Cost {
@@ -449,7 +451,7 @@ impl fmt::Display for Cost {
             "{:>9} {:>8}  {:<9} {:>5} {:>6} {:>5} {:>8} {:>6.2} {:>20.2} {:>7.2} {:>12.2} {:>6.2}",
             self.case.endpoints,
             self.case.payload,
-            self.case.course.name(),
+            self.case.outcome.name(),
             self.report.write_units,
             self.report.read_units,
             sqs,

@@ -1,4 +1,5 @@
-//! What a message and a run of the scheduler cost while tables grow: copies of real rows, by the million.
+//! What a message and a run of the scheduler cost as tables grow. Tables are filled with copies of
+//! real rows, by the million.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -26,45 +27,45 @@ use crate::{Receiver, World, until};
 
 type Item = HashMap<String, AttributeValue>;
 
-/// How much is there.
+/// How much the tables hold.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Amount {
     /// Applications of the organization.
     pub applications: usize,
-    /// Stored messages of the application that is measured.
+    /// Stored messages of the measured application.
     pub messages: usize,
-    /// Attempts that are planned for the day that comes.
+    /// Attempts that are scheduled for the coming day.
     pub pending: usize,
 }
 
-/// What things cost then.
+/// What things cost with that amount.
 #[derive(Clone, Copy, Debug)]
 pub struct Growth {
-    /// How much was there.
+    /// How much the tables held.
     pub amount: Amount,
-    /// AWS calls of the functions for a message.
+    /// The functions' AWS calls per message.
     pub calls: f64,
     /// Write units of a message.
     pub write_units: f64,
     /// Read units of a message.
     pub read_units: f64,
-    /// CPU of ingest and dispatchers for a message.
+    /// CPU time of ingest and of the dispatchers per message.
     pub cpu: [Duration; 2],
     /// Read units of a run of the scheduler that finds nothing due.
     pub scheduler: f64,
 }
 
-/// Messages that are measured at a time.
+/// How many messages are measured at each step.
 const MESSAGES: usize = 300;
 
-/// Items of a BatchWriteItem (Amazon DynamoDB: BatchWriteItem).
+/// The most items of a BatchWriteItem (Amazon DynamoDB: BatchWriteItem).
 const MAX_BATCH: usize = 25;
 
-/// Attempts are planned this far away at least: no run comes to them.
+/// Attempts are scheduled at least this far ahead, so that no run reaches them.
 const LATER: Duration = Duration::from_secs(7200);
 const DAY: usize = 24 * 60;
 
-/// Grows one stack step by step, and measures at each.
+/// Grows the tables of one stack step by step, and measures at each step.
 pub async fn growth(steps: &[Amount], mut report: impl FnMut(Growth)) {
     let world = World::with_options(StackOptions {
         meter: true,
@@ -207,7 +208,7 @@ impl Rows {
         self.write("ConfigTable", (0..count).flat_map(row)).await;
     }
 
-    /// Over the last 30 days.
+    /// Adds messages, spread over the last 30 days.
     async fn add_messages(&self, count: usize) {
         let row = |n: usize| {
             let age = Duration::from_secs((n % (30 * 86_400)) as u64 + 3600);
@@ -219,7 +220,8 @@ impl Rows {
         self.write("MessagesTable", (0..count).map(row)).await;
     }
 
-    /// Over a day that begins later. One real row for each minute, and copies of it.
+    /// Adds attempts, spread over a day that starts later: a real row for each minute, and copies
+    /// of it.
     async fn add_pending(&self, count: usize) {
         if count == 0 {
             return;

@@ -1,5 +1,5 @@
-//! Constant load on 20 endpoints, one of which may stop answering: how long the others' messages take from POST
-//! to receipt.
+//! Constant load on 20 endpoints, one of which may stop answering. Measures how long the others'
+//! messages take from POST to receipt.
 
 use std::{
     sync::{
@@ -22,18 +22,18 @@ use tokio::{net::TcpListener, task::JoinSet};
 
 use crate::{World, until};
 
-/// Endpoints, each with an application of its own.
+/// The number of endpoints, each in its own application.
 pub const ENDPOINTS: usize = 20;
 
-/// How long the load goes on before it is measured: functions start, and all endpoints answer.
+/// How long the load runs before it is measured: functions start, and all endpoints answer.
 pub(crate) const WARM_UP: Duration = Duration::from_secs(10);
 
-/// What a run is made of.
+/// The settings of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct LoadOptions {
-    /// Messages a second, over all endpoints.
+    /// Messages per second, over all endpoints.
     pub rate: u32,
-    /// How long it goes on, behind a warm-up of 10 s.
+    /// How long it runs after a warm-up of 10 s.
     pub length: Duration,
     /// Whether one endpoint stops answering when the warm-up is over.
     pub hanging: bool,
@@ -44,7 +44,7 @@ pub struct LoadOptions {
 pub struct Latencies(Vec<Duration>);
 
 impl Latencies {
-    /// What this part of the messages took at most; `part` is from 0 to 1.
+    /// The time that at least this part of the messages did not exceed; `part` is from 0 to 1.
     ///
     /// # Panics
     /// When there are none.
@@ -58,8 +58,8 @@ impl Latencies {
         self.0.len()
     }
 
-    /// Those of several runs together.
-    pub fn together(runs: &[Self]) -> Self {
+    /// The latencies of several runs together.
+    pub fn merged(runs: &[Self]) -> Self {
         let mut all: Vec<_> = runs.iter().flat_map(|run| run.0.clone()).collect();
         all.sort();
         Self(all)

@@ -11,9 +11,9 @@ mod process;
 mod soak;
 mod warm;
 
-pub use bill::{Counted, IDLE, Position, table};
+pub use bill::{BillItem, Counted, IDLE, table};
 pub use cold::{ColdStart, cold_starts};
-pub use cost::{COST_HEAD, Cost, CostCase, Course, Way, WayCost, cost, payload, way_cost};
+pub use cost::{COST_HEAD, Cost, CostCase, Outcome, SendCost, SendMode, cost, payload, send_cost};
 pub use growth::{Amount, Growth, growth};
 pub use load::{ENDPOINTS, Latencies, LoadOptions, load};
 pub use pending::{RunCost, scheduler_run};

@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::World;
 
-/// What a run costs, for each minute that it covered.
+/// What a run costs per minute that it covers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunCost {
     /// Calls of DynamoDB.
@@ -26,7 +26,7 @@ pub struct RunCost {
     pub write_units: f64,
 }
 
-/// Attempts from a moment on, over so many seconds.
+/// Stores attempts that are due from a moment on, spread over some seconds.
 async fn put(table: &ScheduleTable, due: Timestamp, count: usize, seconds: u64) {
     let puts = stream::iter(0..count).map(|n| async move {
         let spread = Duration::from_secs(n as u64 % seconds);
@@ -45,7 +45,7 @@ async fn put(table: &ScheduleTable, due: Timestamp, count: usize, seconds: u64) 
     puts.buffer_unordered(32).collect::<Vec<()>>().await;
 }
 
-/// A task's, as a dispatcher writes it. Its endpoint does not exist.
+/// The body of a task as a dispatcher writes it. Its endpoint does not exist.
 pub(crate) fn body(endpoint: &EndpointId, message: &MessageId) -> String {
     let organization = "org_2KWPBgLlAfxdpx2AI54pPJ85f4W";
     let task = json!({
@@ -59,7 +59,7 @@ pub(crate) fn body(endpoint: &EndpointId, message: &MessageId) -> String {
         .unwrap()
 }
 
-/// One run with so many attempts due and pending.
+/// Measures one run with this many attempts due and pending.
 pub async fn scheduler_run(due: usize, pending: usize) -> RunCost {
     let options = StackOptions {
         meter: true,
@@ -72,8 +72,8 @@ pub async fn scheduler_run(due: usize, pending: usize) -> RunCost {
     run(&world, due).await
 }
 
-/// The next minute, when no run has been through it: the clock invokes the scheduler as well. Also the
-/// version of the cursor.
+/// The next minute that no run has processed yet, and the cursor's version. The local clock invokes
+/// the scheduler as well.
 async fn coming_minute(schedule: &ScheduleTable) -> (i64, u64) {
     loop {
         let done = schedule.cursor().await.unwrap();
@@ -81,12 +81,12 @@ async fn coming_minute(schedule: &ScheduleTable) -> (i64, u64) {
         if done.as_ref().is_none_or(|done| done.minute < coming) {
             return (coming, done.map_or(0, |done| done.version));
         }
-        // At most a minute.
+        // Takes at most a minute.
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
-/// One run with so many attempts due in its minute, on a stack that is metered.
+/// Measures one run with this many attempts due in its minute, on a metered stack.
 pub(crate) async fn run(world: &World, due: usize) -> RunCost {
     let schedule = &world.aws().await.schedule;
     let (coming, version) = coming_minute(schedule).await;
@@ -98,7 +98,7 @@ pub(crate) async fn run(world: &World, due: usize) -> RunCost {
         claimed_until: None,
     };
     assert_eq!(schedule.set_cursor(&cursor).await.unwrap(), Written::Yes);
-    forgo_audit(schedule).await;
+    skip_audit(schedule).await;
     let meter = world.stack.meter().unwrap();
     meter.reset();
     let report = world
@@ -124,8 +124,8 @@ pub(crate) async fn run(world: &World, due: usize) -> RunCost {
     }
 }
 
-/// No audit is due.
-async fn forgo_audit(schedule: &ScheduleTable) {
+/// Makes sure that no audit is due.
+async fn skip_audit(schedule: &ScheduleTable) {
     let version = schedule.audit().await.unwrap().map_or(0, |it| it.version);
     let audit = Audit {
         version: version + 1,

@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-/// CPU time of all threads that a process has now. Linux only.
+/// CPU time of all current threads of a process. Linux only.
 pub(crate) fn cpu_of(pid: u32) -> Duration {
     let tasks = fs::read_dir(format!("/proc/{pid}/task"))
         .into_iter()

@@ -1,6 +1,6 @@
-//! Many messages through a stack on which everything goes wrong: faults of AWS by a seeded plan
-//! ([`crate::faults`]), kill -9 of the functions, a restart of the emulators, endpoints that fail, and a
-//! purged queue. In the end everything that was acknowledged must have come to its end.
+//! Sends many messages through a stack on which everything goes wrong: AWS faults by a seeded plan
+//! ([`crate::faults`]), kill -9 of the functions, a restart of the emulators, endpoints that fail,
+//! and a purged queue. In the end, every acknowledged message must be finished.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -32,40 +32,40 @@ use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::{FaultyAws, Injected, Plan, World};
 
-/// What a soak is made of.
+/// The settings of a soak.
 #[derive(Clone, Copy, Debug)]
 pub struct SoakOptions {
     /// Messages to post.
     pub messages: usize,
-    /// Everything that is drawn follows from it, but for the order in which things happen.
+    /// Determines everything that is drawn, except for the order in which things happen.
     pub seed: u64,
-    /// Requests that producers have under way at the same time.
+    /// The number of concurrent requests of producers.
     pub producers: usize,
-    /// How overdue an attempt is when its task counts as lost, in seconds.
+    /// How overdue an attempt must be for its task to count as lost, in seconds.
     pub lost_after: u32,
-    /// How long everything may take to come to its end once all is posted.
+    /// How long all deliveries may take to finish once everything is posted.
     pub patience: Duration,
 }
 
-/// What came of it.
+/// The result of a soak.
 #[derive(Clone, Debug, Default)]
 pub struct SoakReport {
-    /// Messages that were acknowledged with 202; all of them, as producers repeat.
+    /// Messages that were acknowledged with 202: all of them, because producers retry.
     pub accepted: usize,
-    /// Requests that they needed for it.
+    /// Requests that producers needed for that.
     pub requests: u64,
-    /// Deliveries by how they ended.
+    /// Finished deliveries by their status.
     pub ended: BTreeMap<&'static str, usize>,
-    /// Deliveries that did not come to an end.
+    /// Deliveries that are not finished.
     pub unfinished: usize,
-    /// Deliveries that are recorded as accepted, or were, and that no endpoint accepted.
+    /// Deliveries that are, or were, recorded as accepted although no endpoint accepted them.
     pub lost: usize,
-    /// Deliveries that ended otherwise than their endpoint's answers call for: skipped, failed with
+    /// Deliveries whose end does not match their endpoint's responses: skipped, failed with
     /// attempts left, or not accepted by the endpoint that accepts everything.
     pub wrong: usize,
-    /// Times that an endpoint accepted a message which it had accepted before.
+    /// How often an endpoint accepted a message that it had accepted before.
     pub duplicates: usize,
-    /// Requests that endpoints got and no record tells of.
+    /// Requests that endpoints received but no record shows.
     pub unrecorded: usize,
     /// Processes that were killed, by function.
     pub killed: BTreeMap<String, u64>,
@@ -79,17 +79,17 @@ pub struct SoakReport {
     pub failed_tasks: usize,
     /// Tasks that were under way when the whole stack was restarted.
     pub interrupted: usize,
-    /// What AWS did.
+    /// The injected AWS faults.
     pub injected: Option<Injected>,
-    /// How long posting took, and all.
+    /// How long posting took, and the whole soak.
     pub took: (Duration, Duration),
 }
 
 impl SoakReport {
-    /// The most duplicates that the at-least-once window allows: a dispatcher that is killed has at
-    /// most a batch under way, a task that failed may have made its attempt, and one that was queued
-    /// again (because the answer of SQS was lost, or by the auditor although none was purged) may be at
-    /// work together with the first.
+    /// The most duplicates that the at-least-once window allows: a killed dispatcher had at most
+    /// one batch in progress, a failed task may have made its attempt, and a task that was queued
+    /// again (because SQS's response was lost, or by the auditor although none was purged) may run
+    /// together with the first.
     pub fn window(&self) -> usize {
         let killed = |function| self.killed.get(function).copied().unwrap_or(0);
         let sent_again = self
@@ -114,12 +114,13 @@ const ATTEMPTS: usize = 7;
 /// The most tasks of one invocation, in both lanes here.
 const BATCH: usize = 10;
 
-/// How endpoints answer: of 1,000 requests, so many with 500; the last one with 429, and it has a rate.
+/// How many of 1,000 requests each endpoint answers with 500; the last one answers with 429, and
+/// has a rate.
 const FAILING_PER_MILLE: [u16; 4] = [0, 50, 300, 5];
 const THROTTLING: usize = 3;
 const RATE: u16 = 200;
 
-/// Of 1,000 requests to that one, so many take so long that it is slow.
+/// How many of 1,000 requests to that endpoint take so long that it counts as slow.
 const SLOW_PER_MILLE: u16 = 2;
 const SLOW: Duration = Duration::from_millis(2300);
 
@@ -134,7 +135,7 @@ struct Soak {
 
 /// Runs a soak.
 pub async fn soak(options: SoakOptions) -> SoakReport {
-    let begun = Instant::now();
+    let started = Instant::now();
     let plan = Plan {
         per_mille: 20,
         storm_every: 1500,
@@ -163,20 +164,20 @@ pub async fn soak(options: SoakOptions) -> SoakReport {
         .await;
     soak.post(&second, &token, &application, half..options.messages)
         .await;
-    let posted = begun.elapsed();
+    let posted = started.elapsed();
     soak.purge(&second).await;
-    soak.faults.calm();
+    soak.faults.stop();
     soak.drain(&second, &endpoints).await;
     let report = soak.finish(second, &endpoints).await;
     std::fs::remove_dir_all(folder).unwrap();
     SoakReport {
-        took: (posted, begun.elapsed()),
+        took: (posted, started.elapsed()),
         ..report
     }
 }
 
 impl Soak {
-    /// A stack whose functions reach AWS through the faults.
+    /// A stack whose functions reach AWS through the faulty proxies.
     async fn world(&self, folder: &std::path::Path) -> World {
         let parameters = [
             ("RetrySchedule", "1,1,2,3,5,5"),
@@ -200,22 +201,32 @@ impl Soak {
     /// An application with an endpoint of each kind; its id and its organization's.
     async fn prepare(&self, world: &World) -> ((String, String), Vec<EndpointId>) {
         let application = self
-            .insist(world, "/api/v1/app", &json!({ "name": "Soak" }))
+            .create_despite_faults(world, "/api/v1/app", &json!({ "name": "Soak" }))
             .await;
         let path = format!("/api/v1/app/{application}/endpoint");
         let mut endpoints = Vec::new();
         for kind in 0..FAILING_PER_MILLE.len() {
             let rate = (kind == THROTTLING).then_some(RATE);
             let body = json!({ "url": self.receiver.url(kind), "rateLimit": rate });
-            endpoints.push(self.insist(world, &path, &body).await.parse().unwrap());
+            endpoints.push(
+                self.create_despite_faults(world, &path, &body)
+                    .await
+                    .parse()
+                    .unwrap(),
+            );
         }
         ((application, world.organization.clone()), endpoints)
     }
 
-    /// Creates something although AWS fails; gives its id.
-    async fn insist(&self, world: &World, path: &str, body: &serde_json::Value) -> String {
+    /// Creates something in spite of AWS faults; returns its id.
+    async fn create_despite_faults(
+        &self,
+        world: &World,
+        path: &str,
+        body: &serde_json::Value,
+    ) -> String {
         for n in 0..100 {
-            // A repeated creation must not make two: the key is the same.
+            // A repeated request has the same key, so it cannot create a second one.
             let key = format!("soak-{path}-{}", body);
             let headers = [("idempotency-key", key.as_str())];
             let answer = world
@@ -239,7 +250,7 @@ impl Soak {
         panic!("{path} was refused 100 times");
     }
 
-    /// Posts messages, each until it is acknowledged, while processes are killed.
+    /// Posts messages, each until it is acknowledged, while processes are being killed.
     async fn post(
         &self,
         world: &World,
@@ -281,7 +292,7 @@ impl Soak {
     /// Kills a process of one function after the other, for ever.
     async fn kill(&self, world: &World) {
         for round in 0_u64.. {
-            let wait = 700 + u64::from(draw(&[self.options.seed, round])) % 2000;
+            let wait = 700 + u64::from(pseudo_random(&[self.options.seed, round])) % 2000;
             tokio::time::sleep(Duration::from_millis(wait)).await;
             let functions = [
                 "DispatcherFunction",
@@ -330,14 +341,14 @@ impl Soak {
         self.leave(world);
     }
 
-    /// Everything in the queue is gone: what was acknowledged, and retries.
+    /// Purges the queue: acknowledged messages' tasks and retries are lost.
     async fn purge(&self, world: &World) {
         let sqs = world.aws().await.sqs;
         for url in QUEUES.map(|name| world.stack.queues().url(name)) {
             let count = waiting(&sqs, &url, &QUEUED).await;
             match sqs.purge_queue().queue_url(url).send().await {
                 Ok(_) => self.report.lock().unwrap().purged += count,
-                // Once in 60 seconds is what SQS allows.
+                // SQS allows one purge per 60 seconds.
                 Err(error)
                     if error
                         .as_service_error()
@@ -348,11 +359,11 @@ impl Soak {
     }
 
     async fn audit(&self, world: &World) {
-        // One that is killed in the middle fails; the next one goes on.
+        // A run that is killed fails; the next one continues.
         let _report = world.stack.invoke("SchedulerFunction", &json!({})).await;
     }
 
-    /// Waits until every delivery came to its end, while the auditor works and the dead-letter queue is
+    /// Waits until every delivery is finished, while the auditor runs and the dead-letter queue is
     /// moved back.
     async fn drain(&self, world: &World, endpoints: &[EndpointId]) {
         let end = Instant::now() + self.options.patience;
@@ -384,7 +395,7 @@ impl Soak {
         }
     }
 
-    /// Where every delivery stands; `None` has no record.
+    /// The status of every delivery; `None` for one without a record.
     async fn statuses(
         &self,
         world: &World,
@@ -429,8 +440,7 @@ impl Soak {
         all
     }
 
-    /// Counts what failed and what was repaired in a stack that is left; its state stays in the
-    /// folder.
+    /// Counts what failed and what was repaired, and ends the stack; its state stays in the folder.
     fn leave(&self, world: World) {
         let lines = world.stack.logs();
         let failed = lines.iter().filter(|line| line.contains("a task failed"));
@@ -513,20 +523,20 @@ fn name(status: Status) -> &'static str {
     }
 }
 
-/// A number that follows from others.
-fn draw(from: &[u64]) -> u16 {
+/// A pseudo-random number, determined by the given numbers.
+fn pseudo_random(from: &[u64]) -> u16 {
     let hash = Sha256::digest(format!("{from:?}"));
     u16::from_be_bytes([hash[0], hash[1]])
 }
 
-/// What an endpoint got of a message.
+/// What an endpoint received of a message.
 #[derive(Clone, Copy, Debug, Default)]
-struct Got {
+struct Receipts {
     accepted: usize,
     refused: usize,
 }
 
-type Received = Arc<Mutex<HashMap<(usize, String), Got>>>;
+type Received = Arc<Mutex<HashMap<(usize, String), Receipts>>>;
 
 /// Endpoints that fail now and then.
 struct Receivers {
@@ -573,7 +583,7 @@ async fn receive(
         let number = received.len() as u64;
         let got = received.entry((kind, id.clone())).or_default();
         let tries = (got.accepted + got.refused) as u64;
-        let dice = |die| draw(&[seed, number, tries, kind as u64, die]) % 1000;
+        let dice = |die| pseudo_random(&[seed, number, tries, kind as u64, die]) % 1000;
         let is_refused = dice(0) < FAILING_PER_MILLE[kind];
         if is_refused {
             got.refused += 1;

@@ -1,4 +1,4 @@
-//! The warm path: CPU of the functions for many messages, and their memory while it goes on.
+//! The warm path: the functions' CPU time for many messages, and their memory meanwhile.
 
 use std::{
     sync::{
@@ -20,56 +20,57 @@ use crate::World;
 /// What is sent.
 #[derive(Clone, Copy, Debug)]
 pub struct WarmOptions {
-    /// Messages behind the warm-up.
+    /// Messages after the warm-up.
     pub messages: usize,
-    /// Messages of a POST: 1 is a POST of its own for each.
+    /// Messages per POST: 1 posts each by itself.
     pub batch: usize,
     /// Endpoints of the application.
     pub fan_out: usize,
-    /// How long the receiver takes.
+    /// How long the receiver takes to answer.
     pub answer_after: Duration,
 }
 
-/// What it took.
+/// The result of a run.
 #[derive(Clone, Debug)]
 pub struct Warm {
     /// From the first POST to the last receipt.
     pub took: Duration,
-    /// CPU of ingest for a message.
+    /// CPU time of ingest per message.
     pub ingest: Duration,
-    /// CPU of the dispatchers for a delivery.
+    /// CPU time of the dispatchers per delivery.
     pub dispatcher: Duration,
-    /// Deliveries of an invocation of a dispatcher.
+    /// Deliveries per invocation of a dispatcher.
     pub together: f64,
-    /// CPU of the rest for a delivery: emulators, event source, this client and the receiver.
+    /// CPU time of everything else per delivery: emulators, event source, this client and the
+    /// receiver.
     pub rest: Duration,
-    /// Resident memory while it went on.
+    /// Resident memory during the run.
     pub memory: Vec<Sample>,
 }
 
 /// Memory at a moment.
 #[derive(Clone, Debug)]
 pub struct Sample {
-    /// Since the begin.
+    /// The time since the start.
     pub at: Duration,
-    /// What it is of, KiB of all its processes together, and how many those are.
+    /// For each function: its name, the KiB of all its processes together, and their number.
     pub functions: Vec<(String, u64, usize)>,
 }
 
-/// Messages that warm the processes up, and requests at the same time.
+/// How many messages warm up the processes, and how many requests are concurrent.
 const WARM_UP: usize = 100;
 const IN_FLIGHT: usize = 4;
 
 /// How long all deliveries may take.
 const PATIENCE: Duration = Duration::from_secs(1800);
 
-/// A measured line of memory every so often.
+/// The time between two samples of memory.
 const BETWEEN_SAMPLES: Duration = Duration::from_secs(5);
 
 pub(crate) const INGEST: [&str; 1] = ["IngestFunction"];
 pub(crate) const DISPATCHERS: [&str; 2] = ["DispatcherFunction", "SlowDispatcherFunction"];
 
-/// Sends the messages through a stack of its own.
+/// Sends the messages through a new stack.
 pub async fn warm(options: WarmOptions) -> Warm {
     let received = Arc::new(AtomicUsize::new(0));
     let (url, mut tasks) = receiver(Arc::clone(&received), options.answer_after).await;
@@ -92,9 +93,9 @@ pub async fn warm(options: WarmOptions) -> Warm {
             async move { post(&world, &application, n, options.batch).await }
         });
         posts.await;
-        let begun = Instant::now();
+        let started = Instant::now();
         while received.load(Ordering::Relaxed) < wanted {
-            assert!(begun.elapsed() < PATIENCE, "deliveries are missing");
+            assert!(started.elapsed() < PATIENCE, "deliveries are missing");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
@@ -112,9 +113,9 @@ pub async fn warm(options: WarmOptions) -> Warm {
         let all = world.stack.invocations();
         DISPATCHERS.iter().map(|it| all[*it]).sum::<u64>()
     };
-    let (before, dispatched, begun) = (cpu(), invocations(), Instant::now());
+    let (before, dispatched, started) = (cpu(), invocations(), Instant::now());
     send(options.messages).await;
-    let (took, after) = (begun.elapsed(), cpu());
+    let (took, after) = (started.elapsed(), cpu());
     let messages = u32::try_from(options.messages).unwrap();
     let deliveries = messages * u32::try_from(options.fan_out).unwrap();
     let [ingest, dispatcher, rest] = [0, 1, 2].map(|n| after[n].saturating_sub(before[n]));
@@ -141,14 +142,14 @@ async fn post(world: &World, application: &str, n: usize, batch: usize) {
     assert_eq!(answer.status, 202, "{answer:?}");
 }
 
-/// CPU of all processes of some functions: none of them ends meanwhile.
+/// CPU time of all processes of some functions, none of which may end meanwhile.
 pub(crate) fn cpu(world: &World, functions: &[&str]) -> Duration {
     let pids = functions.iter().flat_map(|it| world.stack.process_ids(it));
     pids.map(cpu_of).sum()
 }
 
 async fn sample(world: Arc<World>, memory: Arc<Mutex<Vec<Sample>>>) {
-    let begun = Instant::now();
+    let started = Instant::now();
     loop {
         let names = world.stack.invocations().into_keys();
         let of = |name: String| {
@@ -160,7 +161,7 @@ async fn sample(world: Arc<World>, memory: Arc<Mutex<Vec<Sample>>>) {
         // This program: emulators, event sources, client and receiver.
         let own = rss_of(std::process::id());
         functions.push(("this program".to_owned(), own, 1));
-        let at = begun.elapsed();
+        let at = started.elapsed();
         memory.lock().unwrap().push(Sample { at, functions });
         tokio::time::sleep(BETWEEN_SAMPLES).await;
     }

@@ -1,5 +1,5 @@
-//! DynamoDB: the crate `dynoxide-rs`, in memory or in a file. It is called in this process, so nothing listens that
-//! does not ask for credentials.
+//! DynamoDB: the crate `dynoxide-rs`, in memory or in a file. It is called within this process, so
+//! no port is open without a check of credentials.
 
 use std::{path::Path, time::Duration};
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::AwsError;
 use crate::template::{TableSpec, Template};
 
-/// Opens the database and creates the tables that it does not have.
+/// Opens the database and creates missing tables.
 pub(super) fn open(template: &Template, data: Option<&Path>) -> Result<Database, AwsError> {
     let database = match data {
         None => Database::memory(),
@@ -52,7 +52,7 @@ fn fault(error: impl std::fmt::Display) -> AwsError {
     AwsError::DynamoDb(error.to_string())
 }
 
-/// Carries out an operation: the status and the body of the answer.
+/// Executes an operation; returns the response's status and body.
 pub(super) fn serve(database: &Database, operation: &str, body: &[u8]) -> (u16, String) {
     macro_rules! operations {
         ($($name:literal => $method:ident,)*) => {
@@ -97,7 +97,7 @@ fn unknown() -> String {
     json!({ "__type": "com.amazon.coral.service#UnknownOperationException" }).to_string()
 }
 
-/// Removes expired items every minute; AWS takes up to days.
+/// Removes expired items every minute; AWS may take days.
 pub(super) async fn expire(database: Database) {
     let mut minutes = tokio::time::interval(Duration::from_secs(60));
     loop {

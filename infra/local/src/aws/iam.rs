@@ -1,8 +1,8 @@
-//! IAM: what each function's role allows, as the template says. Every caller signs with credentials of
-//! this run: a function with its own, the account's administrator with another. Whoever has none is
-//! refused, as an endpoint that somebody pointed at these ports.
+//! IAM: enforces what the template allows each function's role. Every caller signs with credentials
+//! of this run: each function has its own, and so has the account's administrator. A caller without
+//! them is refused, for example a delivery to an endpoint that somebody pointed at these ports.
 //!
-//! The access key's id is random, and is the secret here: signatures are not computed again.
+//! The access key's id is random and serves as the secret: signatures are not verified.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,13 +15,13 @@ use serde_json::Value;
 
 use crate::template::{FunctionSpec, Permission, last_part};
 
-/// The roles, and what was done with them.
+/// The roles, and a record of how they were used.
 #[derive(Clone, Debug, Default)]
 pub struct Roles(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// The functions by their access keys; the administrator's has none.
+    /// The functions by access key; `None` is the administrator.
     callers: BTreeMap<String, Option<String>>,
     granted: BTreeSet<Permission>,
     used: Mutex<BTreeSet<Permission>>,
@@ -38,12 +38,12 @@ pub(super) enum Denied {
 }
 
 impl Denied {
-    /// AWS's name for it, and the message.
+    /// AWS's error code, and the message.
     pub(super) fn parts(&self) -> (&'static str, &str) {
         match self {
             Self::Unknown => (
                 "UnrecognizedClientException",
-                "the access key is not one of this run: .posthorn/env has them",
+                "the access key does not belong to this run: see .posthorn/env",
             ),
             Self::Forbidden(message) => ("AccessDeniedException", message),
         }
@@ -76,19 +76,19 @@ impl Roles {
         &self.0.granted
     }
 
-    /// What functions did since the start, whether it was allowed or not.
+    /// What functions have done since the start, whether it was allowed or not.
     pub fn used(&self) -> BTreeSet<Permission> {
         let used = self.0.used.lock();
         used.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What functions were denied since the start, or since this was asked last.
+    /// What functions were denied since the start, or since the previous call of this function.
     pub fn take_denied(&self) -> BTreeSet<String> {
         let denied = self.0.denied.lock();
         std::mem::take(&mut *denied.unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Lets a call pass, or says what the caller lacks.
+    /// Allows a call, or returns which permission the caller lacks.
     pub(super) fn check(
         &self,
         headers: &HeaderMap,
@@ -116,7 +116,8 @@ impl Roles {
         Ok(())
     }
 
-    /// Whether a permission of the function has the call's action and resource, and conditions that hold.
+    /// Whether the function has a permission for the call's action and resource whose conditions
+    /// hold.
     fn allows(&self, function: &str, call: &Call<'_>) -> bool {
         let is_meant = |it: &&Permission| {
             it.function == function && it.action == call.action && it.resource == call.resource
@@ -134,7 +135,7 @@ impl Roles {
     }
 }
 
-/// Random: 20 characters, as those of AWS.
+/// A random access key of 20 characters, like those of AWS.
 fn access_key() -> String {
     let bytes = entropy::<16>();
     let random: String = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
@@ -147,7 +148,7 @@ fn credential(authorization: &str) -> Option<&str> {
     credential.split(['/', ',']).next()
 }
 
-/// An action on a resource, and the request that conditions look at.
+/// An action on a resource, with the request that conditions are evaluated on.
 struct Call<'a> {
     action: String,
     resource: String,
@@ -190,7 +191,7 @@ fn calls<'a>(target: &str, request: &'a Value) -> Vec<Call<'a>> {
     }
 }
 
-/// Each part of a transaction needs the permission of its own kind (Amazon DynamoDB: "IAM and
+/// Each part of a transaction needs the permission for its own action (Amazon DynamoDB: "IAM and
 /// transactions").
 fn in_transaction(item: &Value) -> Option<Call<'_>> {
     let (kind, part) = item.as_object()?.iter().next()?;

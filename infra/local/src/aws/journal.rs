@@ -1,9 +1,9 @@
 //! Keeps queued messages across restarts: the emulated queues live in memory.
 //!
 //! One JSON line per message sent or deleted and per queue purged, written before the call is
-//! answered, so that even kill -9 loses none. On start, what was not deleted is sent again with what
-//! is left of its delay. A message that had moved to a dead-letter queue comes back in the queue that
-//! it was sent to, and receive counts begin anew.
+//! answered, so that even kill -9 loses none. On start, messages that were not deleted are sent
+//! again with the rest of their delay. A message that had moved to a dead-letter queue comes back
+//! in the queue it was first sent to, and receive counts start from zero.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -40,14 +40,14 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Opens the journal of a data folder and gives the messages that are still queued, with their
-    /// ids, the one that is due first at the beginning.
+    /// Opens the journal of a data folder. Returns the messages that are still queued, with their
+    /// ids, in the order in which they are due.
     pub(super) fn open(folder: &Path) -> io::Result<(Self, Vec<(String, Sent)>)> {
         let path = folder.join("queues.jsonl");
         let pending = read(&path)?;
         let fresh: PathBuf = folder.join("queues.jsonl.new");
         File::create(&fresh)?;
-        // The old file stays until everything was sent (and so journaled) again: see `commit`.
+        // The old file stays until everything has been sent again, and so journaled: see `commit`.
         let file = OpenOptions::new().append(true).open(&fresh)?;
         Ok((
             Self {
@@ -57,7 +57,7 @@ impl Journal {
         ))
     }
 
-    /// Puts the new file in the place of the old one, after the pending messages were sent again.
+    /// Replaces the old file with the new one, after the pending messages were sent again.
     pub(super) fn commit(folder: &Path) -> io::Result<()> {
         rename(folder.join("queues.jsonl.new"), folder.join("queues.jsonl"))
     }
@@ -78,7 +78,8 @@ impl Journal {
         self.write(&Line::Purged { queue })
     }
 
-    /// The line's end comes first: what a full disk or a crash cut off before stays alone.
+    /// The newline comes first, so that an earlier line that a full disk or a crash cut off spoils
+    /// only itself.
     fn write(&self, line: &Line) -> io::Result<()> {
         let text = format!("\n{}", serde_json::to_string(line)?);
         self.file
@@ -104,7 +105,8 @@ fn read(path: &Path) -> io::Result<Vec<(String, Sent)>> {
             Ok(Line::Purged { queue }) => {
                 pending.retain(|_, message: &mut Sent| message.queue != queue);
             }
-            // Empty, or cut off by a crash, even within a character: it was never answered.
+            // Empty, or cut off by a crash, perhaps within a character: that call was never
+            // answered.
             Err(_) => {}
         }
     }

@@ -26,7 +26,7 @@ pub(super) fn file(id: &str) -> String {
 }
 
 impl Kms {
-    /// Reads the keys from the data folder; makes the ones that are not there.
+    /// Reads the keys from the data folder; creates missing ones.
     pub(super) fn open(ids: &[String], data: Option<&Path>) -> io::Result<Self> {
         let key = |id: &String| {
             let text = secrets::open(&file(id), data)?;
@@ -35,7 +35,7 @@ impl Kms {
         ids.iter().map(key).collect::<io::Result<_>>().map(Self)
     }
 
-    /// An operation; `None` when it is not known here.
+    /// Executes an operation; `None` when it is not supported here.
     pub(super) fn serve(&self, operation: &str, request: &Value) -> Option<Result<Value, Refusal>> {
         match operation {
             "GenerateDataKey" => Some(self.generate(request)),
@@ -60,7 +60,7 @@ impl Kms {
         let wrapped = request["CiphertextBlob"].as_str().unwrap_or_default();
         let plain = key.open(&context(request), wrapped);
         let plain = plain.map_err(|_| {
-            let reason = "another key, another encryption context, or changed";
+            let reason = "wrong key, wrong encryption context, or changed ciphertext";
             ("InvalidCiphertextException", reason)
         })?;
         Ok(json!({ "KeyId": id, "Plaintext": plain }))
@@ -85,7 +85,7 @@ fn key(text: &str) -> Option<DataKey> {
     DataKey::new(id, &bytes).ok()
 }
 
-/// The encryption context; its entries are sorted.
+/// The encryption context, with sorted entries.
 fn context(request: &Value) -> String {
     request["EncryptionContext"].to_string()
 }

@@ -1,8 +1,8 @@
-//! Counts what deliveries cost: AWS calls, and the capacity that DynamoDB says they consumed.
+//! Counts what deliveries cost: AWS calls, and the capacity that DynamoDB reports for them.
 //!
-//! DynamoDB is metered by a proxy that asks for `ReturnConsumedCapacity` in every request, so the
-//! functions under measurement are the ones that are deployed. A conditional write that fails is
-//! counted as a call only: AWS bills it, but neither AWS nor dynoxide says with how much.
+//! A proxy adds `ReturnConsumedCapacity` to every DynamoDB request, so the measured functions are
+//! exactly those that are deployed. A conditional write that fails is only counted as a call: AWS
+//! bills it, but neither AWS nor dynoxide reports its units.
 
 use std::{
     collections::BTreeMap,
@@ -38,13 +38,13 @@ pub struct Meter(Arc<Mutex<MeterReport>>);
 /// What was counted.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MeterReport {
-    /// Calls of the functions, by `service operation`.
+    /// The functions' calls, by `service operation`.
     pub calls: BTreeMap<String, u64>,
-    /// Calls of the event source, which Lambda makes on AWS.
+    /// The event source's calls, which Lambda makes on AWS.
     pub event_source_calls: BTreeMap<String, u64>,
-    /// What SQS bills for the functions' calls: one for each 64 KB of a call, and one at least.
+    /// Requests that SQS bills for the functions' calls: one per 64 KB of a call, at least one.
     pub sqs_units: u64,
-    /// The same for the event source's calls, without those that received nothing.
+    /// The same for the event source's calls, except those that received nothing.
     pub event_source_units: u64,
     /// Messages that the event source deleted.
     pub deleted: u64,
@@ -52,17 +52,17 @@ pub struct MeterReport {
     pub write_units: f64,
     /// Consumed read request units.
     pub read_units: f64,
-    /// The same units by operation and table, as `PutItem MessagesTable`.
+    /// The same units by operation and table, for example `PutItem MessagesTable`.
     pub by_operation: BTreeMap<String, f64>,
 }
 
 impl Meter {
-    /// What was counted so far.
+    /// What has been counted so far.
     pub fn report(&self) -> MeterReport {
         self.lock().clone()
     }
 
-    /// Begins anew.
+    /// Starts counting from zero.
     pub fn reset(&self) {
         *self.lock() = MeterReport::default();
     }
@@ -83,12 +83,12 @@ impl Meter {
             .or_default() += 1;
     }
 
-    /// Adds what SQS bills for a call with so many bytes of messages.
+    /// Adds what SQS bills for a call with this many bytes of messages.
     pub(super) fn add_sqs_units(&self, bytes: usize) {
         self.lock().sqs_units += units(bytes);
     }
 
-    /// The same for a call of the event source, and how many messages it deleted.
+    /// The same for a call of the event source; also counts the messages that it deleted.
     pub(super) fn add_event_source_units(&self, bytes: usize, deleted: usize) {
         let mut report = self.lock();
         report.event_source_units += units(bytes);
@@ -153,7 +153,7 @@ impl fmt::Display for MeterReport {
     }
 }
 
-/// The same request, so that DynamoDB says what it consumed.
+/// The same request, asking DynamoDB to report what it consumed.
 pub(super) fn ask_for_capacity(operation: &str, body: Bytes) -> Bytes {
     if !READS.contains(&operation) && !WRITES.contains(&operation) {
         return body;

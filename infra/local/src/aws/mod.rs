@@ -1,5 +1,5 @@
-//! The AWS services that the functions call, in this process: DynamoDB, SQS, Secrets Manager, KMS, and
-//! the template's policies before them.
+//! The AWS services that the functions call, in this process: DynamoDB, SQS, Secrets Manager and
+//! KMS, guarded by the template's policies.
 
 mod dynamodb;
 mod iam;
@@ -33,17 +33,17 @@ pub struct AwsOptions {
     pub sqs: TcpListener,
     /// Where state is kept; `None` keeps it in memory.
     pub data: Option<PathBuf>,
-    /// Whether to begin without the state that is kept there.
+    /// Whether to start without the state that is kept there.
     pub reset: bool,
-    /// Whether calls and consumed capacity are counted.
+    /// Whether to count calls and consumed capacity.
     pub meter: bool,
 }
 
-/// A service could not be started.
+/// Why a service could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum AwsError {
-    /// The data folder or a socket.
-    #[error("the data folder or a socket: {0}")]
+    /// The data folder or a socket could not be used.
+    #[error("the data folder or a socket cannot be used: {0}")]
     Io(#[from] io::Error),
     /// Another stack uses the data folder; two would overwrite each other's journal.
     #[error("the folder {0} belongs to a running stack: stop it, or choose another with --data")]
@@ -56,7 +56,7 @@ pub enum AwsError {
     Sqs(String),
 }
 
-/// The running services; they end with this value.
+/// The running services; dropping this value ends them.
 #[derive(Debug)]
 pub struct Aws {
     dynamodb_url: String,
@@ -70,9 +70,6 @@ pub struct Aws {
 
 impl Aws {
     /// Starts the services and creates what the template names.
-    ///
-    /// # Errors
-    /// [`AwsError`].
     pub async fn start(template: &Template, options: AwsOptions) -> Result<Self, AwsError> {
         let lock = options.data.as_deref().map(lock).transpose()?;
         if let Some(folder) = options.data.as_deref().filter(|_| options.reset) {
@@ -113,12 +110,12 @@ impl Aws {
         })
     }
 
-    /// Where DynamoDB is.
+    /// DynamoDB's URL.
     pub fn dynamodb_url(&self) -> &str {
         &self.dynamodb_url
     }
 
-    /// Where SQS, Secrets Manager and KMS are.
+    /// The URL of SQS, Secrets Manager and KMS.
     pub fn sqs_url(&self) -> &str {
         &self.sqs_url
     }
@@ -128,12 +125,12 @@ impl Aws {
         &self.queues
     }
 
-    /// What the functions may do, and what they did.
+    /// What the functions may do, and what they have done.
     pub fn roles(&self) -> &Roles {
         &self.roles
     }
 
-    /// What was counted, if it was asked for.
+    /// The meter, if counting was asked for.
     pub fn meter(&self) -> Option<&Meter> {
         self.meter.as_ref()
     }
@@ -143,7 +140,8 @@ fn url(listener: &TcpListener) -> io::Result<String> {
     Ok(format!("http://{}", listener.local_addr()?))
 }
 
-/// Makes the data folder and claims it until the file is closed, which the end of the process does.
+/// Creates the data folder and locks it until the file is closed, at the latest when the process
+/// ends.
 fn lock(folder: &Path) -> Result<File, AwsError> {
     std::fs::create_dir_all(folder)?;
     let file = File::create(folder.join("lock"))?;
@@ -154,7 +152,7 @@ fn lock(folder: &Path) -> Result<File, AwsError> {
     }
 }
 
-/// Removes the state that an earlier stack kept; files of others in the folder stay.
+/// Removes the state that an earlier stack kept; other files in the folder stay.
 fn reset(folder: &Path, template: &Template) -> io::Result<()> {
     let databases = ["", "-journal", "-shm", "-wal"].map(|end| format!("dynamodb.sqlite{end}"));
     let others = ["organization", "queues.jsonl", "queues.jsonl.new"].map(str::to_owned);

@@ -1,4 +1,5 @@
-//! The HTTP server for DynamoDB: what a function's role does not allow is denied, and what passes may be counted.
+//! The HTTP server for DynamoDB: denies what a function's role does not allow, and counts what
+//! passes if asked to.
 
 use axum::{
     Router,
@@ -18,7 +19,7 @@ use super::{
     server::{refuse, serve_router, target},
 };
 
-/// What answers.
+/// What answers requests.
 #[derive(Clone)]
 pub(super) struct Proxy {
     pub(super) database: Database,

@@ -12,7 +12,7 @@ use std::{
 use posthorn_runtime::entropy;
 use serde_json::{Value, json};
 
-/// Characters of a generated secret, as `PasswordLength` in the template.
+/// The length of a generated secret in characters, as `PasswordLength` in the template.
 const LENGTH: usize = 64;
 
 /// The secrets by their ids, which are logical ids.
@@ -22,7 +22,7 @@ pub(super) struct Secrets {
     folder: Option<PathBuf>,
 }
 
-/// A secret's versions that have a stage.
+/// The versions of a secret that have a stage.
 #[derive(Debug)]
 struct Versions {
     current: String,
@@ -30,7 +30,7 @@ struct Versions {
 }
 
 impl Secrets {
-    /// Reads the secrets from the data folder; makes the ones that are not there.
+    /// Reads the secrets from the data folder; creates missing ones.
     pub(super) fn open(ids: &[String], data: Option<&Path>) -> io::Result<Self> {
         let secret = |id: &String| {
             let name = file_name(id);
@@ -48,7 +48,7 @@ impl Secrets {
         })
     }
 
-    /// GetSecretValue; `None` when there is no such secret, or no such version of it.
+    /// GetSecretValue; `None` when the secret or its version does not exist.
     pub(super) fn get(&self, request: &Value) -> Option<Value> {
         let id = request["SecretId"].as_str()?;
         let values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
@@ -61,7 +61,7 @@ impl Secrets {
         Some(json!({ "Name": id, "ARN": id, "SecretString": value }))
     }
 
-    /// PutSecretValue: the value so far becomes the previous one.
+    /// PutSecretValue: the current value becomes the previous one.
     pub(super) fn put(&self, request: &Value) -> Option<io::Result<Value>> {
         let id = request["SecretId"].as_str()?;
         let value = request["SecretString"].as_str()?;
@@ -97,21 +97,21 @@ fn old(name: &str) -> String {
     format!("{name}-previous")
 }
 
-/// A secret of the data folder; a new one when it is not there, or there is no folder.
+/// A secret of the data folder; a new one when it is missing or there is no folder.
 pub(super) fn open(name: &str, data: Option<&Path>) -> io::Result<String> {
     let Some(folder) = data else {
         return Ok(generate());
     };
     let path = folder.join(name);
     match fs::read_to_string(&path) {
-        // Empty: the process ended before it was written, so nothing was signed with it.
+        // Empty: the process ended before the secret was written, so nothing was signed with it.
         Ok(value) if value.is_empty() => create(&path),
         Err(error) if error.kind() == io::ErrorKind::NotFound => create(&path),
         read => read,
     }
 }
 
-/// 64 letters and digits of 32 random bytes.
+/// 64 letters and digits from 32 random bytes.
 fn generate() -> String {
     let bytes = entropy::<{ LENGTH / 2 }>();
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

@@ -1,4 +1,4 @@
-//! The HTTP server for SQS, Secrets Manager and KMS: `X-Amz-Target` says which operation.
+//! The HTTP server for SQS, Secrets Manager and KMS: `X-Amz-Target` names the operation.
 
 use axum::{
     Router,
@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 
 use super::{Queues, Roles, kms::Kms, secrets::Secrets};
 
-/// What is served here.
+/// The services behind this server.
 #[derive(Clone, Debug)]
 pub(super) struct Services {
     pub(super) queues: Queues,
@@ -84,7 +84,7 @@ fn object(body: &Bytes) -> Option<Value> {
     value.is_object().then_some(value)
 }
 
-/// Which operation is asked for, as `AmazonSQS.SendMessage`.
+/// The requested operation, for example `AmazonSQS.SendMessage`.
 pub(super) fn target(headers: &HeaderMap) -> &str {
     let target = headers.get("x-amz-target");
     let target = target.and_then(|target| target.to_str().ok());

@@ -1,10 +1,11 @@
-//! The event that a function gets of a request: payload format 2.0 (Amazon API Gateway: "Create AWS Lambda
-//! proxy integrations for HTTP APIs").
+//! The event that a function gets for a request: payload format 2.0 (Amazon API Gateway: "Create
+//! AWS Lambda proxy integrations for HTTP APIs").
 //!
-//! What the manual leaves open is as events captured from real HTTP APIs show it: the path is decoded, a
-//! route is looked for, and the path is decoded again, so `%252F` arrives as a slash too; an escape that is
-//! none is refused at either step. One thing differs on purpose: API Gateway cuts a path at a `%3F`, which no
-//! function can see; here the question mark stays, so that nothing is done to the shorter name.
+//! Where the manual is silent, this follows events captured from real HTTP APIs: the path is
+//! decoded, a route is looked up, and the path is decoded again, so `%252F` arrives as a slash,
+//! too; an invalid escape is refused at either step. One thing differs on purpose: API Gateway cuts
+//! a path at a `%3F`, which no function can notice; here the question mark stays, so that nothing
+//! happens to the resource with the shorter name.
 
 use std::collections::BTreeMap;
 
@@ -24,14 +25,14 @@ use super::route::Variables;
 use crate::{ACCOUNT, template::Route};
 
 /// A request on its way to a function.
-pub(super) struct Passed<'a> {
+pub(super) struct Forwarded<'a> {
     pub(super) method: &'a Method,
     pub(super) uri: &'a Uri,
     pub(super) headers: &'a HeaderMap,
     pub(super) body: &'a Bytes,
 }
 
-/// Decodes a path once; `None` when a `%` begins no escape.
+/// Decodes a path once; `None` when a `%` does not start a valid escape.
 pub(super) fn decode(path: &str) -> Option<String> {
     let is_escape = |after: &str| {
         let digits = after.as_bytes().get(..2);
@@ -43,7 +44,7 @@ pub(super) fn decode(path: &str) -> Option<String> {
     Some(percent_decode_str(path).decode_utf8_lossy().into_owned())
 }
 
-impl Passed<'_> {
+impl Forwarded<'_> {
     /// The event; `decoded` and `variables` are decoded once. `None` when they cannot be decoded again.
     pub(super) fn event(
         &self,
@@ -56,7 +57,7 @@ impl Passed<'_> {
         let variables: Option<Variables> = variables
             .map(|(name, value)| Some((name, decode(&value)?)))
             .collect();
-        let (body, is_base64) = self.text_of_body();
+        let (body, is_base64) = self.body_text();
         let id: String = entropy::<8>()
             .iter()
             .map(|byte| format!("{byte:02x}"))
@@ -86,8 +87,8 @@ impl Passed<'_> {
         value.and_then(|it| it.to_str().ok()).unwrap_or_default()
     }
 
-    /// A body of a text's content type goes as text, every other one as base64.
-    fn text_of_body(&self) -> (String, bool) {
+    /// A body with a text content type is forwarded as text, any other as base64.
+    fn body_text(&self) -> (String, bool) {
         let kind = self.header(CONTENT_TYPE.as_str()).to_ascii_lowercase();
         let is_text = kind.starts_with("text/")
             || ["json", "xml", "javascript"]
@@ -100,7 +101,7 @@ impl Passed<'_> {
     }
 }
 
-/// Values of the same name are joined with commas; cookies have a field of their own.
+/// Headers: values of the same name are joined with commas; cookies have their own field.
 fn joined(headers: &HeaderMap) -> BTreeMap<&str, String> {
     let mut joined: BTreeMap<&str, String> = BTreeMap::new();
     for (name, value) in headers.iter().filter(|(name, _)| *name != COOKIE) {
@@ -113,7 +114,7 @@ fn joined(headers: &HeaderMap) -> BTreeMap<&str, String> {
     joined
 }
 
-/// `None` without cookies.
+/// The request's cookies; `None` without any.
 fn cookies(headers: &HeaderMap) -> Option<Vec<&str>> {
     let values = headers.get_all(COOKIE).iter();
     let cookies: Vec<_> = values

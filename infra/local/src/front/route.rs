@@ -1,5 +1,6 @@
-//! Which route takes a request (Amazon API Gateway: "Create routes for HTTP APIs"): a full match before a
-//! greedy one, and the more specific path, segment by segment, before the less specific one.
+//! Which route handles a request (Amazon API Gateway: "Create routes for HTTP APIs"): a full match
+//! before a greedy one, then, segment by segment, the more specific path before the less specific
+//! one.
 
 use std::{cmp::Ordering, collections::BTreeMap};
 
@@ -16,7 +17,8 @@ enum Matched {
 /// The variables of a path.
 pub(super) type Variables = BTreeMap<String, String>;
 
-/// The route that takes a request, and the variables of its path. `path` is percent-decoded, once.
+/// The route that handles a request, and the variables of its path. `path` was percent-decoded
+/// once.
 pub(super) fn find<'r, T>(
     routes: &'r [(Route, T)],
     method: &str,
@@ -38,8 +40,8 @@ fn rank(a: &[Matched], a_is_any: bool, b: &[Matched], b_is_any: bool) -> Orderin
     by_kind.then_with(|| a.cmp(b)).then(a_is_any.cmp(&b_is_any))
 }
 
-/// How the segments of a route match a path. A greedy variable takes all that is left, also nothing
-/// after a slash.
+/// How the segments of a route match a path. A greedy variable matches the whole rest, even an
+/// empty one after a slash.
 fn matches(route: &str, path: &str) -> Option<(Vec<Matched>, Variables)> {
     let (mut matched, mut variables) = (Vec::new(), Variables::new());
     let mut left = Some(path);

@@ -1,4 +1,4 @@
-//! What the HTTP API promises in a function's place.
+//! What the HTTP API promises to functions and their callers.
 
 use std::time::Duration;
 
@@ -85,7 +85,7 @@ fn event(
         map.append(*name, HeaderValue::from_static(value));
     }
     let uri = Uri::from_static(target);
-    let passed = Passed {
+    let forwarded = Forwarded {
         method: &Method::POST,
         uri: &uri,
         headers: &map,
@@ -94,7 +94,7 @@ fn event(
     let routes = [(things(), ())];
     let path = event::decode(uri.path()).unwrap();
     let ((route, ()), variables) = route::find(&routes, "POST", &path).unwrap();
-    passed.event(route, &path, variables).unwrap()
+    forwarded.event(route, &path, variables).unwrap()
 }
 
 #[test]
@@ -149,10 +149,10 @@ fn a_body_that_is_no_text_is_base64() {
     );
 }
 
-/// What real HTTP APIs were seen to pass (but the question mark: see [`event`]).
+/// As observed with real HTTP APIs (except for the question mark: see [`event`]).
 #[test]
 fn a_path_arrives_decoded_twice() {
-    let passed = |path: &str| event::decode(&event::decode(path)?);
+    let forwarded = |path: &str| event::decode(&event::decode(path)?);
     for (sent, arrives) in [
         ("/plain", Some("/plain")),
         ("/space%20value", Some("/space value")),
@@ -167,7 +167,7 @@ fn a_path_arrives_decoded_twice() {
         ("/literal%2525value", Some("/literal%value")),
         ("/half%2", None),
     ] {
-        assert_eq!(passed(sent).as_deref(), arrives, "{sent}");
+        assert_eq!(forwarded(sent).as_deref(), arrives, "{sent}");
     }
 }
 
@@ -214,7 +214,8 @@ fn the_more_specific_route_takes_a_request() {
     }
 }
 
-/// Whether or not the HTTP API tells `/msg` from `/msg/`: its manual does not say.
+/// The manual does not say whether the HTTP API distinguishes `/msg` from `/msg/`; it must not
+/// matter.
 #[test]
 fn a_slash_at_the_end_leads_to_the_same_function() {
     let template = Template::load(&BTreeMap::new(), "http://localhost/000000000000").unwrap();

@@ -1,5 +1,5 @@
-//! The Runtime API. Its paths begin with the function and the number of the process, so that one
-//! listener serves all: `AWS_LAMBDA_RUNTIME_API=http://127.0.0.1:PORT/{function}/{process}`.
+//! The Runtime API. Its paths start with the function and the process number, so that one listener
+//! serves all: `AWS_LAMBDA_RUNTIME_API=http://127.0.0.1:PORT/{function}/{process}`.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -71,7 +71,7 @@ async fn next(
     (headers, invocation.payload).into_response()
 }
 
-/// An X-Ray header of its own for each invocation, never sampled: `Root=1-{seconds}-{96 bits}`.
+/// An X-Ray header for each invocation, never sampled: `Root=1-{seconds}-{96 bits}`.
 fn trace_id(invocation: &str) -> String {
     let unique: String = invocation.chars().take(24).collect();
     format!("Root=1-{:08x}-{unique};Sampled=0", now().as_seconds())

@@ -13,18 +13,18 @@ use posthorn_runtime::{entropy, now};
 use tokio::{process::Child, sync::oneshot, task::JoinSet};
 
 use super::process;
-use crate::{LogSink, patience::patience};
+use crate::{LogSink, fair_sleep::fair_sleep};
 
-/// Why an invocation gave no result.
+/// Why an invocation returned no result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvokeError {
     /// The function answered with an error.
     #[error("the function failed: {0}")]
     Function(String),
-    /// The process ended in the middle.
+    /// The process ended during the invocation.
     #[error("the process ended: {0}")]
     Exited(String),
-    /// The function's time-out passed; the process was ended.
+    /// The function timed out; its process was killed.
     #[error("the task timed out after {0} seconds")]
     TimedOut(u64),
     /// The process could not be started.
@@ -32,7 +32,7 @@ pub enum InvokeError {
     Start(String),
 }
 
-/// What a pool is made of.
+/// The settings of a pool.
 #[derive(Debug)]
 pub(crate) struct PoolOptions {
     /// The function's logical id; also its part of the Runtime API's path.
@@ -60,10 +60,10 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     next_process: u64,
-    /// Processes before this one run an executable that was replaced.
+    /// Processes with lower numbers run an executable that was replaced.
     first_current: u64,
     processes: HashMap<u64, Process>,
-    /// Processes that wait for an invocation.
+    /// Processes that are waiting for an invocation.
     idle: VecDeque<(u64, oneshot::Sender<Invocation>)>,
     waiting: VecDeque<Invocation>,
     running: HashMap<u64, Running>,
@@ -75,7 +75,7 @@ struct State {
 #[derive(Debug)]
 struct Process {
     pid: Option<u32>,
-    /// Dropping it ends the process.
+    /// Dropping this kills the process.
     _kill: oneshot::Sender<()>,
     was_ready: bool,
 }
@@ -84,12 +84,12 @@ struct Process {
 struct Running {
     id: String,
     reply: oneshot::Sender<Result<Bytes, InvokeError>>,
-    begun: Instant,
-    /// Ends the process if it takes too long; ends itself with this.
+    started_at: Instant,
+    /// Kills the process when the invocation takes too long; cancelled when this is dropped.
     _late: JoinSet<()>,
 }
 
-/// One event for the function.
+/// One event for the function, and where its result goes.
 #[derive(Debug)]
 pub(super) struct Invocation {
     pub(super) id: String,
@@ -107,9 +107,6 @@ impl Pool {
     }
 
     /// Invokes the function and waits for its result.
-    ///
-    /// # Errors
-    /// [`InvokeError`].
     pub async fn invoke(&self, payload: Bytes) -> Result<Bytes, InvokeError> {
         let (reply, result) = oneshot::channel();
         let id = entropy::<16>()
@@ -129,12 +126,12 @@ impl Pool {
             .unwrap_or_else(|_| Err(InvokeError::Exited("the local stack stopped".to_owned())))
     }
 
-    /// How often the function was invoked.
+    /// How often the function has been invoked.
     pub fn invocations(&self) -> u64 {
         self.state().invocations
     }
 
-    /// How long finished invocations took together, each in whole milliseconds as Lambda bills them.
+    /// The total time of finished invocations, each in whole milliseconds as Lambda bills it.
     pub fn busy(&self) -> Duration {
         self.state().busy
     }
@@ -148,7 +145,8 @@ impl Pool {
             .collect()
     }
 
-    /// Ends every process; what waits or runs fails, and no process is started any more.
+    /// Kills every process; waiting and running invocations fail, and no process is started any
+    /// more.
     pub(crate) fn stop(&self) {
         *self.state() = State {
             stopped: true,
@@ -156,8 +154,8 @@ impl Pool {
         };
     }
 
-    /// Lets new processes take over, as they run the executable that is there now: the present ones
-    /// end, those at work after their invocation.
+    /// Replaces the processes with new ones, which run the current executable. Idle ones end at
+    /// once, busy ones after their invocation.
     pub(crate) fn replace_processes(&self) {
         let mut state = self.state();
         state.first_current = state.next_process + 1;
@@ -182,7 +180,7 @@ impl Pool {
             return;
         }
         while let Some(invocation) = state.waiting.pop_front() {
-            // The one that worked last: its memory is still in the processor's caches.
+            // The most recently used process: its memory is still in the processor's caches.
             match state.idle.pop_back() {
                 Some((process, ready)) => self.assign(&mut state, process, ready, invocation),
                 None => {
@@ -225,7 +223,7 @@ impl Pool {
                     Running {
                         id,
                         reply,
-                        begun: Instant::now(),
+                        started_at: Instant::now(),
                         _late: late,
                     },
                 );
@@ -240,7 +238,7 @@ impl Pool {
 
     async fn end_late(self, process: u64, id: String) {
         let timeout = self.0.options.timeout;
-        patience(timeout).await;
+        fair_sleep(timeout).await;
         let mut state = self.state();
         if state
             .running
@@ -256,15 +254,16 @@ impl Pool {
         }
     }
 
-    /// Ends a process that does not ask for an invocation: the one that waits for it would hang.
+    /// Kills a process that never asks for an invocation; otherwise the invocation it was started
+    /// for would hang.
     async fn end_silent(self, process: u64) {
         let timeout = self.0.options.timeout;
-        patience(timeout).await;
+        fair_sleep(timeout).await;
         self.give_up_start(process, InvokeError::TimedOut(timeout.as_secs()));
     }
 
-    /// Ends a process that is not ready, and fails the invocation that it was started for. Without
-    /// its entry, its exit fails no second one.
+    /// Kills a process that is not ready, and fails the invocation that it was started for. Its
+    /// entry is removed, so that its exit does not fail a second invocation.
     fn give_up_start(&self, process: u64, error: InvokeError) {
         let mut state = self.state();
         let is_starting = state
@@ -329,8 +328,8 @@ impl Pool {
                     .reply
                     .send(Err(InvokeError::Exited(status.to_owned()))),
             ),
-            // It could not even start: the invocation that it was started for fails, or starting
-            // would go on for ever.
+            // It could not even start. Its invocation fails; otherwise new processes would be
+            // started for ever.
             None if !was_ready => fail_one(&mut state, InvokeError::Exited(status.to_owned())),
             None => {}
         }
@@ -338,7 +337,7 @@ impl Pool {
         self.pump();
     }
 
-    /// Waits for the next invocation of a process; `None` when the process is not known.
+    /// Waits for the next invocation for a process; `None` when the process is unknown.
     pub(super) async fn next(&self, process: u64) -> Option<Invocation> {
         let (ready, invocation) = oneshot::channel();
         {
@@ -354,7 +353,7 @@ impl Pool {
         invocation.await.ok()
     }
 
-    /// Takes a process's result for an invocation.
+    /// Accepts a process's result of an invocation.
     pub(super) fn complete(&self, process: u64, id: &str, result: Result<Bytes, InvokeError>) {
         let mut state = self.state();
         if state
@@ -363,13 +362,13 @@ impl Pool {
             .is_some_and(|running| running.id == id)
             && let Some(running) = state.running.remove(&process)
         {
-            let millis = running.begun.elapsed().as_secs_f64() * 1000.0;
+            let millis = running.started_at.elapsed().as_secs_f64() * 1000.0;
             state.busy += Duration::from_secs_f64(millis.ceil() / 1000.0);
             let _ = running.reply.send(result);
         }
     }
 
-    /// Takes a process's word that it cannot start.
+    /// Accepts a process's report that it cannot start.
     pub(super) fn fail_start(&self, process: u64, reason: String) {
         self.give_up_start(process, InvokeError::Function(reason));
     }

@@ -9,10 +9,10 @@ use tokio::{
 
 use super::PoolOptions;
 
-/// The command of process number `process`, with nothing of this machine's AWS settings.
+/// The command for process number `process`, without any of this machine's AWS settings.
 pub(super) fn command(options: &PoolOptions, process: u64) -> Command {
     let mut command = Command::new(&options.executable);
-    // `vars` panics at a variable that is not UTF-8.
+    // `vars` panics on a variable that is not UTF-8.
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("AWS_") {
             command.env_remove(name);

@@ -1,4 +1,4 @@
-//! What a pool promises. The processes are scripts; the tests speak to the pool in their place, as
+//! What a pool promises. The processes are scripts; the tests call the pool on their behalf, as
 //! [`super::api`] does.
 
 use std::{future::Future, time::Duration};
@@ -46,7 +46,7 @@ async fn until(condition: impl Fn() -> bool) {
 }
 
 fn is_alive(pid: u32) -> bool {
-    // A process that ended and is not waited for yet has no command line.
+    // A process that ended but was not waited for yet has no command line.
     std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
 }
 
@@ -185,7 +185,7 @@ async fn replaced_processes_end_after_their_invocation_and_new_ones_take_over() 
         let pool = pool.clone();
         async move { pool.next(1).await.is_none() }
     });
-    // Given or not: the idle one asks again, before the others are replaced.
+    // Whether or not it got one, the idle process asks again before the others are replaced.
     tokio::task::yield_now().await;
     pool.replace_processes();
     assert!(soon(waits).await.unwrap(), "it gets no invocation");

@@ -1,4 +1,4 @@
-//! Conditions of a policy's statement, as DynamoDB evaluates them (Amazon DynamoDB: "Using IAM policy
+//! Conditions of a policy statement, as DynamoDB evaluates them (Amazon DynamoDB: "Using IAM policy
 //! conditions for fine-grained access control").
 //!
 //! `dynamodb:LeadingKeys` are the partition keys of a request; `dynamodb:Attributes` the top-level attributes that it
@@ -8,18 +8,18 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-/// `ForAllValues:StringEquals` or `ForAllValues:StringLike` of a key.
+/// `ForAllValues:StringEquals` or `ForAllValues:StringLike` on a key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Condition {
-    /// What is looked at.
+    /// The key that is checked.
     pub key: ConditionKey,
-    /// Whether `*` and `?` stand for any characters, or for one.
+    /// Whether `*` stands for any characters and `?` for one.
     pub is_pattern: bool,
-    /// What all of it must be among.
+    /// The values among which every value of the key must be.
     pub values: Vec<String>,
 }
 
-/// What a condition may look at here.
+/// The keys that are supported here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ConditionKey {
     /// `dynamodb:LeadingKeys`.
@@ -29,7 +29,7 @@ pub enum ConditionKey {
 }
 
 impl Condition {
-    /// The condition of an operator and a key; `None` when it is not understood here.
+    /// The condition of an operator and a key; `None` when it is not supported here.
     pub(crate) fn read(operator: &str, key: &str, values: Vec<String>) -> Option<Self> {
         let is_pattern = match operator {
             "ForAllValues:StringEquals" => false,
@@ -48,8 +48,8 @@ impl Condition {
         })
     }
 
-    /// Whether a request keeps to it. One whose keys are not found keeps to nothing: AWS would
-    /// let `ForAllValues` of no value pass.
+    /// Whether a request satisfies the condition. A request without such keys never does, although
+    /// AWS would let `ForAllValues` pass without a value.
     pub(crate) fn holds(&self, request: &Value) -> bool {
         let found = match self.key {
             ConditionKey::LeadingKeys => leading_keys(request),
@@ -66,14 +66,15 @@ impl Condition {
     }
 }
 
-/// The partition keys of an item's or a key's request.
+/// The partition keys of a request that names an item or a key.
 fn leading_keys(request: &Value) -> BTreeSet<String> {
     let places = [&request["Item"]["pk"]["S"], &request["Key"]["pk"]["S"]];
     let keys = places.into_iter().filter_map(Value::as_str);
     keys.map(str::to_owned).collect()
 }
 
-/// The attributes of an item or a key, and those that expressions name: by a placeholder, or as a word.
+/// The attributes of an item or a key, and those that expressions name, as placeholders or as
+/// words.
 fn attributes(request: &Value) -> BTreeSet<String> {
     let objects = [&request["Item"], &request["Key"]];
     let items = objects.into_iter().filter_map(Value::as_object);
@@ -92,7 +93,7 @@ fn attributes(request: &Value) -> BTreeSet<String> {
     found
 }
 
-/// Words of DynamoDB's expressions that are no attributes.
+/// Words of DynamoDB's expressions that are not attributes.
 const KEYWORDS: [&str; 17] = [
     "AND",
     "OR",

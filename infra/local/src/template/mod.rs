@@ -1,4 +1,4 @@
-//! What the local stack takes from template.yaml.
+//! What the local stack reads from template.yaml.
 
 mod condition;
 mod parameters;
@@ -14,7 +14,7 @@ pub use condition::{Condition, ConditionKey};
 pub use parameters::ParameterError;
 pub(crate) use text::last_part;
 
-/// The resources that the local stack stands in for.
+/// The resources that the local stack emulates.
 #[derive(Clone, Debug)]
 pub struct Template {
     /// The Lambda functions.
@@ -34,11 +34,11 @@ pub struct Template {
 pub struct Permission {
     /// The function, by logical id.
     pub function: String,
-    /// The action, as `sqs:SendMessage`.
+    /// The action, for example `sqs:SendMessage`.
     pub action: String,
     /// The resource, by logical id.
     pub resource: String,
-    /// What must hold of the request.
+    /// Conditions on the request.
     pub conditions: Vec<Condition>,
 }
 
@@ -63,7 +63,7 @@ pub struct FunctionSpec {
     pub routes: Vec<Route>,
     /// The queues that it consumes.
     pub sources: Vec<SourceSpec>,
-    /// How often it is invoked by the clock.
+    /// The interval of its schedule, if it has one.
     pub schedule: Option<Duration>,
 }
 
@@ -72,7 +72,7 @@ pub struct FunctionSpec {
 pub struct Route {
     /// The path with its parameters in braces.
     pub path: String,
-    /// The method, in capitals.
+    /// The method, in upper case.
     pub method: String,
 }
 
@@ -85,7 +85,7 @@ pub struct SourceSpec {
     pub batch_size: u16,
     /// How long a batch that is not full waits for more records.
     pub window: Duration,
-    /// The most invocations at the same time.
+    /// The most concurrent invocations.
     pub max_concurrency: usize,
 }
 
@@ -96,7 +96,7 @@ pub struct TableSpec {
     pub name: String,
     /// The request that creates it.
     pub create: Value,
-    /// The attribute that holds its items' expiry.
+    /// The attribute that holds the expiry of its items.
     pub ttl_attribute: Option<String>,
 }
 
@@ -109,16 +109,16 @@ pub struct QueueSpec {
     pub attributes: BTreeMap<String, String>,
 }
 
-/// The template cannot be used.
+/// Why the template cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TemplateError {
     /// It is not YAML.
     #[error("template.yaml cannot be read: {0}")]
     Yaml(#[from] serde_yaml_ng::Error),
-    /// Parameters were given that it does not take.
+    /// The given parameters do not fit it.
     #[error(transparent)]
     Parameter(#[from] ParameterError),
-    /// It uses something that the local stack does not know.
+    /// It uses something that the local stack does not support.
     #[error("template.yaml, {at}: {reason}")]
     Unsupported {
         /// The resource.
@@ -129,10 +129,7 @@ pub enum TemplateError {
 }
 
 impl Template {
-    /// Reads the template of this repository. `queue_base` is what queue URLs begin with.
-    ///
-    /// # Errors
-    /// [`TemplateError`].
+    /// Reads the template of this repository. `queue_base` is the start of queue URLs.
     pub fn load(
         overrides: &BTreeMap<String, String>,
         queue_base: &str,

@@ -7,15 +7,15 @@ use regex_lite::Regex;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// The parameters that were given do not fit the template.
+/// Why the given parameters do not fit the template.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParameterError {
     /// The template has no such parameters.
     #[error("Parameters: [{}] do not exist in the template; it has {}", names.join(", "), has.join(", "))]
     Unknown {
-        /// What was given.
+        /// The unknown names.
         names: Vec<String>,
-        /// What there is.
+        /// The names that the template has.
         has: Vec<String>,
     },
     /// Parameters without a default need values.
@@ -26,14 +26,15 @@ pub enum ParameterError {
     Refused {
         /// The parameter.
         name: String,
-        /// The rule, as `must be one of AllowedValues: [a, b]`.
+        /// The rule, for example `must be one of AllowedValues: [a, b]`.
         rule: String,
         /// The value.
         value: String,
     },
 }
 
-/// As a template declares it. A rule that is not among these is unknown here, and so refused.
+/// A parameter as the template declares it. Any other rule is not supported here, and so is
+/// refused.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct Parameter {
@@ -104,7 +105,7 @@ fn refused(name: &str, rule: String, value: String) -> ParameterError {
 }
 
 impl Parameter {
-    /// The value of a text, or the rule that it breaks.
+    /// Parses a value, or returns the rule that it breaks.
     fn parse(&self, text: &str) -> Result<Value, String> {
         let parsed = match self.kind {
             Kind::String => self.check_text(text).map(|()| text.into()),
@@ -121,7 +122,7 @@ impl Parameter {
         })
     }
 
-    /// CloudFormation takes fractions, too; no resource here has a number that may be one.
+    /// CloudFormation accepts fractions, too, but no resource here has a number that may be one.
     fn number(&self, text: &str) -> Result<Value, String> {
         let number: i64 = text
             .parse()
@@ -287,7 +288,7 @@ Needed: { Type: String }
         }
     }
 
-    /// A value that nothing checks fails halfway through a deployment, or later.
+    /// A value that is not checked would fail halfway through a deployment, or later.
     #[test]
     fn every_parameter_of_the_template_says_what_it_takes() {
         for template in ["template.yaml", "infra/egress.yaml"] {

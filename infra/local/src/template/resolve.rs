@@ -18,13 +18,13 @@ pub(super) struct Resolver {
     pub(super) queue_base: String,
 }
 
-/// What `AWS::NoValue` stands for: the entry is left out.
+/// Whether it is `!Ref AWS::NoValue`: the entry is then left out.
 fn is_no_value(yaml: &Yaml) -> bool {
     matches!(yaml, Yaml::Tagged(tagged) if tagged.tag == "!Ref" && tagged.value == "AWS::NoValue")
 }
 
 impl Resolver {
-    /// Whether each condition holds: they are `!Equals` of two values, or the `!Not` of that.
+    /// Whether each condition holds. A condition is `!Equals` of two values, or `!Not` of that.
     pub(super) fn conditions_of(
         &self,
         yaml: &Yaml,
@@ -48,7 +48,7 @@ impl Resolver {
         let tag = tagged.tag.to_string();
         match (tag.as_str(), tagged.value.as_sequence().map(Vec::as_slice)) {
             ("!Equals", Some([left, right])) => {
-                // Numbers and texts are alike, as they are for CloudFormation.
+                // Numbers and text compare alike, as in CloudFormation.
                 let [left, right] = [self.resolve(name, left)?, self.resolve(name, right)?];
                 Ok(text(&left) == text(&right))
             }
@@ -57,7 +57,7 @@ impl Resolver {
         }
     }
 
-    /// The side of an `!If` that holds; anything else is itself.
+    /// The branch of an `!If` that applies; anything else is returned as it is.
     fn chosen<'a>(&self, yaml: &'a Yaml) -> Option<&'a Yaml> {
         let Yaml::Tagged(tagged) = yaml else {
             return Some(yaml);
@@ -74,7 +74,7 @@ impl Resolver {
         }
     }
 
-    /// `at` names the resource in errors.
+    /// Resolves a value; `at` names the resource in errors.
     pub(super) fn resolve(&self, at: &str, yaml: &Yaml) -> Result<Value, TemplateError> {
         let unsupported = |reason: String| TemplateError::Unsupported {
             at: at.to_owned(),
@@ -82,7 +82,7 @@ impl Resolver {
         };
         let yaml = self
             .chosen(yaml)
-            .ok_or_else(|| unsupported("an !If that is not understood".to_owned()))?;
+            .ok_or_else(|| unsupported("an invalid !If".to_owned()))?;
         let is_there = |yaml: &Yaml| !self.chosen(yaml).is_some_and(is_no_value);
         match yaml {
             Yaml::Null => Ok(Value::Null),
@@ -128,7 +128,7 @@ impl Resolver {
         }
     }
 
-    /// A text with `${Name}` in it, or that with names of its own.
+    /// `!Sub`: a text with `${Name}` in it, or such a text with a map of its own names.
     fn substitute(&self, at: &str, argument: &Yaml) -> Option<Value> {
         let (text, own) = match argument.as_sequence().map(Vec::as_slice) {
             Some([text, own]) => (text.as_str()?, self.resolve(at, own).ok()?),
@@ -160,7 +160,8 @@ impl Resolver {
     }
 
     fn reference(&self, name: &str) -> Option<Value> {
-        // SAM's name for the alias that a function is published under: the local stack has no versions.
+        // `.Alias` is SAM's name for the alias of the published version; the local stack has no
+        // versions.
         let name = name.strip_suffix(".Alias").unwrap_or(name);
         if let Some(value) = self.parameters.get(name) {
             return Some(value.clone());

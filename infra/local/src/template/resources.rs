@@ -1,4 +1,4 @@
-//! Reads resources that the local stack stands in for.
+//! Reads the resources that the local stack emulates.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -13,7 +13,7 @@ use super::{
     text::{last_part, text},
 };
 
-/// Types that mean nothing locally.
+/// Resource types that have no local counterpart.
 const IGNORED: [&str; 6] = [
     "AWS::CloudFormation::Stack",
     // Of the network that a nested stack makes.
@@ -184,7 +184,7 @@ pub(super) fn read(document: &Yaml, resolver: &Resolver) -> Result<Template, Tem
             "AWS::DynamoDB::Table" => template.tables.push(table(id, &properties()?)),
             "AWS::SQS::Queue" => template.queues.push(queue(id, properties()?)?),
             "AWS::SecretsManager::Secret" => template.secrets.push(id.to_owned()),
-            // Read with the function that has it.
+            // Read with its function.
             "AWS::IAM::Role" => {}
             "AWS::KMS::Key" => template.kms_keys.push(id.to_owned()),
             kind if IGNORED.contains(&kind) => {}
@@ -202,7 +202,7 @@ impl Template {
         let mut functions = self.functions.iter_mut();
         let function = functions
             .find(|function| function.logical_id == mapping.function_name)
-            .ok_or_else(|| unsupported(id, "FunctionName is no function of the template"))?;
+            .ok_or_else(|| unsupported(id, "FunctionName is not a function of the template"))?;
         let source = source_spec(&mapping.event_source_arn, &mapping.batches);
         function.sources.push(source);
         Ok(())
@@ -263,7 +263,7 @@ fn function(
 }
 
 impl FunctionSpec {
-    /// The same with the permissions of its role.
+    /// The same function with the permissions of its role.
     fn with_role(
         self,
         policies: impl Fn(&str) -> Result<Value, TemplateError>,
@@ -276,13 +276,16 @@ impl FunctionSpec {
     }
 }
 
-/// What statements allow that have no wildcards in actions and resources.
+/// The permissions of statements; wildcards in actions and resources are refused.
 fn permissions(id: &str, policies: Vec<Policy>) -> Result<Vec<Permission>, TemplateError> {
     let mut permissions = Vec::new();
     let statements = policies.into_iter();
     for statement in statements.flat_map(|policy| policy.policy_document.statement) {
         if statement.effect != "Allow" {
-            return Err(unsupported(id, "a statement that does not allow"));
+            return Err(unsupported(
+                id,
+                "a statement with an effect other than Allow is not supported",
+            ));
         }
         let resources = statement.resource.into_vec();
         let conditions = conditions(id, statement.condition)?;
@@ -316,8 +319,8 @@ fn conditions(
     Ok(conditions)
 }
 
-/// A path may end in a greedy parameter, `{proxy+}`; the HTTP API's other wildcards are not understood here.
-/// A slash at the end is refused, as the HTTP API refuses it.
+/// A path may end in a greedy parameter, `{proxy+}`; the HTTP API's other wildcards are not
+/// supported here. A trailing slash is refused, as the HTTP API refuses it.
 fn route(id: &str, Http { method, path }: Http) -> Result<Route, TemplateError> {
     let method = method.to_uppercase();
     let is_greedy = path.ends_with("/{proxy+}");
@@ -350,7 +353,7 @@ fn rate(expression: &str) -> Option<Duration> {
         .map(|minutes: u64| Duration::from_secs(60 * minutes))
 }
 
-/// CreateTable takes what the template says, under the same names.
+/// CreateTable takes the template's properties under the same names.
 fn table(id: &str, properties: &Value) -> TableSpec {
     TableSpec {
         name: id.to_owned(),

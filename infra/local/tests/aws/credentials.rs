@@ -1,5 +1,5 @@
-//! The ports are open to this machine, and to endpoints that point at them: who has no credentials of
-//! this run learns nothing.
+//! The ports are open to this machine, and to deliveries whose endpoint points at them: a caller
+//! without credentials of this run learns nothing.
 
 use serde_json::json;
 
@@ -45,7 +45,7 @@ async fn no_service_answers_a_stranger() {
             let is_refused = kind.ends_with("UnrecognizedClientException");
             assert!(status == 400 && is_refused, "{key:?} {target}: {answer}");
         }
-        // Without any header, as a delivery to the port comes.
+        // Without any headers, like a delivery to the port.
         let client = reqwest::Client::new();
         let answer = client.post(url).header("x-amz-target", target);
         let answer = answer.body(request.to_string()).send().await.unwrap();

@@ -1,4 +1,5 @@
-//! Queued messages across restarts. Each restart drops the services without a stop, as kill -9 does.
+//! Queued messages across restarts. Each restart drops the services without stopping them, like
+//! kill -9.
 
 use std::io::Write;
 
@@ -75,7 +76,7 @@ async fn a_line_cut_off_by_a_crash_costs_only_itself() {
         .append(true)
         .open(journal)
         .unwrap();
-    // Cut in the middle of the two bytes of `ü`.
+    // Cut between the two bytes of `ü`.
     let line =
         b"\n{\"sent\":{\"id\":\"1\",\"message\":{\"queue\":\"DeliveriesQueue\",\"body\":\"\xc3";
     file.write_all(line).unwrap();

@@ -1,4 +1,4 @@
-//! The embedded AWS services as a client sees them: over HTTP, in their JSON protocols.
+//! The emulated AWS services as a client sees them: over HTTP, in their JSON protocols.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
@@ -25,7 +25,7 @@ use tokio::net::TcpListener;
 const QUEUE: &str = "DeliveriesQueue";
 const DEAD_LETTERS: &str = "DeliveriesDeadLetterQueue";
 
-/// How a test's services run.
+/// How a test's services are configured.
 #[derive(Default)]
 struct Options {
     parameters: &'static [(&'static str, &'static str)],
@@ -79,7 +79,7 @@ impl Services {
         self.call_as(key, url, target, body).await
     }
 
-    /// The same as another caller.
+    /// The same, as another caller.
     async fn call_as(&self, key: &str, url: &str, target: &str, body: String) -> (u16, Value) {
         let signature =
             format!("AWS4-HMAC-SHA256 Credential={key}/20261121/us-east-1/x/aws4_request");
@@ -151,7 +151,7 @@ async fn until<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T>) -> T {
     }
 }
 
-/// A data folder that ends with the test.
+/// A data folder that is removed after the test.
 struct Folder(PathBuf);
 
 impl Folder {

@@ -63,24 +63,24 @@ async fn attributes_come_only_when_asked_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_poll_wakes_when_a_message_comes() {
     let services = Services::start(Options::default()).await;
-    let begin = Instant::now();
+    let started = Instant::now();
     let (received, ()) = tokio::join!(services.receive(20), async {
         tokio::time::sleep(Duration::from_millis(100)).await;
         services.send(json!({ "MessageBody": "a" })).await;
     });
     assert_eq!(bodies(&received), ["a"]);
-    assert!(begin.elapsed() < Duration::from_secs(5));
+    assert!(started.elapsed() < Duration::from_secs(5));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delay_is_kept_and_its_limit_is_that_of_aws() {
     let services = Services::start(Options::default()).await;
-    let begin = Instant::now();
+    let started = Instant::now();
     services
         .send(json!({ "MessageBody": "a", "DelaySeconds": 1 }))
         .await;
     assert_eq!(bodies(&services.receive(20).await), ["a"]);
-    assert!(begin.elapsed() >= Duration::from_secs(1));
+    assert!(started.elapsed() >= Duration::from_secs(1));
     for delay in [-1, 901] {
         let request = json!({ "MessageBody": "a", "DelaySeconds": delay });
         let (status, error) = services.sqs("SendMessage", request).await;
@@ -127,7 +127,7 @@ async fn what_is_not_deleted_comes_back_and_after_five_receives_is_a_dead_letter
             received["Attributes"]["ApproximateReceiveCount"],
             count.to_string()
         );
-        // One real expiry, below; the others are cut short.
+        // Only one visibility timeout expires by itself, below; the others are cut short.
         let visible = json!({ "ReceiptHandle": received["ReceiptHandle"], "VisibilityTimeout": u8::from(count == 1) });
         services.sqs("ChangeMessageVisibility", visible).await;
     }

@@ -35,7 +35,7 @@ async fn a_kept_key_is_for_its_owner_only_and_survives() {
     let mode = std::fs::metadata(&file).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     assert_eq!(secret(&Services::in_folder(&folder).await).await, key);
-    // The process ended between making the file and filling it.
+    // As if the process had ended between creating the file and writing it.
     std::fs::write(&file, "").unwrap();
     assert_eq!(secret(&Services::in_folder(&folder).await).await.len(), 64);
 }

@@ -270,7 +270,8 @@ fn operators_hear_of_the_fourth_failure_the_last_and_the_recovery() {
 #[test]
 fn a_step_is_repeated_by_the_task_that_decided_it_only() {
     let one = job(1);
-    // The manual attempt took the schedule's place: the waiting first task has nothing to add.
+    // The manual attempt took the first place on the schedule: the waiting first task has nothing
+    // to add.
     let (by_job, step) = add(None, Ask::Manual(&one), 500);
     assert_eq!(
         plan(Some(&by_job), Ask::Scheduled(0)),
@@ -278,13 +279,13 @@ fn a_step_is_repeated_by_the_task_that_decided_it_only() {
     );
     assert_eq!(plan(Some(&by_job), Ask::Manual(&one)), Plan::Resume(step));
     assert!(step.repeated().retry.unwrap().due > step.retry.unwrap().due);
-    // An extra attempt repeats nothing of the scheduled one before it.
+    // An extra attempt repeats nothing of the earlier scheduled one.
     let (first, step) = add_n(None, 0, 500);
     let (after, _) = add(Some(first), Ask::Manual(&one), 500);
     assert_eq!(plan(Some(&after), Ask::Manual(&one)), Plan::Resume(NOTHING));
     assert_eq!(plan(Some(&after), Ask::Scheduled(0)), Plan::Resume(step));
-    let told = after.decider().unwrap();
-    assert_eq!(told.job, None, "news is of the scheduled attempt");
+    let decider = after.decider().unwrap();
+    assert_eq!(decider.job, None, "news is of the scheduled attempt");
 }
 
 #[test]
@@ -407,7 +408,7 @@ impl Queued {
     }
 }
 
-/// Where a dispatcher ends; its task is received again.
+/// Where a dispatcher crashes; its task is received again.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Crash {
     No,
@@ -417,25 +418,26 @@ enum Crash {
 
 #[derive(Clone, Debug)]
 enum Event {
-    /// A task is received: which one, whether a copy of it stays, what the endpoint answers.
+    /// A task is received: which one, whether a copy of it stays, what the endpoint answers, and
+    /// where the dispatcher crashes.
     Receive(prop::sample::Index, bool, u16, Crash),
     /// An operator asks for the message again.
     Resend,
-    /// Two copies of a task are at work at the same time, with these answers.
+    /// Two copies of a task run at the same time, with these answers.
     Overlap(prop::sample::Index, u16, u16),
     /// A task waits longer: its endpoint is paused, or its slot is still to come.
     PutBack(prop::sample::Index),
     /// The queue is purged.
     Purge,
-    /// The clock is set: so many seconds from the begin, before it too.
+    /// The clock is set to this many seconds from the start, possibly negative.
     Clock(i32),
-    /// The auditor looks.
+    /// The auditor runs.
     Audit,
     /// The endpoint is disabled, or enabled.
     Switch,
 }
 
-/// How overdue an attempt is when the auditor takes its task for lost.
+/// How overdue an attempt must be for the auditor to consider its task lost.
 const LOST_AFTER: Duration = Duration::from_secs(3600);
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
@@ -463,12 +465,12 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     prop::collection::vec(event, 0..40)
 }
 
-/// One delivery with the queue around it, as dispatchers and operators drive it.
+/// One delivery and its queue, driven by dispatchers and operators.
 struct Model {
     record: Option<Delivery>,
     queue: Vec<Queued>,
     disabled: bool,
-    /// Requests that were made and recorded, and those whose dispatcher ended before the record.
+    /// Requests that were made and recorded, and those whose dispatcher crashed before the record.
     recorded: usize,
     unrecorded: usize,
     /// Requests that two copies made at the same time.
@@ -523,7 +525,7 @@ impl Model {
         }
     }
 
-    /// Whether the dispatcher came to its end, so that the task is deleted.
+    /// Handles a task; returns whether the dispatcher finished, so that the task is deleted.
     fn work(&mut self, task: &Queued, status: u16, crash: Crash) -> bool {
         let before = self.record.clone();
         let ended = before.as_ref().is_some_and(|d| d.status != Status::Sending);
@@ -583,7 +585,7 @@ impl Model {
         self.queue.extend(lost.map(Queued::Scheduled));
     }
 
-    /// Works the queue off; gives how many tasks that took.
+    /// Works through the queue; returns how many tasks that took.
     fn drain(&mut self) -> usize {
         let mut count = 0;
         while let Some(task) = self.queue.pop() {
@@ -596,10 +598,10 @@ impl Model {
 }
 
 proptest! {
-    /// Tasks in any order and any number of copies, dispatchers that end anywhere or are at work at the
-    /// same time, resends, purged queues, a clock that jumps, an endpoint that is switched off and on:
-    /// with the auditor, the delivery comes to its end, makes no more attempts than the schedule has
-    /// and operators asked for, and is not sent again once it has ended.
+    /// Tasks in any order and any number of copies, dispatchers that crash anywhere or run
+    /// concurrently, resends, purged queues, a clock that jumps, an endpoint that is disabled and
+    /// enabled: with the auditor, the delivery is always finished, makes no more attempts than the
+    /// schedule has and operators requested, and is not sent again after that.
     #[test]
     fn no_order_of_events_loses_a_delivery_or_repeats_it(events in events()) {
         let mut model = Model::new();
@@ -607,7 +609,7 @@ proptest! {
             model.apply(event);
         }
         model.drain();
-        // A clock that was behind or ahead makes attempts due early or late by as much.
+        // A clock that was slow or fast makes attempts due early or late by as much.
         for _ in 0..4 {
             model.now = model.now.max(NOW).plus(Duration::from_secs(2_000_000));
             model.audit();

@@ -1,4 +1,5 @@
-//! The key that signs tokens, and its public half. The seed stays with the function that mints.
+//! The key that signs tokens, and its public half. Only the function that creates tokens has the
+//! seed.
 
 use std::{fmt, sync::Once, time::Duration};
 
@@ -18,11 +19,11 @@ use crate::{id::TokenId, timestamp::Timestamp};
 
 const ISSUER: &str = "posthorn";
 
-/// The least length of the secret that a key is made of, in bytes: that of an Ed25519 seed (RFC 8032,
-/// section 5.1.5).
+/// The minimum length, in bytes, of the secret that a key is derived from: that of an Ed25519 seed
+/// (RFC 8032, section 5.1.5).
 pub const MIN_KEY_BYTES: usize = 32;
 
-/// What the seed of a key is derived with: the secret is a text, the seed is 32 bytes.
+/// The label for deriving the 32 bytes of the seed from the text of the secret.
 const SEED_LABEL: &[u8] = b"posthorn token key v1";
 
 /// The key that signs tokens.
@@ -36,23 +37,23 @@ pub struct TokenKey {
 #[error("the token key must have at least {MIN_KEY_BYTES} bytes")]
 pub struct KeyError;
 
-/// A token could not be made; never with a key that [`TokenKey::new`] took.
+/// Why a token could not be created; never happens with a key from [`TokenKey::new`].
 pub type MintError = jsonwebtoken::errors::Error;
 
 /// What verifies the tokens of a key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublicKey {
-    /// Names it in the tokens' headers (`kid`): it follows from the key.
+    /// Identifies the key in the tokens' headers (`kid`); derived from the key.
     pub id: String,
     /// The base64url of its 32 bytes.
     pub key: String,
 }
 
 impl TokenKey {
-    /// Takes a key as the template's secret holds it: any text of at least [`MIN_KEY_BYTES`].
+    /// Derives a key from the template's secret: any text of at least [`MIN_KEY_BYTES`].
     ///
     /// # Errors
-    /// When it is shorter.
+    /// When the secret is shorter.
     pub fn new(secret: &[u8]) -> Result<Self, KeyError> {
         install_provider();
         if secret.len() < MIN_KEY_BYTES {
@@ -72,16 +73,16 @@ impl TokenKey {
         })
     }
 
-    /// What verifies its tokens.
+    /// The public key that verifies its tokens.
     pub fn public(&self) -> &PublicKey {
         &self.public
     }
 
-    /// Makes a token that is valid from `now` for `lifetime`. The token of a session has the session's
-    /// id, whatever `id` is.
+    /// Creates a token that is valid from `now` for `lifetime`. The token of a session has the
+    /// session's id, whatever `id` is.
     ///
     /// # Errors
-    /// Never with a key that [`TokenKey::new`] took; the library's signature has an error.
+    /// Never with a key from [`TokenKey::new`]; the library's signature has an error.
     pub fn mint(
         &self,
         scope: &Scope,
@@ -114,7 +115,7 @@ impl TokenKey {
 }
 
 impl PublicKey {
-    /// The claims of a token, if this key signed them. Times are not looked at.
+    /// The claims of a token, if this key signed them. Times are not checked.
     pub(super) fn verify(&self, token: &str) -> Result<Claims, TokenError> {
         install_provider();
         let key = URL_SAFE_NO_PAD.decode(&self.key);
@@ -139,8 +140,8 @@ impl fmt::Debug for TokenKey {
     }
 }
 
-/// Ed25519 by the crate that signs webhooks: the JWT library's own choices would bring a second family
-/// of cryptography crates.
+/// Ed25519 from the crate that also signs webhooks: the JWT library's own backends would add a
+/// second family of cryptography crates.
 struct Ed25519Signer(Ed25519KeyPair);
 
 struct Ed25519Verifier(Vec<u8>);
@@ -195,7 +196,7 @@ static PROVIDER: CryptoProvider = CryptoProvider {
 pub(super) fn install_provider() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // An error means that the process has a provider already, which serves as well.
+        // An error means that the process already has a provider, which works as well.
         let _ = PROVIDER.install_default();
     });
 }

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use crate::{id::TokenId, timestamp::Timestamp};
 
-/// Something that a token of the portal may do (`AppPortalCapability` of the contract).
+/// Something that a portal token may do (`AppPortalCapability` of the contract).
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
 )]
@@ -21,14 +21,14 @@ pub enum Capability {
     ManageEndpointSecret,
     /// Change an endpoint's transformation.
     ManageTransformations,
-    /// Have messages sent: examples, again, or those that are missing.
+    /// Cause messages to be sent: examples, resends, and missed messages.
     CreateAttempts,
     /// Create, change and delete endpoints, with their secrets and transformations.
     ManageEndpoint,
 }
 
 impl Capability {
-    /// All of them: what a token has that is asked for without any.
+    /// All capabilities: what a token gets when none are requested.
     pub const ALL: [Self; 6] = [
         Self::ViewBase,
         Self::ViewEndpointSecret,
@@ -38,7 +38,7 @@ impl Capability {
         Self::ManageEndpoint,
     ];
 
-    /// Which capabilities allow what this one allows: itself, and wider ones.
+    /// The capabilities that allow what this one allows: itself, and wider ones.
     pub fn held_by(self) -> &'static [Self] {
         match self {
             Self::ViewBase => &[Self::ViewBase],
@@ -55,18 +55,18 @@ impl Capability {
     }
 }
 
-/// A stay in the application portal.
+/// A customer's session in the application portal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
     /// Its token's id.
     pub id: TokenId,
-    /// When access was granted. A token that was exchanged for another one hands this on.
+    /// When access was granted. A token that is exchanged for another one passes this on.
     pub granted_at: Timestamp,
-    /// When it ends by itself.
+    /// When it expires.
     pub expires_at: Timestamp,
     /// What it may do.
     pub capabilities: BTreeSet<Capability>,
-    /// The caller's own name for it (`sessionId`), to end it by.
+    /// The caller's own name for it (`sessionId`), with which it can be ended.
     pub tag: Option<SessionTag>,
 }
 
@@ -113,12 +113,12 @@ impl From<&Session> for Portal {
     }
 }
 
-/// The caller's own name for sessions of the portal: 1 to 64 letters, digits, `@`, `-` and `_`.
+/// The caller's own name for portal sessions: 1 to 64 letters, digits, `@`, `-` and `_`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct SessionTag(String);
 
-/// The text is no [`SessionTag`].
+/// The text is not a [`SessionTag`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be 1 to 64 letters, digits, `@`, `-` and `_`")]
 pub struct TagError;
@@ -146,8 +146,8 @@ impl From<SessionTag> for String {
     }
 }
 
-/// Which sessions of an application, or of a tag of it, an operator ended: those that were granted up
-/// to a time, at once or after a grace.
+/// Which sessions of an application, or of a tag, an operator ended: those granted up to a time, at
+/// once or after a grace period.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ending {
     /// Sessions granted up to this time have ended.
@@ -164,19 +164,19 @@ struct Later {
     at: Timestamp,
 }
 
-/// The most orders that run at the same time: every request of a session reads them. A further one hastens the end of
-/// the last.
+/// The most orders that are pending at the same time: every request of a session reads them. A
+/// further one hastens the end of the last.
 const MAX_ORDERS: usize = 20;
 
 impl Ending {
-    /// Whether a session that was granted then is over.
+    /// Whether a session that was granted at `granted_at` has ended.
     pub fn ends(&self, granted_at: Timestamp, now: Timestamp) -> bool {
         let is_due = |order: &Later| order.at <= now && granted_at <= order.until;
         self.ended_until.is_some_and(|until| granted_at <= until) || self.later.iter().any(is_due)
     }
 
-    /// The same, with all sessions so far ending after a grace. Where an earlier order ends some of them sooner, it
-    /// does so still: no session lives longer for a second order.
+    /// The same, with all sessions so far ending after a grace period. If an earlier order ends
+    /// some of them sooner, it still does: a second order never prolongs a session.
     pub fn end_all(self, now: Timestamp, grace: Duration) -> Self {
         let at = now.plus(grace);
         let (due, running): (Vec<_>, Vec<_>) = self.later.into_iter().partition(|it| it.at <= now);

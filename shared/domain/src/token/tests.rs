@@ -1,4 +1,4 @@
-//! Tokens: what is refused and why, keys that are replaced, tokens that are revoked.
+//! Tokens: which are refused and why, replaced keys, revoked tokens.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -175,7 +175,7 @@ fn the_list_of_revocations_is_bounded_and_the_organization_ends_it() {
     assert!(serde_json::to_string(&all).unwrap().len() < 500);
 }
 
-/// A token of any header and claims, signed with Ed25519 and the right key.
+/// A token with any header and claims, signed with Ed25519 and the right key.
 fn signed(header: &str, claims: &Value) -> String {
     let seed = Sha256::new_with_prefix(b"posthorn token key v1")
         .chain_update([7; 64])
@@ -218,7 +218,8 @@ fn another_algorithm_is_refused_whatever_the_signature() {
     }
 }
 
-/// The mistake of verifiers that let the token choose: the public key as an HMAC secret.
+/// The mistake of verifiers that let the token choose the algorithm: the public key used as an HMAC
+/// secret.
 #[test]
 fn the_public_key_signs_nothing() {
     use hmac::{Hmac, KeyInit, Mac};

@@ -1,6 +1,7 @@
-//! What those who verify tokens know: the public keys, and which tokens are revoked.
+//! What verifiers of tokens need to know: the public keys, and the revoked tokens.
 //!
-//! Only the function that mints writes it. It is one value, so that one read brings all of it.
+//! Only the function that creates tokens writes it. It is one value, so that one read returns all
+//! of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,38 +13,38 @@ use crate::{
     timestamp::Timestamp,
 };
 
-/// The most revocations that are kept, so that the value stays small: about 50 KB.
+/// The most revocations that are kept, so that the value stays small (about 50 KB).
 pub const MAX_REVOKED: usize = 1_000;
 
-/// How many ids of keys that were replaced are remembered.
+/// How many ids of replaced keys are remembered.
 const MAX_RETIRED: usize = 16;
 
-/// How far ahead of ours the clock of the token's maker may be.
+/// How far the clock of a token's creator may be ahead of the verifier's.
 const MAX_CLOCK_SKEW_SECONDS: i64 = 60;
 
 /// The public keys and the revoked tokens of a deployment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trust {
-    /// Counts changes: a change is made to the version that was read.
+    /// Counts changes: a change is conditional on the revision that was read.
     pub revision: u64,
-    /// The current key, then the one before it.
+    /// The current key, then the previous one.
     keys: Vec<PublicKey>,
-    /// Ids of keys that were replaced for good: a late process must not bring them back.
+    /// Ids of keys that were permanently replaced: a late process must not bring them back.
     retired: Vec<String>,
     /// Revoked tokens.
     revoked: BTreeMap<OrganizationId, Revoked>,
 }
 
-/// The revoked tokens of an organization. A token was made at the time in its id.
+/// The revoked tokens of an organization. A token's id tells when it was created.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Revoked {
-    /// All that were made up to this time.
+    /// All tokens that were created up to this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     until: Option<Timestamp>,
-    /// All of an application that were made up to a time.
+    /// All tokens of an application that were created up to a time.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     applications: BTreeMap<ApplicationId, Timestamp>,
-    /// Single ones.
+    /// Single tokens.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     tokens: BTreeSet<TokenId>,
 }
@@ -51,18 +52,18 @@ struct Revoked {
 /// An operator's order to revoke tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Revocation {
-    /// All of an organization that were made so far, those of its applications and of the portal too.
+    /// All tokens of an organization so far, including those of its applications and of the portal.
     Organization,
-    /// All of an application that were made so far.
+    /// All tokens of an application so far.
     Application(ApplicationId),
-    /// One.
+    /// A single token.
     Token(TokenId),
 }
 
-/// A change that cannot be made.
+/// Why a change cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TrustError {
-    /// The key was replaced: it may not come back.
+    /// The key was replaced earlier and must not come back.
     #[error("the secret holds a token key that was replaced: rotate the token key")]
     Retired,
     /// The list of revocations is full.
@@ -79,10 +80,7 @@ pub struct Presented<'a> {
 }
 
 impl<'a> Presented<'a> {
-    /// Reads the value of an `Authorization` header: what can be refused without any key is.
-    ///
-    /// # Errors
-    /// [`TokenError`].
+    /// Reads the value of an `Authorization` header, and refuses what can be refused without a key.
     pub fn read(header: Option<&'a str>) -> Result<Self, TokenError> {
         let header = header.ok_or(TokenError::Missing)?;
         let (scheme, token) = header.split_once(' ').unwrap_or((header, ""));
@@ -92,10 +90,7 @@ impl<'a> Presented<'a> {
         Self::bare(token.trim())
     }
 
-    /// A token without a header around it.
-    ///
-    /// # Errors
-    /// [`TokenError`].
+    /// Reads a token that is not in a header.
     pub fn bare(token: &'a str) -> Result<Self, TokenError> {
         install_provider();
         let presented = Self { token };
@@ -117,7 +112,7 @@ impl Trust {
         self.keys.first()
     }
 
-    /// Whether the key is known that a token names.
+    /// Whether the key that a token names is known.
     pub fn knows(&self, presented: &Presented<'_>) -> bool {
         self.key_of(presented).is_ok_and(|key| key.is_some())
     }
@@ -127,10 +122,7 @@ impl Trust {
         Ok(self.keys.iter().find(|key| Some(&key.id) == id.as_ref()))
     }
 
-    /// Who holds a token.
-    ///
-    /// # Errors
-    /// [`TokenError`].
+    /// Verifies a token; returns its scope.
     pub fn authenticate(
         &self,
         presented: &Presented<'_>,
@@ -162,7 +154,8 @@ impl Trust {
         until.is_some_and(|until| granted_at <= until) || revoked.tokens.contains(id)
     }
 
-    /// The same with another current key; the one before it goes on verifying, unless all are to end.
+    /// The same with another current key; the previous one keeps verifying only if `keep_previous`
+    /// is set.
     ///
     /// # Errors
     /// [`TrustError::Retired`].
@@ -196,7 +189,7 @@ impl Trust {
     ) -> Result<Self, TrustError> {
         let revoked = self.revoked.entry(organization).or_default();
         match revocation {
-            // The single ones are among them.
+            // These include the single ones.
             Revocation::Organization => {
                 *revoked = Revoked {
                     until: Some(now),
@@ -219,7 +212,7 @@ impl Trust {
     }
 }
 
-/// When a token was granted: one that it was exchanged for counts from the first.
+/// When a token was granted: after an exchange, the time of the first token counts.
 fn granted_at(claims: &Claims) -> Timestamp {
     let portal = claims.portal.as_ref();
     portal.map_or_else(|| claims.jti.created_at(), super::session::Portal::since)

@@ -1,4 +1,4 @@
-//! Events as API Gateway makes them, and as nobody should.
+//! Events as API Gateway sends them, and as nobody should.
 
 use serde_json::{Value, json};
 
@@ -208,7 +208,7 @@ fn fuzz_no_event_ends_the_process() {
             });
             let event: Event = serde_json::from_value(event).unwrap();
             let reply = runtime.block_on(answer(event, async |request| {
-                // What was let through can be parsed by whatever comes next.
+                // Whatever passes can be parsed by the next step.
                 assert!(request.uri().path().starts_with('/'));
                 Response::new(request.into_body())
             }));

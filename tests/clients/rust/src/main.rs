@@ -1,6 +1,6 @@
-//! Operations and a delivery by the official Rust client, against the stack that POSTHORN_URL and
-//! POSTHORN_TOKEN name. Every line that is printed is a check that held; the first that does not ends
-//! the program.
+//! Operations and a delivery with the official Rust client, against the stack that POSTHORN_URL and
+//! POSTHORN_TOKEN name. Every printed line is a check that passed; the first failing check ends the
+//! program.
 
 mod receiver;
 
@@ -12,7 +12,7 @@ use svix::{api::*, error::Error, models::*, webhooks::Webhook};
 
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
-/// How often an attempt or a task is looked for, a tenth of a second apart.
+/// How often an attempt or a task is polled for, every tenth of a second.
 const LOOKS: usize = 600;
 
 fn check<T: PartialEq + Debug>(what: &str, got: T, wanted: T) -> Outcome {
@@ -23,7 +23,7 @@ fn check<T: PartialEq + Debug>(what: &str, got: T, wanted: T) -> Outcome {
     Ok(())
 }
 
-/// Looks until there is something.
+/// Polls until there is a result.
 async fn poll<T, F: Future<Output = Outcome<Option<T>>>>(
     what: &str,
     look: impl Fn() -> F,
@@ -76,11 +76,11 @@ async fn applications(svix: &Svix) -> Outcome<String> {
     let mut wanted = ApplicationIn::new("Rust client".to_owned());
     let uid = format!("rust-{}", std::process::id());
     wanted.uid = Some(uid.clone());
-    let made = applications.create(wanted.clone(), None).await?;
+    let created = applications.create(wanted.clone(), None).await?;
     check(
         "an application is read by its uid",
         applications.get(uid.clone()).await?.id,
-        made.id.clone(),
+        created.id.clone(),
     )?;
     check(
         "a uid is taken once",
@@ -88,7 +88,7 @@ async fn applications(svix: &Svix) -> Outcome<String> {
         409,
     )?;
     let same = applications.get_or_create(wanted.clone(), None).await?;
-    check("get_or_create finds it", same.id, made.id.clone())?;
+    check("get_or_create finds it", same.id, created.id.clone())?;
     wanted.name = "Renamed".to_owned();
     let renamed = applications.upsert(uid, wanted).await?;
     check("upsert replaces it", renamed.name.as_str(), "Renamed")?;
@@ -99,10 +99,10 @@ async fn applications(svix: &Svix) -> Outcome<String> {
     let listed = applications.list(Some(options)).await?.data;
     check(
         "it is listed",
-        listed.iter().any(|one| one.id == made.id),
+        listed.iter().any(|one| one.id == created.id),
         true,
     )?;
-    Ok(made.id)
+    Ok(created.id)
 }
 
 async fn event_types(svix: &Svix, app: &str) -> Outcome {
@@ -203,14 +203,14 @@ async fn attempt(svix: &Svix, app: &str, message: &str) -> Outcome<MessageAttemp
 async fn endpoints(svix: &Svix, app: &str) -> Outcome {
     let endpoints = svix.endpoint();
     let app = || app.to_owned();
-    let made = endpoints
+    let created = endpoints
         .create(
             app(),
             EndpointIn::new("https://example.com/a".to_owned()),
             None,
         )
         .await?;
-    let id = || made.id.clone();
+    let id = || created.id.clone();
     let patch = EndpointPatch {
         description: Some("Patched".to_owned()),
         ..EndpointPatch::new()
@@ -252,7 +252,7 @@ async fn endpoints(svix: &Svix, app: &str) -> Outcome {
     )
 }
 
-/// What failed is sent again: one by one, and all of an endpoint.
+/// Sends failed messages again: a single one, and all of an endpoint.
 async fn recovered(svix: &Svix, app: &str) -> Outcome {
     let receiver = Deliveries::answering(500)?;
     let endpoint = EndpointIn::new(receiver.url.clone());

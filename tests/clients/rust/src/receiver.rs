@@ -1,4 +1,4 @@
-//! A receiver on this machine: each request is taken and answered with a status code.
+//! A receiver on this machine: it reads each request and answers with a status code.
 
 use std::{
     collections::BTreeMap,
@@ -37,13 +37,13 @@ impl Deliveries {
         Ok(Self { url, received })
     }
 
-    /// The next one.
+    /// The next delivery.
     pub fn next(&self) -> Result<Delivery, RecvTimeoutError> {
         self.received.recv_timeout(PATIENCE)
     }
 }
 
-/// Takes one request; its head and body are small, and the body's length is told.
+/// Reads one request; its head and body are small, and it has a `content-length`.
 fn serve(mut stream: TcpStream, status: u16, sender: &Sender<Delivery>) -> io::Result<()> {
     let mut bytes = Vec::new();
     let head = loop {
@@ -62,7 +62,7 @@ fn serve(mut stream: TcpStream, status: u16, sender: &Sender<Delivery>) -> io::R
     let answer =
         format!("HTTP/1.1 {status} Taken\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
     stream.write_all(answer.as_bytes())?;
-    // Nobody may wait for it any more.
+    // It does not matter if nobody is waiting for it any more.
     let _ = sender.send(Delivery { headers, body });
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! MessageGroupId on standard queues: AWS accepts it and uses it for fair queues, rustack refuses it.
-//! It travels through rustack as a message attribute.
+//! MessageGroupId on standard queues: AWS accepts it and uses it for fair queues, but rustack
+//! refuses it. So it passes through rustack as a message attribute.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 const ATTRIBUTE: &str = "posthorn.MessageGroupId";
 
 /// Moves an entry's group id into the message attribute.
-pub(super) fn hide(entry: &mut Value) {
+pub(super) fn hide_group(entry: &mut Value) {
     let attributes = &entry["MessageAttributes"];
     if !attributes.is_object() && !attributes.is_null() {
         return; // rustack refuses it.
@@ -21,26 +21,26 @@ pub(super) fn hide(entry: &mut Value) {
     }
 }
 
-/// The group id of an entry that went through [`hide`].
-pub(super) fn hidden(entry: &Value) -> Option<String> {
+/// The group id of an entry that went through [`hide_group`].
+pub(super) fn group_of(entry: &Value) -> Option<String> {
     let group = &entry["MessageAttributes"][ATTRIBUTE]["StringValue"];
     group.as_str().map(str::to_owned)
 }
 
-/// Removes a sum that covers the attribute, which its reader does not know of.
-pub(super) fn drop_sum(message: &mut Value) {
+/// Removes a checksum that covers the attribute, because the reader does not know the attribute.
+pub(super) fn drop_checksum(message: &mut Value) {
     if let Some(message) = message.as_object_mut() {
         message.remove("MD5OfMessageAttributes");
     }
 }
 
-/// What a receiver asked for.
-pub(super) struct Asked {
+/// Which attributes a receiver asked for.
+pub(super) struct Requested {
     group: bool,
 }
 
-/// Has a ReceiveMessage return the attribute.
-pub(super) fn ask(request: &mut Value) -> Asked {
+/// Makes a ReceiveMessage return the attribute.
+pub(super) fn request_group(request: &mut Value) -> Requested {
     let names = &mut request["MessageAttributeNames"];
     match names {
         Value::Array(names) => names.push(ATTRIBUTE.into()),
@@ -52,15 +52,15 @@ pub(super) fn ask(request: &mut Value) -> Asked {
         .iter()
         .filter_map(|list| request[*list].as_array())
         .flatten();
-    Asked {
+    Requested {
         group: names.any(|name| name == "All" || name == "MessageGroupId"),
     }
 }
 
-impl Asked {
+impl Requested {
     /// Moves the attribute back, as `MessageGroupId` among the system attributes.
-    pub(super) fn show(&self, message: &mut Value) {
-        drop_sum(message);
+    pub(super) fn show_group(&self, message: &mut Value) {
+        drop_checksum(message);
         let attributes = message["MessageAttributes"].as_object_mut();
         let group = attributes.and_then(|attributes| attributes.remove(ATTRIBUTE));
         if let Some(group) = group.filter(|_| self.group) {

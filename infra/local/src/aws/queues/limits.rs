@@ -1,9 +1,9 @@
-//! Limits of SQS that rustack does not have.
+//! Limits of SQS that rustack does not enforce.
 
 use rustack_sqs_model::error::SqsError;
 use serde_json::{Value, json};
 
-/// The longest wait of a message in a queue.
+/// The longest delay of a message.
 pub(super) const MAX_DELAY_SECONDS: i64 = 900;
 
 /// Refuses a message that SQS would refuse.
@@ -19,7 +19,7 @@ pub(super) fn check(entry: &Value) -> Result<(), SqsError> {
     }
 }
 
-/// Takes such messages out of a batch and gives their results; the others are sent.
+/// Removes such messages from a batch and returns their results; the others are sent.
 pub(super) fn take_refused(request: &mut Value) -> Vec<Value> {
     let Some(entries) = request["Entries"].as_array_mut() else {
         return Vec::new();

@@ -1,9 +1,10 @@
-//! SQS: the crates `rustack-sqs-*`, with what they lack.
+//! SQS: the crates `rustack-sqs-*`, with additions.
 //!
 //! Added here: MessageGroupId on standard queues ([`groups`]), the limit of DelaySeconds
-//! ([`limits`]), and state across restarts ([`super::journal`]). Known differences from AWS: a message
-//! may have 256 KiB, not 1 MiB; a batch is not limited as a whole; groups are carried but do not
-//! change the order; the journal keeps no message attributes, which no task has.
+//! ([`limits`]), and state across restarts ([`super::journal`]). Known differences from AWS: a
+//! message may have 256 KiB, not 1 MiB; the total size of a batch is not limited; groups are
+//! carried but do not change the order; the journal keeps no message attributes, which tasks do not
+//! have.
 
 mod groups;
 mod limits;
@@ -23,7 +24,7 @@ use super::{
 };
 use crate::{ACCOUNT, REGION, template::Template};
 
-/// How long a receive that failed holds its caller.
+/// The pause before a failed receive returns.
 const FAILED_CALL_PAUSE: Duration = Duration::from_millis(500);
 
 /// The template's queues.
@@ -38,9 +39,9 @@ pub struct Queues {
 /// A message that was received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received {
-    /// Its id, the same at each receive.
+    /// Its id, the same each time it is received.
     pub message_id: String,
-    /// What deletes it.
+    /// The handle that deletes it.
     pub receipt_handle: String,
     /// Its body.
     pub body: String,
@@ -51,7 +52,7 @@ pub struct Received {
 }
 
 impl Queues {
-    /// Creates the queues and sends what was queued before again.
+    /// Creates the queues and sends the messages of the previous run again.
     pub(super) async fn open(
         template: &Template,
         port: u16,
@@ -80,7 +81,7 @@ impl Queues {
         Ok(queues)
     }
 
-    /// Creates queues; one with a dead-letter queue comes after it.
+    /// Creates the queues, dead-letter queues before the queues that use them.
     async fn create_all(&self, template: &Template) -> Result<(), AwsError> {
         let mut queues: Vec<_> = template.queues.iter().collect();
         queues.sort_by_key(|queue| queue.attributes.contains_key("RedrivePolicy"));
@@ -102,9 +103,9 @@ impl Queues {
             let request = self.send_again(&message);
             let (status, answer) = self.handle(SqsOperation::SendMessage, request).await;
             if status != 200 {
-                // Its queue may come back: the template of another branch, for example.
+                // Its queue may come back, for example with the template of another branch.
                 let queue = &message.queue;
-                eprintln!("a message stays in the journal, as {queue} refuses it: {answer}");
+                eprintln!("a message stays in the journal, because {queue} refuses it: {answer}");
                 journal.sent(&id, message)?;
             }
         }
@@ -116,7 +117,7 @@ impl Queues {
         json!({
             "QueueUrl": self.url(&message.queue), "MessageBody": message.body,
             "MessageGroupId": message.group,
-            // More was never asked for, unless the clock was changed.
+            // No delay was ever longer, unless the clock was changed.
             "DelaySeconds": ((left + 999) / 1000).min(limits::MAX_DELAY_SECONDS),
         })
     }
@@ -135,7 +136,7 @@ impl Queues {
         });
         let (status, answer) = self.handle(SqsOperation::ReceiveMessage, request).await;
         if status != 200 {
-            // A failed call returns at once: without a pause its caller would spin.
+            // A failed call returns at once; without a pause its caller would spin.
             tokio::time::sleep(FAILED_CALL_PAUSE).await;
         }
         let messages = answer["Messages"].as_array().into_iter().flatten();

@@ -1,4 +1,4 @@
-//! One SQS call: what is added around rustack's own handling of it.
+//! SQS calls: what is added around rustack's own handling.
 
 use std::io;
 
@@ -13,22 +13,22 @@ use serde_json::{Value, json};
 use super::{Queues, groups, limits};
 use crate::aws::journal::Sent;
 
-/// An answer of SQS: status and JSON body.
+/// A response of SQS: status and JSON body.
 pub(in crate::aws) type Answer = (u16, Value);
 
 /// The bytes of the messages that a request sends.
-fn bytes_of(request: &Value) -> usize {
+fn message_bytes(request: &Value) -> usize {
     let entries = request["Entries"].as_array().into_iter().flatten();
     let bodies = entries.chain([request]).map(|entry| &entry["MessageBody"]);
     bodies.filter_map(Value::as_str).map(str::len).sum()
 }
 
 impl Queues {
-    /// A call that came over HTTP; the request is a JSON object.
+    /// Handles a call over HTTP; the request is a JSON object.
     pub(in crate::aws) async fn serve(&self, operation: SqsOperation, request: Value) -> Answer {
         if let Some(meter) = &self.meter {
             meter.count_call("SQS", operation.as_str());
-            meter.add_sqs_units(bytes_of(&request));
+            meter.add_sqs_units(message_bytes(&request));
         }
         self.handle(operation, request).await
     }
@@ -58,9 +58,9 @@ impl Queues {
         if let Err(error) = limits::check(&request) {
             return refusal(&error).await;
         }
-        groups::hide(&mut request);
+        groups::hide_group(&mut request);
         let (status, mut answer) = self.call(SqsOperation::SendMessage, &request).await;
-        groups::drop_sum(&mut answer);
+        groups::drop_checksum(&mut answer);
         if status == 200
             && let Err(error) = self.journal_sent(&request, &request, &answer["MessageId"])
         {
@@ -72,7 +72,7 @@ impl Queues {
     async fn send_batch(&self, mut request: Value) -> Answer {
         let refused = limits::take_refused(&mut request);
         let entries = request["Entries"].as_array_mut().into_iter().flatten();
-        entries.for_each(groups::hide);
+        entries.for_each(groups::hide_group);
         let is_empty = request["Entries"].as_array().is_some_and(Vec::is_empty);
         let (status, mut answer) = if is_empty && !refused.is_empty() {
             (200, json!({ "Successful": [] }))
@@ -83,7 +83,7 @@ impl Queues {
             return (status, answer);
         }
         let sent = answer["Successful"].as_array_mut().into_iter().flatten();
-        sent.for_each(groups::drop_sum);
+        sent.for_each(groups::drop_checksum);
         if let Err(error) = self.journal_batch(&request, &answer) {
             return fault(&error);
         }
@@ -92,10 +92,10 @@ impl Queues {
     }
 
     async fn receive_messages(&self, mut request: Value) -> Answer {
-        let asked = groups::ask(&mut request);
+        let requested = groups::request_group(&mut request);
         let (status, mut answer) = self.call(SqsOperation::ReceiveMessage, &request).await;
         let messages = answer["Messages"].as_array_mut().into_iter().flatten();
-        messages.for_each(|message| asked.show(message));
+        messages.for_each(|message| requested.show_group(message));
         (status, answer)
     }
 
@@ -117,7 +117,7 @@ impl Queues {
         let sent = Sent {
             queue: queue_of(request),
             body: entry["MessageBody"].as_str().unwrap_or_default().to_owned(),
-            group: groups::hidden(entry),
+            group: groups::group_of(entry),
             due: now().as_millis() + delay * 1000,
         };
         journal.sent(id, sent)
@@ -168,7 +168,7 @@ fn queue_of(request: &Value) -> String {
     url.rsplit('/').next().unwrap_or_default().to_owned()
 }
 
-/// The message that a receipt handle is for: rustack makes them of `id:time:nonce`.
+/// The message that a receipt handle is for: rustack builds handles as `id:time:nonce`.
 fn message_id(handle: &Value) -> Option<String> {
     let text = String::from_utf8(BASE64_STANDARD.decode(handle.as_str()?).ok()?).ok()?;
     text.split_once(':').map(|(id, _)| id.to_owned())

@@ -1,5 +1,5 @@
-//! StartMessageMoveTask, which rustack does not have: the messages of a dead-letter queue go back to
-//! the queues that they came from (Amazon SQS: "Configure a dead-letter queue redrive").
+//! StartMessageMoveTask, which rustack does not have: it moves the messages of a dead-letter queue
+//! back to the queues that they came from (Amazon SQS: "Configure a dead-letter queue redrive").
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{Queues, Received, operations::Answer};
 
 impl Queues {
-    /// Moves what there is before it answers; AWS does it afterwards.
+    /// Moves all messages before it responds; AWS does so afterwards.
     pub(super) async fn move_messages(&self, request: &Value) -> Answer {
         let Some(source) = request["SourceArn"].as_str().map(name_of) else {
             return refused("SourceArn is missing");

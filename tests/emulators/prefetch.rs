@@ -1,4 +1,4 @@
-//! What is read at once for many tasks, when DynamoDB does not come to all of it.
+//! Prefetching for many tasks, also when DynamoDB does not process all keys.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 
 use crate::emulators;
 
-/// DynamoDB that is too busy for deliveries.
+/// A DynamoDB that is too busy to return deliveries.
 async fn busy(body: Bytes) -> String {
     let request: Value = serde_json::from_slice(&body).unwrap();
     let left = &request["RequestItems"]["DeliveriesTable"];
@@ -66,13 +66,13 @@ async fn what_dynamodb_does_not_come_to_is_not_taken_for_missing() {
     let config = ConfigTable::new(client.clone(), "ConfigTable");
     let deliveries = DeliveriesTable::new(client, "DeliveriesTable");
     let ids = Ids::new();
-    let gathered = deliveries.prefetch(&config, &[ids.lookup()]).await.unwrap();
-    assert_eq!(gathered.delivery(ids.lookup()), None);
-    assert_eq!(gathered.endpoint(ids.lookup()), Some(None));
+    let prefetched = deliveries.prefetch(&config, &[ids.lookup()]).await.unwrap();
+    assert_eq!(prefetched.delivery(ids.lookup()), None);
+    assert_eq!(prefetched.endpoint(ids.lookup()), Some(None));
     server.abort();
 }
 
-/// More than one BatchGetItem takes, and keys that repeat, which it refuses.
+/// More keys than one BatchGetItem accepts, with duplicates, which it refuses.
 #[tokio::test(flavor = "multi_thread")]
 async fn any_number_of_tasks_is_read() {
     let (_aws, clients) = emulators(&[], None).await;
@@ -85,11 +85,11 @@ async fn any_number_of_tasks_is_read() {
         let put = deliveries.put(ids.delivery(), &skipped, until);
         put.await.unwrap();
     }
-    let gathered = clients.deliveries.prefetch(&clients.config, &wanted).await;
-    let gathered = gathered.unwrap();
+    let prefetched = clients.deliveries.prefetch(&clients.config, &wanted).await;
+    let prefetched = prefetched.unwrap();
     for (n, wanted) in wanted.into_iter().enumerate() {
         let stored = (n % 10 == 0).then(|| skipped.clone());
-        assert_eq!(gathered.delivery(wanted), Some(stored), "{n}");
-        assert_eq!(gathered.endpoint(wanted), Some(None));
+        assert_eq!(prefetched.delivery(wanted), Some(stored), "{n}");
+        assert_eq!(prefetched.endpoint(wanted), Some(None));
     }
 }
