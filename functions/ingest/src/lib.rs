@@ -16,7 +16,7 @@ mod submission;
 use posthorn_domain::{error::ApiError, trace::TraceParent};
 use posthorn_publish::{PublishError, Publisher};
 use posthorn_runtime::entropy;
-use posthorn_store::StoreError;
+use posthorn_store::{Guards, StoreError};
 use posthorn_tokens::Tokens;
 
 pub use handle::handle;
@@ -28,17 +28,20 @@ use crate::directory::Directory;
 pub struct Ingest {
     tokens: Tokens,
     directory: Directory,
+    guards: Guards,
     publisher: Publisher,
     traces: bool,
 }
 
 impl Ingest {
-    /// Takes what verifies tokens, the tables and the queue as a publisher, and whether messages are traced.
-    pub fn new(tokens: Tokens, publisher: Publisher, traces: bool) -> Self {
-        let directory = Directory::new(publisher.config.clone());
+    /// Takes what verifies tokens, guards, the tables and the queue as a publisher, and whether
+    /// messages are traced.
+    pub fn new(tokens: Tokens, guards: Guards, publisher: Publisher, traces: bool) -> Self {
+        let directory = Directory::new(publisher.applications.clone());
         Self {
             tokens,
             directory,
+            guards,
             publisher,
             traces,
         }

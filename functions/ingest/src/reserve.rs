@@ -78,8 +78,8 @@ impl Ingest {
         (expires_at, until): (Timestamp, Timestamp),
     ) -> Result<Option<Reservation>, Refusal> {
         for _ in 0..MAX_POLLS {
-            let messages = &self.publisher.messages;
-            let earlier = messages
+            let earlier = self
+                .guards
                 .reserve(&target.application.id, guard, reservation, expires_at)
                 .await?;
             let at_work = |earlier: &Reservation| {
@@ -122,8 +122,7 @@ impl Ingest {
                 Guard::IdempotencyKey(_) if !is_own => &refused,
                 Guard::IdempotencyKey(_) | Guard::EventId(_) => &done,
             };
-            let messages = &self.publisher.messages;
-            messages
+            self.guards
                 .settle(&target.application.id, guard, end, *expires_at)
                 .await?;
         }
@@ -144,8 +143,8 @@ impl Ingest {
             ..reserved.reservation.clone()
         };
         for (guard, expires_at) in &reserved.guards {
-            let messages = &self.publisher.messages;
-            if let Err(error) = messages
+            if let Err(error) = self
+                .guards
                 .settle(&target.application.id, guard, &failed, *expires_at)
                 .await
             {

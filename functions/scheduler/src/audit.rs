@@ -25,8 +25,8 @@ use posthorn_runtime::{
     now,
 };
 use posthorn_store::{
-    Audit, ConfigTable, Consistency, DeliveriesTable, Found, MessageHead, MessagesTable, Page,
-    Range, ScheduleTable, Within, Written,
+    ApplicationScan, Applications, Audit, AuditRow, Consistency, Deliveries, Found, MessageHead,
+    Messages, Page, Range, SlotRows, Within, Written,
 };
 
 use crate::{MARGIN, RunError};
@@ -50,18 +50,22 @@ const DELIVERIES: usize = 100;
 /// What the auditor works with.
 #[derive(Debug)]
 pub struct Auditor {
-    /// Applications and endpoints.
-    pub config: ConfigTable,
+    /// All applications, one after another.
+    pub scan: ApplicationScan,
+    /// One of them, with its endpoints.
+    pub applications: Applications,
     /// Messages.
-    pub messages: MessagesTable,
+    pub messages: Messages,
     /// What became of them.
-    pub deliveries: DeliveriesTable,
+    pub deliveries: Deliveries,
     /// How long from the begin of one round to the next.
     pub every: Duration,
     /// How overdue an attempt is when its task counts as lost.
     pub lost_after: Duration,
     /// Where its cursor is kept.
-    pub schedule: ScheduleTable,
+    pub cursor: AuditRow,
+    /// When attempts may be made at endpoints with a rate.
+    pub slots: SlotRows,
     /// Where lost tasks go.
     pub queue: DeliveriesQueue,
 }
@@ -111,7 +115,7 @@ impl Auditor {
     /// The round to go on with.
     async fn round(&self, now: Timestamp) -> Result<Option<Audit>, RunError> {
         let until = now.minus(self.lost_after * AGES[0]);
-        let last = self.schedule.audit().await?;
+        let last = self.cursor.get().await?;
         let (version, from) = match last {
             Some(round) if !round.done => return Ok(Some(round)),
             Some(round) if now.since(round.started_at) < self.every => return Ok(None),
@@ -133,7 +137,7 @@ impl Auditor {
 
     async fn go_on(&self, round: &mut Audit, deadline: Timestamp) -> Result<(), RunError> {
         while !round.done {
-            let (found, next) = self.config.all_applications(round.at.as_ref()).await?;
+            let (found, next) = self.scan.page(round.at.as_ref()).await?;
             let begun = round.within.take();
             let position =
                 |within: &Within| found.iter().position(|it| it.at == within.application);
@@ -268,7 +272,7 @@ impl Auditor {
         if lost.is_empty() {
             return Ok(0);
         }
-        let application = self.config.application_with_endpoints(found.key());
+        let application = self.applications.with_endpoints(found.key());
         let Some((application, endpoints)) = application.await? else {
             return Ok(0);
         };
@@ -315,7 +319,7 @@ impl Auditor {
             return Ok(true);
         }
         let row = match endpoint.throttle_rate {
-            Some(rate) => self.schedule.next_slot(&endpoint.id, rate).await?,
+            Some(rate) => self.slots.next(&endpoint.id, rate).await?,
             None => None,
         };
         Ok(row > Some(now().plus(self.lost_after)))
@@ -324,7 +328,7 @@ impl Auditor {
     /// `false` when another run is ahead.
     async fn save(&self, round: &mut Audit) -> Result<bool, RunError> {
         round.version += 1;
-        Ok(self.schedule.set_audit(round).await? == Written::Yes)
+        Ok(self.cursor.put(round).await? == Written::Yes)
     }
 }
 

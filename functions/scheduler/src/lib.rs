@@ -22,7 +22,9 @@ use posthorn_runtime::{
     metrics::{Metric, count, measure},
     now,
 };
-use posthorn_store::{Cursor, Progress, ScheduleTable, Scheduled, StoreError, Written, minute_of};
+use posthorn_store::{
+    Cursor, CursorRow, DueRows, Progress, Scheduled, StoreError, Written, minute_of,
+};
 use serde::Serialize;
 
 /// Minutes that the first run of a deployment looks back.
@@ -38,7 +40,9 @@ const MARGIN: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub struct Scheduler {
     /// Attempts to come.
-    pub schedule: ScheduleTable,
+    pub due: DueRows,
+    /// Which of them were queued.
+    pub cursor: CursorRow,
     /// Where they go when they are due.
     pub queue: DeliveriesQueue,
 }
@@ -120,7 +124,7 @@ impl Scheduler {
         deadline: Timestamp,
     ) -> Result<Report, RunError> {
         let mut report = Report::default();
-        let cursor = self.schedule.cursor().await?;
+        let cursor = self.cursor.get().await?;
         let last = cursor.as_ref().map(|cursor| cursor.minute);
         measure(Metric::SchedulerLag, lag(last, started_at).as_secs());
         if cursor.as_ref().is_some_and(|it| it.is_claimed(started_at)) {
@@ -175,7 +179,7 @@ impl Scheduler {
     /// Queues the next tasks of a minute: claims them, sends them, moves the cursor. Gives how many;
     /// `None` when another run is ahead.
     async fn queue_page(&self, position: &mut Position) -> Result<Option<usize>, RunError> {
-        let read = self.schedule.due_in(position.minute, &position.progress);
+        let read = self.due.in_minute(position.minute, &position.progress);
         let (rows, after) = read.await?;
         let count = rows.len();
         if count > 0 {
@@ -199,7 +203,7 @@ impl Scheduler {
         claimed_until: Option<Timestamp>,
     ) -> Result<bool, RunError> {
         let cursor = position.cursor(claimed_until);
-        let written = self.schedule.set_cursor(&cursor).await?;
+        let written = self.cursor.put(&cursor).await?;
         position.version = cursor.version;
         Ok(written == Written::Yes)
     }

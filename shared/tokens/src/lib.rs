@@ -21,7 +21,7 @@ use posthorn_runtime::{
     metrics::{Metric, count},
     now,
 };
-use posthorn_store::ConfigTable;
+use posthorn_store::TrustRow;
 
 /// For how long what was read is used: so long a revoked token still works.
 const MAX_AGE: Duration = Duration::from_secs(10);
@@ -32,7 +32,7 @@ const READ_AGAIN: Duration = Duration::from_millis(50);
 /// Verifies bearer tokens.
 #[derive(Debug)]
 pub struct Tokens {
-    table: ConfigTable,
+    row: TrustRow,
     known: Mutex<Option<Known>>,
 }
 
@@ -58,10 +58,10 @@ impl Known {
 }
 
 impl Tokens {
-    /// Verifies with what this table says; the first token reads it.
-    pub fn new(table: ConfigTable) -> Self {
+    /// Verifies with what this row says; the first token reads it.
+    pub fn new(row: TrustRow) -> Self {
         Self {
-            table,
+            row,
             known: Mutex::default(),
         }
     }
@@ -109,7 +109,7 @@ impl Tokens {
 
     async fn read(&self) -> Result<Arc<Trust>, ApiError> {
         let read_at = now();
-        let trust = self.table.trust().await.map_err(|error| {
+        let trust = self.row.get().await.map_err(|error| {
             tracing::error!(%error, "the token keys could not be read");
             ApiError::Unavailable
         })?;

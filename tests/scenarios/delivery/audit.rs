@@ -183,7 +183,9 @@ async fn directory(
         application.parse().unwrap(),
     );
     let config = world.aws().await.config;
-    let found = config.application_with_endpoints(AppKey::new(&organization, &id));
+    let found = config
+        .applications()
+        .with_endpoints(AppKey::new(&organization, &id));
     found.await.unwrap().unwrap()
 }
 

@@ -42,7 +42,7 @@ async fn stored(world: &World, application: &str, endpoint: &str) -> Endpoint {
     let (application, endpoint) = (application.parse().unwrap(), endpoint.parse().unwrap());
     let config = world.aws().await.config;
     let key = AppKey::new(&organization, &application).endpoint(&endpoint);
-    let found = config.endpoint(key, Consistency::Strong);
+    let found = config.endpoints().get(key, Consistency::Strong);
     found.await.unwrap().unwrap()
 }
 
@@ -93,7 +93,8 @@ async fn an_envelope_opens_for_its_own_endpoint_only() {
     );
     let config = world.aws().await.config;
     config
-        .put_endpoint(AppKey::new(&organization, &owner), &after)
+        .endpoints()
+        .put(AppKey::new(&organization, &owner), &after)
         .await
         .unwrap();
     let path = |id: &str| format!("/api/v1/app/{}/endpoint/{id}/secret", application.id);
@@ -132,7 +133,9 @@ async fn a_text_that_is_not_encrypted_is_refused_where_kms_seals() {
         application.id.parse().unwrap(),
     );
     let config = world.aws().await.config;
-    let put = config.put_endpoint(AppKey::new(&organization, &owner), &after);
+    let put = config
+        .endpoints()
+        .put(AppKey::new(&organization, &owner), &after);
     put.await.unwrap();
     let path = format!("/api/v1/app/{}/endpoint/{id}", application.id);
     for path in [format!("{path}/secret"), format!("{path}/headers")] {

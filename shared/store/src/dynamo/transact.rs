@@ -1,4 +1,4 @@
-//! Writes of several items of the config table: all or none.
+//! Writes of several items: all or none.
 
 use std::time::Duration;
 
@@ -8,10 +8,8 @@ use aws_sdk_dynamodb::{
     types::{ConditionCheck, Delete, Put, TransactWriteItem},
 };
 
-use crate::{
-    ConfigTable, StoreError,
-    item::{Item, Key, n},
-};
+use super::{Item, Key, Table, Written, n};
+use crate::StoreError;
 
 /// How often a transaction that met another one is tried.
 const MAX_TRIES: u32 = 6;
@@ -19,18 +17,7 @@ const MAX_TRIES: u32 = 6;
 /// The wait before a transaction is tried again; doubled every time.
 const FIRST_WAIT: Duration = Duration::from_millis(25);
 
-/// How a conditional write ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Written {
-    /// It is stored.
-    Yes,
-    /// The item changed since it was read, or what it belongs to is gone.
-    Conflict,
-    /// The uid is another's.
-    Taken,
-}
-
-impl ConfigTable {
+impl Table {
     /// Writes all or nothing. The condition of the first write is about versions, those of the
     /// others about uids. Transactions that meet on an item are tried again: the SDK does not.
     pub(crate) async fn transact(

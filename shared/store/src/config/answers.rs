@@ -15,9 +15,13 @@ use serde::{Deserialize, Serialize};
 use serde_dynamo::aws_sdk_dynamodb_1::to_attribute_value;
 
 use crate::{
-    ConfigTable, StoreError,
-    item::{Item, Key, entity, n, s, ttl},
+    StoreError,
+    dynamo::{Item, Key, Table, entity, n, s, ttl},
 };
+
+/// Answers to requests with an `idempotency-key`.
+#[derive(Clone, Debug)]
+pub struct Answers(pub(super) Table);
 
 /// How long an answer is kept.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
@@ -77,14 +81,11 @@ fn row(organization: &OrganizationId, key: &str) -> Key {
     Key::new(format!("{organization}#key#{key}"), "key")
 }
 
-impl ConfigTable {
+impl Answers {
     /// Reserves a key (a hash: callers choose any text). `Err` inside is what an earlier request left;
     /// `Ok` is the reservation, with the seed of an earlier try of the same request that ended without
     /// an answer.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn reserve_answer(
+    pub async fn reserve(
         &self,
         organization: &OrganizationId,
         key: &str,
@@ -93,10 +94,8 @@ impl ConfigTable {
         let abandoned = answer.started_at.as_millis() - ABANDONED.as_millis() as i64;
         let (_, expires) = ttl(answer.started_at.plus(KEPT));
         let result = self
-            .client
-            .update_item()
-            .table_name(&self.name)
-            .set_key(Some(row(organization, key).item()))
+            .0
+            .update(row(organization, key))
             .update_expression(
                 "SET request_hash = :hash, #status = :none, body = :empty, started_at = :started, \
                  nonce = :nonce, seed = if_not_exists(seed, :seed), #ttl = :ttl",
@@ -143,35 +142,26 @@ impl ConfigTable {
         if answer.started_at < earlier.started_at.plus(KEPT) {
             return Ok(Err(earlier));
         }
-        self.keep_answer(organization, key, answer).await?;
+        self.keep(organization, key, answer).await?;
         Ok(Ok(answer.clone()))
     }
 
     /// Keeps an answer.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn keep_answer(
+    pub async fn keep(
         &self,
         organization: &OrganizationId,
         key: &str,
         answer: &Answer,
     ) -> Result<(), StoreError> {
-        self.put(item(organization, key, answer)?).await
+        self.0.put(item(organization, key, answer)?).await
     }
 
     /// Gives a key back: its request had no effect.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn release_answer(
+    pub async fn release(
         &self,
         organization: &OrganizationId,
         key: &str,
     ) -> Result<(), StoreError> {
-        let delete = self.client.delete_item().table_name(&self.name);
-        let key = row(organization, key).item();
-        let delete = delete.set_key(Some(key)).send().await;
-        delete.map(|_| ()).map_err(StoreError::aws("DeleteItem"))
+        self.0.remove(row(organization, key)).await
     }
 }
