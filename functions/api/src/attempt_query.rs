@@ -47,9 +47,6 @@ pub(crate) struct ListQuery {
     /// Only attempts after then.
     #[param(value_type = Option<String>, format = DateTime)]
     after: Option<Time>,
-    /// Only this endpoint, by id or uid. For attempts of a message.
-    #[param(value_type = Option<Uid>)]
-    endpoint_id: Option<Uid>,
     /// Only these event types, separated by commas.
     #[param(value_type = Option<Vec<posthorn_domain::name::EventTypeName>>, explode = false)]
     event_types: Option<EventTypes>,
@@ -66,25 +63,16 @@ pub(crate) struct ListQuery {
     expanded_statuses: Option<bool>,
 }
 
-impl ListQuery {
-    pub(crate) fn paging(&self) -> Paging {
-        Paging {
-            limit: self.limit,
-            iterator: self.iterator.clone(),
-            order: None,
-        }
-    }
+/// What attempts of a message may be asked for besides: those at an endpoint have its name in their path.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct EndpointQuery {
+    /// Only this endpoint, by id or uid.
+    #[param(value_type = Option<Uid>)]
+    endpoint_id: Option<Uid>,
+}
 
-    pub(crate) fn has_filter(&self) -> bool {
-        self.status.is_some()
-            || self.status_code_class.is_some()
-            || self.channel.is_some()
-            || self.tag.is_some()
-            || self.event_types.is_some()
-            || self.before.is_some()
-            || self.after.is_some()
-    }
-
+impl EndpointQuery {
     /// The only endpoint that is wanted.
     pub(crate) async fn endpoint(
         &self,
@@ -102,6 +90,36 @@ impl ListQuery {
         };
         let found = find_endpoint(api, owner, &reference).await?;
         Ok(Some(found.ok_or(ApiError::NotFound("endpoint"))?.id))
+    }
+}
+
+impl ListQuery {
+    pub(crate) fn paging(&self) -> Paging {
+        Paging {
+            limit: self.limit,
+            iterator: self.iterator.clone(),
+            order: None,
+        }
+    }
+
+    pub(crate) fn has_filter(&self) -> bool {
+        let Self {
+            status,
+            status_code_class,
+            channel,
+            tag,
+            event_types,
+            before,
+            after,
+            limit: _,
+            iterator: _,
+            with_content: _,
+            with_msg: _,
+            expanded_statuses: _,
+        } = self;
+        let is_asked = status.is_some() || status_code_class.is_some() || event_types.is_some();
+        let is_labelled = channel.is_some() || tag.is_some();
+        is_asked || is_labelled || before.is_some() || after.is_some()
     }
 
     pub(crate) fn admits_message(&self, message: &Message) -> bool {

@@ -14,7 +14,7 @@ use posthorn_store::{Consistency, Page, Slice, Tries, Written};
 use crate::{
     Api, Routes, State,
     attempt_out::{AttemptOut, show},
-    attempt_query::ListQuery,
+    attempt_query::{EndpointQuery, ListQuery},
     extract::{Json, Query, TheApplication, TheEndpoint, path_parameter},
     list::{ListOut, Order},
     messages::TheMessage,
@@ -67,15 +67,16 @@ pub(crate) fn meant_for(message: &Message) -> impl Iterator<Item = &EndpointId> 
 
 /// Lists the attempts of a message at all endpoints, newest first.
 #[utoipa::path(get, path = "/api/v1/app/{app_id}/attempt/msg/{msg_id}", operation_id = "v1.message-attempt.list-by-msg", tag = "Message Attempt",
-    params(("app_id" = Uid, Path), ("msg_id" = Uid, Path), ListQuery), responses((status = 200, body = ListOut<AttemptOut>)))]
+    params(("app_id" = Uid, Path), ("msg_id" = Uid, Path), ListQuery, EndpointQuery), responses((status = 200, body = ListOut<AttemptOut>)))]
 pub(crate) async fn by_message(
     api: State,
     found: TheMessage,
     Query(query): Query<ListQuery>,
+    Query(only): Query<EndpointQuery>,
 ) -> Result<Json<ListOut<AttemptOut>>, Refusal> {
     let plan = query.paging().plan::<AttemptId>(Order::Descending)?;
     let TheMessage { owner, message } = &found;
-    let wanted = query.endpoint(&api, owner).await?;
+    let wanted = only.endpoint(&api, owner).await?;
     let mut items = Vec::new();
     if query.admits_message(message) {
         for (endpoint, delivery) in deliveries(&api, owner, found.key(), meant_for(message)).await?

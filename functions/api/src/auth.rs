@@ -45,8 +45,8 @@ pub(crate) struct AppPortalAccessIn {
     /// Creates the application that the path names, if there is none; its uid must be the path's.
     application: Option<ApplicationIn>,
     /// Event types with one of these flags are visible besides those without a flag.
-    #[schema(value_type = Option<Vec<FeatureFlag>>, max_items = 100)]
-    feature_flags: Option<UniqueList<FeatureFlag, 0, 100>>,
+    #[schema(value_type = Option<Vec<FeatureFlag>>, max_items = 25)]
+    feature_flags: Option<UniqueList<FeatureFlag, 0, 25>>,
     /// Seconds that the token is valid: 3600 to 604800, which is the default.
     #[schema(value_type = Option<i64>, minimum = 3600, maximum = 604800)]
     expiry: Option<Expiry>,
@@ -136,24 +136,14 @@ impl AppPortalAccessIn {
         if self.read_only != Some(true) {
             return Ok(named.unwrap_or_else(all));
         }
-        match named {
-            Some(named) if named.iter().any(|it| CHANGING.contains(it)) => {
-                let msg = "is true, but `capabilities` names some that change things";
-                Err(FieldError::body("readOnly", msg))
-            }
-            Some(named) => Ok(named),
-            None => Ok(BTreeSet::from([Capability::ViewBase])),
+        let reading = BTreeSet::from([Capability::ViewBase]);
+        if named.is_some_and(|named| named != reading) {
+            let msg = "is true, but `capabilities` names more than `ViewBase`";
+            return Err(FieldError::body("readOnly", msg));
         }
+        Ok(reading)
     }
 }
-
-/// What no read-only token has.
-const CHANGING: [Capability; 4] = [
-    Capability::ManageEndpointSecret,
-    Capability::ManageTransformations,
-    Capability::CreateAttempts,
-    Capability::ManageEndpoint,
-];
 
 /// The token of a session, valid until the session ends.
 async fn session_token(api: &State, scope: &Scope) -> Result<String, ApiError> {

@@ -10,6 +10,7 @@ use posthorn_domain::{
     headers::CustomHeaders,
     health::Health,
     id::EndpointId,
+    list::empty_empties,
     metadata,
     name::{Channel, EventTypeName, Uid},
     operational::EVENT_TYPES,
@@ -90,14 +91,14 @@ pub(crate) struct EndpointPatch {
     #[serde(default)]
     #[schema(value_type = Option<Uid>)]
     uid: Change<Option<Uid>>,
-    #[serde(default)]
-    #[schema(value_type = Option<Vec<EventTypeName>>, min_items = 1, max_items = 500)]
+    #[serde(default, deserialize_with = "empty_empties")]
+    #[schema(value_type = Option<Vec<EventTypeName>>, max_items = 500)]
     event_types: Change<Option<EndpointEventTypes>>,
-    #[serde(default)]
-    #[schema(value_type = Option<Vec<EventTypeName>>, min_items = 1, max_items = 500)]
+    #[serde(default, deserialize_with = "empty_empties")]
+    #[schema(value_type = Option<Vec<EventTypeName>>, max_items = 500)]
     filter_types: Change<Option<EndpointEventTypes>>,
-    #[serde(default)]
-    #[schema(value_type = Option<Vec<Channel>>, min_items = 1, max_items = 10)]
+    #[serde(default, deserialize_with = "empty_empties")]
+    #[schema(value_type = Option<Vec<Channel>>, max_items = 10)]
     channels: Change<Option<EndpointChannels>>,
     #[serde(default)]
     #[schema(value_type = bool)]
@@ -125,10 +126,11 @@ impl EndpointIn {
             (self.event_types.as_ref(), self.filter_types.as_ref()),
             (self.throttle_rate.as_ref(), self.rate_limit.as_ref()),
         )?;
-        let event_types = self.event_types.or(self.filter_types);
+        let wanted = wanted(self.event_types.as_ref(), self.filter_types.as_ref());
         let url = check_url(api, &self.url)?;
         check_uid(self.uid.as_ref())?;
-        check_event_types(api, owner, event_types.as_ref(), None).await?;
+        check_event_types(api, owner, wanted, None).await?;
+        let event_types = self.event_types.or(self.filter_types);
         let id = EndpointId::new(now, id);
         let secret = self.secret;
         let confidential = Confidential {
@@ -175,7 +177,7 @@ impl EndpointUpdate {
         )?;
         self.url = check_url(api, &self.url)?;
         check_uid(self.uid.as_ref())?;
-        let wanted = self.event_types.as_ref().or(self.filter_types.as_ref());
+        let wanted = wanted(self.event_types.as_ref(), self.filter_types.as_ref());
         check_event_types(api, owner, wanted, Some(before)).await
     }
 
@@ -241,10 +243,10 @@ impl EndpointPatch {
         if let Change::Set(uid) = &self.uid {
             check_uid(uid.as_ref())?;
         }
-        let wanted = match (&self.event_types, &self.filter_types) {
-            (Change::Set(wanted), _) | (Change::Keep, Change::Set(wanted)) => wanted.as_ref(),
-            _ => None,
-        };
+        let wanted = wanted(
+            self.event_types.new_value().and_then(Option::as_ref),
+            self.filter_types.new_value().and_then(Option::as_ref),
+        );
         check_event_types(api, owner, wanted, Some(before)).await
     }
 
@@ -296,21 +298,31 @@ fn check_url(api: &Api, url: &str) -> Result<String, FieldError> {
     parsed.map_err(|error| FieldError::body("url", error.to_string()))
 }
 
+/// Event types that a body names, and the field that does.
+type Wanted<'a> = Option<(&'static str, &'a EndpointEventTypes)>;
+
+fn wanted<'a>(
+    event_types: Option<&'a EndpointEventTypes>,
+    filter_types: Option<&'a EndpointEventTypes>,
+) -> Wanted<'a> {
+    let newer = event_types.map(|names| ("eventTypes", names));
+    newer.or(filter_types.map(|names| ("filterTypes", names)))
+}
+
 /// Event types must exist, not be archived and be visible to the caller. Those that the endpoint
 /// has already stay usable.
 async fn check_event_types(
     api: &Api,
     owner: &TheApplication,
-    wanted: Option<&EndpointEventTypes>,
+    wanted: Wanted<'_>,
     before: Option<&Endpoint>,
 ) -> Result<(), Refusal> {
+    let Some((field, wanted)) = wanted else {
+        return Ok(());
+    };
     let known = before.and_then(|before| before.event_types.as_ref());
     let is_new = |name: &&EventTypeName| known.is_none_or(|known| !known.contains(name));
-    let wanted: Vec<_> = wanted
-        .into_iter()
-        .flat_map(|names| names.iter())
-        .filter(is_new)
-        .collect();
+    let wanted: Vec<_> = wanted.iter().filter(is_new).collect();
     let usable: Vec<EventTypeName> = if wanted.is_empty() {
         return Ok(());
     } else if owner.key().is_operational() {
@@ -332,7 +344,7 @@ async fn check_event_types(
         None => Ok(()),
         Some(name) => {
             let msg = format!("the event type `{name}` does not exist");
-            Err(FieldError::body("eventTypes", msg).into())
+            Err(FieldError::body(field, msg).into())
         }
     }
 }

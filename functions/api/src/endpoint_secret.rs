@@ -20,6 +20,7 @@ use crate::{
     Routes, State,
     endpoints::{Edit, change},
     extract::{Json, TheEndpoint},
+    idempotency::Repeated,
     refusal::Refusal,
     routes::routes,
 };
@@ -84,9 +85,13 @@ pub(crate) async fn rotate(
     api: State,
     found: TheEndpoint,
     headers: HeaderMap,
+    Repeated(is_done): Repeated,
     Json(body): Json<EndpointSecretRotateIn>,
 ) -> Result<Response, Refusal> {
     let before = found.confidential(&api).await?.secret;
+    if is_done {
+        return Ok(rotated(&headers, &before));
+    }
     let TheEndpoint { owner, endpoint } = found;
     let key = body.key.unwrap_or_else(|| before.generate_like(entropy()));
     let grace = body
@@ -97,11 +102,16 @@ pub(crate) async fn rotate(
         after.map_err(|error| ApiError::BadRequest(error.to_string()).into())
     };
     change(&api, &owner, endpoint, Edit::Sealed(&rotate)).await?;
-    if expects_secret(&headers) {
+    Ok(rotated(&headers, &key))
+}
+
+/// The answer, once an endpoint has a new secret.
+fn rotated(headers: &HeaderMap, key: &EndpointSecret) -> Response {
+    if expects_secret(headers) {
         let key = key.expose();
-        return Ok(Json(EndpointSecretOut { key }).into_response());
+        return Json(EndpointSecretOut { key }).into_response();
     }
-    Ok(StatusCode::NO_CONTENT.into_response())
+    StatusCode::NO_CONTENT.into_response()
 }
 
 /// `svix-libs/2.9.1/python`

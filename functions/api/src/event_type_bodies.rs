@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use posthorn_domain::{
     change::{Change, null_as_empty},
+    error::FieldError,
     event_type::EventType,
     form::{MAX_DEPTH, TOO_DEEP, is_deeper_than},
     json_schema,
@@ -59,6 +60,8 @@ pub(crate) struct EventTypeIn {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct EventTypeUpdate {
+    /// The path's, where it is given: what was read can be put.
+    name: Option<EventTypeName>,
     description: String,
     #[serde(default, deserialize_with = "null_as_empty")]
     #[schema(value_type = Option<bool>)]
@@ -75,6 +78,8 @@ pub(crate) struct EventTypeUpdate {
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct EventTypePatch {
+    /// The path's, where it is given.
+    name: Option<EventTypeName>,
     #[serde(default)]
     #[schema(value_type = String)]
     description: Change<String>,
@@ -118,6 +123,7 @@ fn to_text(schemas: Option<Schemas>) -> Option<String> {
 impl EventTypeIn {
     pub(crate) fn into_new(self) -> EventType {
         let body = EventTypeUpdate {
+            name: None,
             description: self.description,
             archived: self.archived,
             deprecated: self.deprecated,
@@ -128,7 +134,19 @@ impl EventTypeIn {
     }
 }
 
+/// An event type keeps its name.
+fn check_name(own: Option<&EventTypeName>, path: &EventTypeName) -> Result<(), FieldError> {
+    match own.is_none_or(|own| own == path) {
+        true => Ok(()),
+        false => Err(FieldError::body("name", "must be the path's")),
+    }
+}
+
 impl EventTypeUpdate {
+    pub(crate) fn check(&self, path: &EventTypeName) -> Result<(), FieldError> {
+        check_name(self.name.as_ref(), path)
+    }
+
     pub(crate) fn into_new(self, name: EventTypeName) -> EventType {
         let now = now();
         EventType {
@@ -145,6 +163,10 @@ impl EventTypeUpdate {
 }
 
 impl EventTypePatch {
+    pub(crate) fn check(&self, path: &EventTypeName) -> Result<(), FieldError> {
+        check_name(self.name.as_ref(), path)
+    }
+
     pub(crate) fn over(self, before: EventType) -> EventType {
         EventType {
             description: self.description.over(before.description),

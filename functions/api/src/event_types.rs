@@ -143,6 +143,7 @@ pub(crate) async fn update(
     ThePath(name): ThePath,
     Json(body): Json<EventTypeUpdate>,
 ) -> Result<(StatusCode, Json<EventTypeOut>), Refusal> {
+    body.check(&name)?;
     let new = body.into_new(name);
     check_size(&new, MAX_EVENT_TYPE_BYTES)?;
     let name = new.name.clone();
@@ -171,6 +172,7 @@ pub(crate) async fn patch(
     ThePath(name): ThePath,
     Json(body): Json<EventTypePatch>,
 ) -> Result<Json<EventTypeOut>, Refusal> {
+    body.check(&name)?;
     edit(&api, &organization, &name, |before| {
         body.clone().over(before)
     })

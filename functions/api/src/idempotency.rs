@@ -2,7 +2,8 @@
 //!
 //! Only effects are remembered: a refusal gives the key back. A request that ended in the middle, or
 //! in a fault of ours, is carried out again with the same new ids ([`Fresh`]), so that it finds what
-//! it made before. Tokens are not kept, so requests for one are carried out again. Tokens of different reach
+//! it made before. Secrets and payloads are not kept either: a handler whose answer has one shows what it did
+//! before ([`Repeated`]). Tokens are not kept, so requests for one are carried out again. Tokens of different reach
 //! ([`Scope::remembers_as`]) share no answers.
 //!
 //! [`Scope::remembers_as`]: posthorn_domain::token::Scope::remembers_as
@@ -27,7 +28,6 @@ use posthorn_runtime::{
     now,
 };
 use posthorn_store::{Answer, FAILED, Seed};
-use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -84,7 +84,13 @@ pub(crate) async fn remember(
         path: parts.uri.path().to_owned(),
     };
     if let Some(earlier) = reserved.reserve().await? {
-        return reserved.repeat(earlier);
+        reserved.check_same(&earlier)?;
+        if !is_shown_again(&reserved.path) {
+            return Ok(answer(earlier.status, Bytes::from(earlier.body)));
+        }
+        parts.extensions.insert(Repeated(true));
+        parts.extensions.insert(Fresh::of(&earlier.seed));
+        return Ok(next.run(Request::from_parts(parts, Body::from(body))).await);
     }
     parts.extensions.insert(Fresh::of(&reserved.answer.seed));
     let response = next.run(Request::from_parts(parts, Body::from(body))).await;
@@ -121,12 +127,12 @@ impl Reserved<'_> {
         Err(ApiError::Unavailable.into())
     }
 
-    fn repeat(&self, earlier: Answer) -> Result<Response, Refusal> {
-        if earlier.request_hash != self.answer.request_hash {
-            let msg = "was used before with another request body";
-            return Err(FieldError::at("header", IDEMPOTENCY_KEY, msg).into());
+    fn check_same(&self, earlier: &Answer) -> Result<(), FieldError> {
+        let msg = "was used before with another request body";
+        match earlier.request_hash == self.answer.request_hash {
+            true => Ok(()),
+            false => Err(FieldError::at("header", IDEMPOTENCY_KEY, msg)),
         }
-        Ok(answer(earlier.status, Bytes::from(earlier.body)))
     }
 
     async fn finish(self, response: Response) -> Result<Response, Refusal> {
@@ -160,16 +166,10 @@ fn kept(path: &str, status: StatusCode, body: &[u8]) -> (u16, String) {
     if !status.is_success() {
         return (FAILED, String::new());
     }
-    if path.ends_with("/secret/rotate") {
-        return (StatusCode::NO_CONTENT.as_u16(), String::new());
+    if is_shown_again(path) {
+        return (status.as_u16(), String::new());
     }
     let text = String::from_utf8_lossy(body);
-    if path.ends_with("/send-example")
-        && let Ok(mut message) = serde_json::from_str::<Value>(&text)
-    {
-        message["payload"] = json!({});
-        return (status.as_u16(), message.to_string());
-    }
     let fits = text.len() <= MAX_ANSWER_BYTES;
     let text = if fits {
         text.into_owned()
@@ -177,6 +177,23 @@ fn kept(path: &str, status: StatusCode, body: &[u8]) -> (u16, String) {
         "{}".to_owned()
     };
     (status.as_u16(), text)
+}
+
+/// Whether an operation's answer has what is not kept: its handler takes [`Repeated`].
+fn is_shown_again(path: &str) -> bool {
+    path.ends_with("/secret/rotate") || path.ends_with("/send-example")
+}
+
+/// Whether the request was carried out before, so that its answer is all that is left to make.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Repeated(pub(crate) bool);
+
+impl<S: Sync> FromRequestParts<S> for Repeated {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(parts.extensions.get().copied().unwrap_or(Self(false)))
+    }
 }
 
 /// What a handler makes new ids of: the same for a request and its repetition.

@@ -82,6 +82,7 @@ pub(crate) struct Plan {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ListOut<T> {
     data: Vec<T>,
+    #[schema(required)]
     iterator: Option<String>,
     prev_iterator: Option<String>,
     done: bool,

@@ -90,19 +90,18 @@ impl FromRequestParts<Arc<Api>> for TheMessage {
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Refusal> {
         let owner = TheApplication::from_request_parts(parts, api).await?;
         let text: String = path_parameter(parts, "msg_id").await?;
-        let (log, strong) = (owner.application.log(), Consistency::Strong);
-        let found = match text.parse() {
-            Ok(id) => api.messages().get(log.message(&id), strong).await?,
-            Err(_) => None,
+        let log = owner.application.log();
+        // No `eventId` is a message's id.
+        let id = match (text.parse(), EventId::try_from(text)) {
+            (Ok(id), _) => Some(id),
+            (_, Ok(event)) => api.guards.id_by_event(log.application, &event).await?,
+            _ => None,
         };
-        let found = match (found, EventId::try_from(text)) {
-            (None, Ok(event)) => {
-                let id = api.guards.id_by_event(log.application, &event).await?;
-                let id = id.ok_or(NOT_FOUND)?;
-                api.messages().get(log.message(&id), strong).await?
-            }
-            (found, _) => found,
-        };
+        let id = id.ok_or(NOT_FOUND)?;
+        let found = api
+            .messages()
+            .get(log.message(&id), Consistency::Strong)
+            .await?;
         let message = found
             .filter(|message| !message.is_expired(now()))
             .ok_or(NOT_FOUND)?;
@@ -132,7 +131,7 @@ pub(crate) async fn list(
         order: None,
     }
     .plan::<MessageId>(Order::Descending)?;
-    let plan = plan.searching(query.event_types.is_some() || query.channel.is_some());
+    let plan = plan.searching(query.has_filter());
     Ok(Json(
         plan.fill(|page| slice(&api, &owner, &query, page)).await?,
     ))
@@ -227,6 +226,22 @@ pub(crate) fn range(after: Option<Timestamp>, before: Option<Timestamp>) -> Rang
 }
 
 impl ListQuery {
+    /// Whether messages are left out that lie between two others of the list.
+    fn has_filter(&self) -> bool {
+        let Self {
+            channel,
+            tag,
+            event_types,
+            // These bound what is read.
+            limit: _,
+            iterator: _,
+            before: _,
+            after: _,
+            with_content: _,
+        } = self;
+        channel.is_some() || tag.is_some() || event_types.is_some()
+    }
+
     fn admits(&self, message: &Message) -> bool {
         let created_at = message.created_at;
         !message.is_expired(now())

@@ -5,18 +5,23 @@ use std::sync::Arc;
 
 use axum::{
     Router,
+    body::{Body, HttpBody},
     extract::Request,
     middleware::{self, Next},
     routing::MethodRouter,
 };
-use posthorn_domain::{error::FieldError, form::unknown_field};
+use posthorn_domain::{
+    error::FieldError,
+    form::{parse_body, unknown_field},
+};
+use serde::Deserialize;
 use utoipa::openapi::{
     OpenApi as Document, RefOr,
     path::{Operation, ParameterIn},
 };
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
-use crate::{Api, query::pairs, refusal::Refusal};
+use crate::{Api, extract::read_body, query::pairs, refusal::Refusal};
 
 /// Handlers of one path, and what describes them.
 pub(crate) struct Route {
@@ -71,18 +76,35 @@ impl Routes {
 /// Query parameters that official clients send by themselves and that change nothing here; docs/api.md says why.
 const HARMLESS: [&str; 1] = ["expanded_statuses"];
 
-/// A handler that gets only requests whose query parameters its description has, so that no handler can ignore one.
-pub(crate) fn with_known_queries(
+/// A handler that gets only requests whose query parameters and body its description has, so that no handler can
+/// ignore one.
+pub(crate) fn with_known_parts(
     methods: MethodRouter<Arc<Api>>,
     describe: fn() -> Operation,
 ) -> MethodRouter<Arc<Api>> {
     let check = move |request: Request, next: Next| async move {
-        match refuse_unknown(request.uri().query(), describe) {
-            Ok(()) => Ok(next.run(request).await),
-            Err(error) => Err(Refusal::from(error)),
-        }
+        refuse_unknown(request.uri().query(), describe)?;
+        let request = refuse_body(request, describe).await?;
+        Ok::<_, Refusal>(next.run(request).await)
     };
     methods.route_layer(middleware::from_fn(check))
+}
+
+/// The body of an operation that takes none. Some clients send an empty object.
+#[derive(Deserialize)]
+struct Nothing {}
+
+async fn refuse_body(request: Request, describe: fn() -> Operation) -> Result<Request, Refusal> {
+    let is_empty = request.body().size_hint().exact() == Some(0);
+    if is_empty || describe().request_body.is_some() {
+        return Ok(request);
+    }
+    let (parts, body) = request.into_parts();
+    let body = read_body(body).await?;
+    if !body.is_empty() {
+        parse_body::<Nothing>(&body)?;
+    }
+    Ok(Request::from_parts(parts, Body::empty()))
 }
 
 fn refuse_unknown(query: Option<&str>, describe: fn() -> Operation) -> Result<(), FieldError> {
@@ -131,7 +153,7 @@ macro_rules! guarded {
                 .fold(axum::routing::MethodRouter::new(), |methods, method| {
                     methods.on(method.to_method_filter(), $handler)
                 });
-            $crate::routes::with_known_queries(methods, [<__path_ $handler>]::operation)
+            $crate::routes::with_known_parts(methods, [<__path_ $handler>]::operation)
         }}
     };
 }

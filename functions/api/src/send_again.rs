@@ -24,7 +24,7 @@ use crate::{
     Api, Routes, State,
     background_tasks::RecoverOut,
     extract::{Json, TheApplication, TheEndpoint},
-    idempotency::Fresh,
+    idempotency::{Fresh, Repeated},
     messages::TheMessage,
     query::Time,
     refusal::Refusal,
@@ -237,14 +237,25 @@ pub(crate) async fn send_example(
     api: State,
     to: TheEndpoint,
     fresh: Fresh,
+    Repeated(is_done): Repeated,
     Json(body): Json<EventExampleIn>,
 ) -> Result<Json<MessageOut>, Refusal> {
+    let id = MessageId::new(fresh.now, fresh.entropy);
+    if is_done {
+        let key = to.owner.application.log();
+        let sent = api
+            .messages()
+            .get(key.message(&id), Consistency::Strong)
+            .await?;
+        let sent = sent.ok_or(ApiError::NotFound("message"))?;
+        return Ok(Json(sent.to_out(true)));
+    }
     to.require_enabled()?;
     let payload = example(&api, &to.owner, &body.event_type).await?;
     let TheEndpoint { owner, endpoint } = to;
     let now = fresh.now;
     let message = Message {
-        id: MessageId::new(now, fresh.entropy),
+        id,
         event_type: body.event_type,
         event_id: None,
         channels: None,

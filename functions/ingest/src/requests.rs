@@ -30,8 +30,11 @@ use crate::{Ingest, Refusal, accept::Accepted, submission::Submission};
 /// Bytes of a body beside its payload: names, channels and tags at their longest, and white space.
 const MAX_ENVELOPE_BYTES: usize = 64 * 1024;
 
-/// The largest body of one message: a payload that is sent as a JSON string may have every character escaped.
-const MAX_BODY_BYTES: usize = 2 * MAX_PAYLOAD_BYTES + MAX_ENVELOPE_BYTES;
+/// Bytes of `\u0001`, which stands for one.
+const ESCAPE_BYTES: usize = 6;
+
+/// The largest body of one message: a payload that is sent as a JSON string may have every byte escaped.
+const MAX_BODY_BYTES: usize = ESCAPE_BYTES * MAX_PAYLOAD_BYTES + MAX_ENVELOPE_BYTES;
 
 /// A request whose caller is known.
 struct Caller<'a> {

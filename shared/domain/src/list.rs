@@ -2,7 +2,9 @@
 
 use std::ops::Deref;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
+
+use crate::change::Change;
 
 /// A list breaks its bounds.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,6 +55,37 @@ impl<T, const MIN: usize, const MAX: usize> From<UniqueList<T, MIN, MAX>> for Ve
     fn from(list: UniqueList<T, MIN, MAX>) -> Self {
         list.0
     }
+}
+
+/// Reads a list that may also be empty or null, which says the same as absent.
+///
+/// # Errors
+/// As [`UniqueList`], save that an empty list is none.
+pub fn empty_as_none<'de, T, const MIN: usize, const MAX: usize, D>(
+    from: D,
+) -> Result<Option<UniqueList<T, MIN, MAX>>, D::Error>
+where
+    T: Deserialize<'de> + Ord,
+    D: Deserializer<'de>,
+{
+    let items: Option<Vec<T>> = Option::deserialize(from)?;
+    let items = items.filter(|items| !items.is_empty());
+    let list = items.map(UniqueList::try_from).transpose();
+    list.map_err(D::Error::custom)
+}
+
+/// The same for a field of a PATCH: an empty list empties it, as null does.
+///
+/// # Errors
+/// As [`empty_as_none`].
+pub fn empty_empties<'de, T, const MIN: usize, const MAX: usize, D>(
+    from: D,
+) -> Result<Change<Option<UniqueList<T, MIN, MAX>>>, D::Error>
+where
+    T: Deserialize<'de> + Ord,
+    D: Deserializer<'de>,
+{
+    empty_as_none(from).map(Change::Set)
 }
 
 fn has_duplicate<T: Ord>(items: &[T]) -> bool {

@@ -11,7 +11,7 @@ use crate::{
     error::{ApiError, FieldError},
     form::{MAX_DEPTH, TOO_DEEP, Unsupported, is_deeper_than},
     id::{EndpointId, MessageId},
-    list::UniqueList,
+    list::{UniqueList, empty_as_none},
     name::{Channel, EventId, EventTypeName, Tag},
     payload::{ContentType, Payload},
     timestamp::Timestamp,
@@ -20,8 +20,8 @@ use crate::{
 /// The largest payload: 256 KiB, counted as it is delivered.
 pub const MAX_PAYLOAD_BYTES: usize = 256 * 1024;
 
-/// The channels of a message: 1 to 5.
-pub type MessageChannels = UniqueList<Channel, 1, 5>;
+/// The channels of a message: 1 to 10, as newer official clients may send. The contract's server takes 5.
+pub type MessageChannels = UniqueList<Channel, 1, 10>;
 
 /// The tags of a message: 1 to 5.
 pub type MessageTags = UniqueList<Tag, 1, 5>;
@@ -37,13 +37,15 @@ pub struct MessageIn {
     /// What is delivered: a JSON object. Empty beside `transformationsParams.rawPayload`.
     #[schema(value_type = Object)]
     payload: Option<Box<RawValue>>,
-    /// The caller's own id: a second message with it is refused.
+    /// The caller's own id: a second message with it is refused. It works wherever the message's id does, so it may
+    /// not be one.
     event_id: Option<EventId>,
     /// Topics that endpoints may filter on.
-    #[schema(value_type = Option<Vec<Channel>>, min_items = 1, max_items = 5)]
+    #[schema(value_type = Option<Vec<Channel>>, min_items = 1, max_items = 10)]
     channels: Option<MessageChannels>,
     /// Free labels. Not in the contract's version; newer official clients send them.
-    #[schema(value_type = Option<Vec<Tag>>, min_items = 1, max_items = 5)]
+    #[serde(default, deserialize_with = "empty_as_none")]
+    #[schema(value_type = Option<Vec<Tag>>, max_items = 5)]
     tags: Option<MessageTags>,
     /// Days to keep the message: 90 when absent.
     #[schema(value_type = Option<i64>, minimum = 5, maximum = 90)]
@@ -112,11 +114,20 @@ impl MessageIn {
             application: self.application,
             event_type: self.event_type,
             payload,
-            event_id: self.event_id,
+            event_id: own_name(self.event_id)?,
             channels: self.channels,
             tags: self.tags,
             payload_retention_period: self.payload_retention_period.unwrap_or_default(),
         })
+    }
+}
+
+/// An event that is named as a message could be would stand for that message.
+fn own_name(event: Option<EventId>) -> Result<Option<EventId>, FieldError> {
+    let is_id = |event: &EventId| event.as_str().parse::<MessageId>().is_ok();
+    match event.as_ref().is_some_and(is_id) {
+        true => Err(FieldError::body("eventId", "must not be a message's id")),
+        false => Ok(event),
     }
 }
 
@@ -479,6 +490,10 @@ mod tests {
                     .to_owned(),
             ),
             ("eventId", with(r#""eventId":"""#)),
+            (
+                "eventId",
+                with(r#""eventId":"msg_2KWPBgLlAfxdpx2AI54pPJ85f4W""#),
+            ),
             ("channels", with(r#""channels":[]"#)),
             ("channels", with(r#""channels":["a","a"]"#)),
             ("tags.0", with(r#""tags":["a b"]"#)),

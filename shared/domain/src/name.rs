@@ -1,4 +1,4 @@
-//! Identifiers that customers choose: letters, digits, `-`, `_` and `.`, up to a length.
+//! Identifiers that customers choose: letters, digits and a few other characters, up to a length.
 
 use std::{borrow::Cow, fmt};
 
@@ -21,36 +21,83 @@ pub enum NameError {
         max: usize,
     },
     /// A character is outside the set.
-    #[error("may hold only letters, digits, `-`, `_` and `.`")]
-    Character,
+    #[error("may hold only letters, digits, {others}")]
+    Character {
+        /// The other characters that are allowed, as a list.
+        others: &'static str,
+    },
     /// HTTP clients take such a segment of a path away (RFC 3986, section 5.2.4).
     #[error("must not be `.` or `..`, which no path can name")]
     Dots,
 }
 
-fn check(text: &str, max: usize) -> Result<(), NameError> {
-    let allowed = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.');
-    match text.len() {
-        0 => Err(NameError::Empty),
-        length if length > max => Err(NameError::TooLong { max }),
-        _ if !text.bytes().all(allowed) => Err(NameError::Character),
-        _ if matches!(text, "." | "..") => Err(NameError::Dots),
-        _ => Ok(()),
+/// What an identifier may be.
+struct Rules {
+    max: usize,
+    /// Characters beside letters, digits, `-`, `_` and `.`.
+    more: &'static [u8],
+    /// All that are no letters and digits, for people.
+    others: &'static str,
+    /// The contract's pattern.
+    pattern: &'static str,
+    /// Whether a path may name it.
+    is_in_paths: bool,
+}
+
+/// Identifiers that stand in paths.
+const fn name(max: usize) -> Rules {
+    Rules {
+        max,
+        more: b"",
+        others: "`-`, `_` and `.`",
+        pattern: r"^[a-zA-Z0-9\-_.]+$",
+        is_in_paths: true,
     }
 }
 
-/// The contract's pattern of an identifier.
-fn schema(max: usize) -> Object {
-    ObjectBuilder::new()
-        .schema_type(Type::String)
-        .min_length(Some(1))
-        .max_length(Some(max))
-        .pattern(Some("^[a-zA-Z0-9\\-_.]+$"))
-        .build()
+const CHANNEL: Rules = Rules {
+    max: 128,
+    more: b":+",
+    others: "`-`, `_`, `.`, `:` and `+`",
+    pattern: r"^[a-zA-Z0-9\-_.:+]+$",
+    is_in_paths: false,
+};
+
+const TAG: Rules = Rules {
+    max: 128,
+    more: br"/\#",
+    others: r"`-`, `_`, `.`, `/`, `\` and `#`",
+    pattern: r"^[a-zA-Z0-9\-_./\\#]+$",
+    is_in_paths: false,
+};
+
+impl Rules {
+    fn check(&self, text: &str) -> Result<(), NameError> {
+        let Self { max, others, .. } = *self;
+        let is_allowed = |byte: u8| {
+            byte.is_ascii_alphanumeric() || b"-_.".contains(&byte) || self.more.contains(&byte)
+        };
+        match text.len() {
+            0 => Err(NameError::Empty),
+            length if length > max => Err(NameError::TooLong { max }),
+            _ if !text.bytes().all(is_allowed) => Err(NameError::Character { others }),
+            _ if self.is_in_paths && matches!(text, "." | "..") => Err(NameError::Dots),
+            _ => Ok(()),
+        }
+    }
+
+    fn schema(&self) -> Object {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .min_length(Some(1))
+            .max_length(Some(self.max))
+            .pattern(Some(self.pattern))
+            .build()
+    }
 }
 
 macro_rules! name {
-    ($(#[$doc:meta])* $name:ident, $max:literal) => {
+    ($(#[$doc:meta])* $name:ident, $rules:expr) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
@@ -73,7 +120,7 @@ macro_rules! name {
             type Error = NameError;
 
             fn try_from(text: String) -> Result<Self, NameError> {
-                check(&text, $max).map(|()| Self(text))
+                $rules.check(&text).map(|()| Self(text))
             }
         }
 
@@ -85,7 +132,7 @@ macro_rules! name {
 
         impl PartialSchema for $name {
             fn schema() -> RefOr<Schema> {
-                schema($max).into()
+                $rules.schema().into()
             }
         }
 
@@ -100,32 +147,32 @@ macro_rules! name {
 name!(
     /// A customer's own id for an application or an endpoint; works wherever the given id does.
     Uid,
-    256
+    name(256)
 );
 name!(
     /// The kind of an event, as `invoice.paid`.
     EventTypeName,
-    256
+    name(256)
 );
 name!(
     /// A topic inside an application; endpoints may listen to some only.
     Channel,
-    128
+    CHANNEL
 );
 name!(
     /// A free label of a message.
     Tag,
-    128
+    TAG
 );
 name!(
     /// The caller's own id of an event; a second message with it is refused.
     EventId,
-    256
+    name(256)
 );
 name!(
     /// A feature that must be switched on for an event type to be shown.
     FeatureFlag,
-    256
+    name(256)
 );
 
 /// A name for people: any text that is not blank.
@@ -166,10 +213,12 @@ mod tests {
     #[test]
     fn names_keep_to_the_contract() {
         let name = |text: &str| EventTypeName::try_from(text.to_owned());
+        let others = "`-`, `_` and `.`";
+        let character = NameError::Character { others };
         assert!(name("invoice.paid-v1_B").is_ok());
         assert_eq!(name(""), Err(NameError::Empty));
-        assert_eq!(name("a b"), Err(NameError::Character));
-        assert_eq!(name("ä"), Err(NameError::Character));
+        assert_eq!(name("a b"), Err(character.clone()));
+        assert_eq!(name("ä"), Err(character));
         for dots in [".", ".."] {
             assert_eq!(name(dots), Err(NameError::Dots));
             assert!(Uid::try_from(dots.to_owned()).is_err());
@@ -178,6 +227,10 @@ mod tests {
         for good in ["...", ".a", "a."] {
             assert!(name(good).is_ok(), "{good}");
         }
+        let is_channel = |text: &str| Channel::try_from(text.to_owned()).is_ok();
+        let is_tag = |text: &str| Tag::try_from(text.to_owned()).is_ok();
+        assert!(is_channel("a:b+c") && !is_channel("a/b") && is_channel("."));
+        assert!(is_tag(r"a/b\c#d") && !is_tag("a:b") && is_tag(".."));
         assert!(name(&"x".repeat(256)).is_ok());
         assert_eq!(name(&"x".repeat(257)), Err(NameError::TooLong { max: 256 }));
     }

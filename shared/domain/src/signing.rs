@@ -21,7 +21,7 @@ const HMAC_PREFIX: &str = "whsec_";
 const ED25519_PREFIX: &str = "whsk_";
 const ED25519_PUBLIC_PREFIX: &str = "whpk_";
 
-/// An endpoint's signing key: `whsec_` and the base64 of 24 to 75 bytes, or `whsk_` and the base64
+/// An endpoint's signing key: `whsec_`, which may be left out, and the base64 of 24 to 75 bytes, or `whsk_` and the base64
 /// of an ed25519 seed (32 bytes), which its public key may follow (64 bytes). Standard Webhooks,
 /// "Signature scheme": HMAC secrets of 24 to 64 bytes are recommended.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,7 +37,7 @@ enum Key {
 /// The text is not an endpoint secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "must be `whsec_` followed by the base64 of 24 to 75 bytes, or `whsk_` and that of an ed25519 key"
+    "must be the base64 of 24 to 75 bytes, with or without `whsec_` before it, or `whsk_` and that of an ed25519 key"
 )]
 pub struct SecretError;
 
@@ -104,14 +104,14 @@ impl TryFrom<String> for EndpointSecret {
 
     fn try_from(text: String) -> Result<Self, SecretError> {
         let decode = |text: &str| STANDARD.decode(text).map_err(|_| SecretError);
-        if let Some(text) = text.strip_prefix(HMAC_PREFIX) {
-            let bytes = decode(text)?;
+        let Some(ed25519) = text.strip_prefix(ED25519_PREFIX) else {
+            let bytes = decode(text.strip_prefix(HMAC_PREFIX).unwrap_or(&text))?;
             let is_allowed = (24..=75).contains(&bytes.len());
             return is_allowed
                 .then_some(Self(Key::Hmac(bytes)))
                 .ok_or(SecretError);
-        }
-        let bytes = decode(text.strip_prefix(ED25519_PREFIX).ok_or(SecretError)?)?;
+        };
+        let bytes = decode(ed25519)?;
         let (seed, public) = bytes.split_first_chunk().ok_or(SecretError)?;
         let pair = pair(seed).ok_or(SecretError)?;
         if public.is_empty() || public == pair.public_key().as_ref() {
@@ -135,7 +135,7 @@ impl From<EndpointSecret> for String {
 impl PartialSchema for EndpointSecret {
     fn schema() -> RefOr<Schema> {
         let secret = ObjectBuilder::new().schema_type(Type::String);
-        let pattern = "^(whsec_[a-zA-Z0-9+/=]{32,100}|whsk_[a-zA-Z0-9+/=]{44,88})$";
+        let pattern = "^((whsec_)?[a-zA-Z0-9+/=]{32,100}|whsk_[a-zA-Z0-9+/=]{44,88})$";
         secret.pattern(Some(pattern)).build().into()
     }
 }
@@ -183,13 +183,14 @@ mod tests {
     }
 
     #[test]
-    fn only_24_to_75_bytes_with_the_prefix_are_a_secret() {
+    fn only_24_to_75_bytes_are_a_secret() {
         let secret = |bytes: usize, prefix: &str| {
             EndpointSecret::try_from(format!("{prefix}{}", STANDARD.encode(vec![7; bytes])))
         };
         assert!(secret(24, HMAC_PREFIX).is_ok() && secret(75, HMAC_PREFIX).is_ok());
         assert!(secret(23, HMAC_PREFIX).is_err() && secret(76, HMAC_PREFIX).is_err());
-        assert!(secret(32, "").is_err());
+        assert_eq!(secret(32, ""), secret(32, HMAC_PREFIX));
+        assert!(secret(23, "").is_err() && secret(32, "whpk_").is_err());
         assert!(EndpointSecret::try_from("whsec_!!".to_owned()).is_err());
     }
 

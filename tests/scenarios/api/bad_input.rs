@@ -42,7 +42,7 @@ async fn every_field_of_a_message_is_checked_and_nothing_is_stored() {
         ),
         (
             "channels",
-            r#"{"eventType":"a","payload":{},"channels":["a","b","c","d","e","f"]}"#.to_owned(),
+            r#"{"eventType":"a","payload":{},"channels":["a","b","c","d","e","f","g","h","i","j","k"]}"#.to_owned(),
         ),
         (
             "channels",

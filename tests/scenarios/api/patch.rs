@@ -127,12 +127,57 @@ async fn an_endpoints_fields_are_changed_one_by_one() {
     for (field, body) in [
         ("url", json!({ "url": "http://10.0.0.1/" })),
         ("eventTypes", json!({ "eventTypes": ["e.f"] })),
-        ("eventTypes", json!({ "eventTypes": [] })),
         ("throttleRate", json!({ "throttleRate": 0 })),
     ] {
         let refused = world.call("PATCH", &path, Some(body)).await;
         assert_eq!(refused.status, 422, "{field}: {refused:?}");
         assert_eq!(refused.body["detail"][0]["loc"], json!(["body", field]));
+    }
+    for field in ["eventTypes", "channels"] {
+        let emptied = json!({ field: [] });
+        let shown = world.expect("PATCH", &path, Some(emptied)).await;
+        assert_eq!(shown[field], Value::Null, "no filter");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_read_can_be_put() {
+    let world = World::start().await;
+    for (collection, one, body) in [
+        (
+            "/api/v1/app",
+            "/api/v1/app/acme",
+            json!({ "name": "Acme", "uid": "acme" }),
+        ),
+        (
+            "/api/v1/app/acme/endpoint",
+            "/api/v1/app/acme/endpoint/first",
+            json!({ "url": "https://example.com/", "uid": "first" }),
+        ),
+        (
+            "/api/v1/event-type",
+            "/api/v1/event-type/a.b",
+            json!({ "name": "a.b", "description": "d", "schemas": { "1": {} } }),
+        ),
+    ] {
+        let made = world.expect("POST", collection, Some(body)).await;
+        for method in ["PUT", "PATCH"] {
+            let mut read = world.expect("GET", one, None).await;
+            if collection.ends_with("endpoint") {
+                // As a disabled one is shown.
+                read["disabledReason"] = json!("failing");
+            }
+            let put = world.expect(method, one, Some(read)).await;
+            assert_eq!(put, made, "{method} {one}: nothing changed");
+        }
+    }
+    let other = json!({ "name": "c.d", "description": "d" });
+    for method in ["PUT", "PATCH"] {
+        let refused = world
+            .call(method, "/api/v1/event-type/a.b", Some(other.clone()))
+            .await;
+        let loc = &refused.body["detail"][0]["loc"];
+        assert_eq!((refused.status, loc), (422, &json!(["body", "name"])));
     }
 }
 

@@ -53,11 +53,40 @@ fn properties(document: &Value, schema: &Value) -> BTreeSet<String> {
         .collect()
 }
 
+/// The ways to the properties of a body: its own, and those of objects in it whose fields the contract names.
+fn ways(document: &Value, schema: &Value) -> BTreeSet<Vec<String>> {
+    let own = properties(document, schema).into_iter();
+    let mut ways: BTreeSet<_> = own.map(|name| vec![name]).collect();
+    for name in NESTED {
+        let Some(inner) = property(document, schema, name) else {
+            continue;
+        };
+        let inner = properties(document, &inner)
+            .into_iter()
+            .chain([INVENTED.to_owned()]);
+        ways.extend(inner.map(|field| vec![name.to_owned(), field]));
+    }
+    ways
+}
+
+/// Objects in a body that are not the caller's own.
+const NESTED: [&str; 2] = ["application", "transformationsParams"];
+
+fn property(document: &Value, schema: &Value, name: &str) -> Option<Value> {
+    if let Some(to) = schema["$ref"].as_str() {
+        return property(document, document.pointer(&to[1..]).unwrap(), name);
+    }
+    let own = schema["properties"].get(name).cloned();
+    let parts = ["allOf", "oneOf", "anyOf"].map(|kind| schema[kind].as_array());
+    let mut parts = parts.into_iter().flatten().flatten();
+    own.or_else(|| parts.find_map(|part| property(document, part, name)))
+}
+
 /// An operation and the names that may be sent to it, by the contract and by our own description.
 struct Operation {
     method: String,
     path: String,
-    fields: BTreeSet<String>,
+    fields: BTreeSet<Vec<String>>,
     queries: BTreeSet<String>,
     has_body: bool,
     /// The smallest good body, so that the field asked about is what is wrong.
@@ -107,7 +136,7 @@ fn operations(ours: &Value) -> Vec<Operation> {
             for document in &documents {
                 let described = &document["paths"][path][method];
                 let schema = &described["requestBody"]["content"]["application/json"]["schema"];
-                operation.fields.extend(properties(document, schema));
+                operation.fields.extend(ways(document, schema));
                 let parameters = described["parameters"].as_array().into_iter().flatten();
                 let queries = parameters.filter(|parameter| parameter["in"] == "query");
                 let names = queries.map(|query| query["name"].as_str().unwrap().to_owned());
@@ -152,8 +181,16 @@ impl Names {
 
 /// What is wrong with a refusal that has to name a field.
 fn complaint(status: u16, body: &Value, part: &str, name: &str) -> Option<String> {
+    complaint_at(status, body, &[part, name])
+}
+
+/// The same for a field in another one; the refusal may name more than the way.
+fn complaint_at(status: u16, body: &Value, way: &[&str]) -> Option<String> {
     let details = body["detail"].as_array().cloned().unwrap_or_default();
-    let is_named = |detail: &Value| detail["loc"][0] == part && detail["loc"][1] == name;
+    let is_named = |detail: &Value| {
+        let loc = detail["loc"].as_array().cloned().unwrap_or_default();
+        loc.len() >= way.len() && loc.iter().zip(way).all(|(found, name)| found == name)
+    };
     if status != 422 || !details.iter().any(is_named) {
         return Some(format!("{status} {body}"));
     }
@@ -181,6 +218,52 @@ async fn stored(world: &World, names: &Names) -> Vec<Value> {
     all
 }
 
+/// A body with a value in it that no field takes.
+fn with_wrong(mut body: Map<String, Value>, way: &[String]) -> Value {
+    let wrong = json!([[5]]);
+    match way {
+        [name] => body.insert(name.clone(), wrong),
+        [name, field] => {
+            let mut inner = Map::new();
+            if name == "application" {
+                inner.insert("name".to_owned(), json!("x"));
+            }
+            inner.insert(field.clone(), wrong);
+            body.insert(name.clone(), Value::Object(inner))
+        }
+        _ => None,
+    };
+    Value::Object(body)
+}
+
+/// What is wrong with how each field of a message is refused that comes in a batch, and how many there were.
+async fn each_in_a_batch(
+    world: &World,
+    path: &str,
+    ways: &BTreeSet<Vec<String>>,
+    harmless: &BTreeSet<String>,
+) -> (Vec<String>, usize) {
+    let mut good = Map::new();
+    good.insert("eventType".to_owned(), json!("walk.made"));
+    good.insert("payload".to_owned(), json!({}));
+    let is_checked = |way: &&Vec<String>| way.iter().all(|name| !harmless.contains(name));
+    let ways: Vec<_> = ways.iter().filter(is_checked).collect();
+    let messages = ways.iter().map(|way| with_wrong(good.clone(), way));
+    let batch = json!({ "messages": messages.collect::<Vec<_>>() });
+    let answer = world.call("POST", path, Some(batch)).await;
+    let mut complaints = Vec::new();
+    for (place, way) in ways.iter().enumerate() {
+        let result = &answer.body["results"][place];
+        let status = result["status"].as_u64().unwrap_or_default() as u16;
+        let place = place.to_string();
+        let loc = ["body", "messages", &place].into_iter();
+        let loc: Vec<_> = loc.chain(way.iter().map(|it| &**it)).collect();
+        let wrong = complaint_at(status, &result["error"], &loc);
+        complaints.extend(wrong.map(|it| format!("in a batch: {way:?}: {it}")));
+    }
+    (complaints, ways.len())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_field_and_no_query_parameter_is_ignored() {
     let world = World::start().await;
@@ -189,20 +272,41 @@ async fn no_field_and_no_query_parameter_is_ignored() {
     let (harmless, before) = (harmless(), stored(&world, &names).await);
     let ours = world.get("/api/v1/openapi.json").await.body;
     let (mut complaints, mut asked) = (Vec::new(), 0);
-    for operation in operations(&ours) {
+    let operations = operations(&ours);
+    let is_post = |it: &&Operation| it.method == "POST" && it.path == "/api/v1/app/{app_id}/msg";
+    let message_ways = operations.iter().find(is_post).unwrap().fields.clone();
+    for operation in operations {
         let (method, path) = (&*operation.method, names.fill(&operation.path));
         let invented = [INVENTED.to_owned()];
         // Each message of a batch is refused by itself.
         let is_batch = |name: &String| path.ends_with("/msg/batch") && name == "messages";
         let is_checked = |name: &&String| !harmless.contains(*name) && !is_batch(name);
-        let fields = operation.fields.iter().chain(&invented);
-        for name in fields.filter(is_checked).filter(|_| operation.has_body) {
-            let mut body = operation.required.clone();
-            body.insert(name.clone(), json!([[5]]));
-            let body = Value::Object(body);
+        let own = invented.clone().to_vec();
+        for way in operation.fields.iter().chain([&own]) {
+            let is_checked = way.last().is_some_and(|name| is_checked(&name));
+            if !is_checked || !operation.has_body {
+                continue;
+            }
+            let body = with_wrong(operation.required.clone(), way);
             let answer = world.call(method, &path, Some(body)).await;
-            let wrong = complaint(answer.status, &answer.body, "body", name);
-            complaints.extend(wrong.map(|it| format!("{method} {path} body {name}: {it}")));
+            let loc: Vec<_> = ["body"]
+                .into_iter()
+                .chain(way.iter().map(|it| &**it))
+                .collect();
+            let wrong = complaint_at(answer.status, &answer.body, &loc);
+            complaints.extend(wrong.map(|it| format!("{method} {path} body {way:?}: {it}")));
+            asked += 1;
+        }
+        if path.ends_with("/msg/batch") {
+            let (wrong, count) = each_in_a_batch(&world, &path, &message_ways, &harmless).await;
+            complaints.extend(wrong);
+            asked += count;
+        }
+        if !operation.has_body {
+            let invented = json!({ INVENTED: 5 });
+            let answer = world.call(method, &path, Some(invented)).await;
+            let wrong = complaint(answer.status, &answer.body, "body", INVENTED);
+            complaints.extend(wrong.map(|it| format!("{method} {path} with a body: {it}")));
             asked += 1;
         }
         for name in operation.queries.iter().chain(&invented).filter(is_checked) {
@@ -219,6 +323,106 @@ async fn no_field_and_no_query_parameter_is_ignored() {
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
     assert!(asked > 200, "{asked}");
     assert_eq!(stored(&world, &names).await, before, "nothing is stored");
+}
+
+/// An empty body, and the empty object that some clients send.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operation_without_a_body_takes_an_empty_one() {
+    let world = World::start().await;
+    world.application().await;
+    for body in [None, Some(""), Some("{}"), Some(r#"{"x":null}"#)] {
+        let answer = world.request("GET", "/api/v1/app", body, &[], Some(&world.token));
+        assert_eq!(answer.await.status, 200, "{body:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parameter_of_another_operation_is_refused() {
+    let world = World::start().await;
+    let names = Names::of(&world, &Receiver::accepting().await).await;
+    let path = names.fill("/api/v1/app/{app_id}/attempt/endpoint/{endpoint_id}?endpoint_id=x");
+    let answer = world.get(&path).await;
+    let wrong = complaint(answer.status, &answer.body, "query", "endpoint_id");
+    assert_eq!(wrong, None);
+    let path = names.fill("/api/v1/app/{app_id}/attempt/msg/{msg_id}?endpoint_id={endpoint_id}");
+    assert_eq!(
+        world.get(&path).await.body["data"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+}
+
+/// Whatever the caller's text holds, the rule is ours, and the field is the one that is wrong.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_names_its_field_and_speaks_our_language() {
+    let world = World::start().await;
+    let application = world.application().await.id;
+    let messages = format!("/api/v1/app/{application}/msg");
+    let endpoints = format!("/api/v1/app/{application}/endpoint");
+    let access = format!("/api/v1/auth/app-portal-access/{application}");
+    for (path, body, field) in [
+        (
+            "/api/v1/app",
+            r#"{"name":"A","rateLimit":"x, expected y"}"#,
+            "rateLimit",
+        ),
+        (
+            "/api/v1/app",
+            r#"{"name":"A","rateLimit":1e400}"#,
+            "rateLimit",
+        ),
+        ("/api/v1/app", r#"{"name":"A","name":"B"}"#, "name"),
+        (
+            "/api/v1/event-type",
+            r#"{"name":"a","description":"","archived":"y, expected a map"}"#,
+            "archived",
+        ),
+        (
+            &access,
+            r#"{"capabilities":["x, expected `Secret`, said at line 5"]}"#,
+            "capabilities",
+        ),
+        (
+            &endpoints,
+            r#"{"url":"https://example.com/","filterTypes":["zz.unknown"]}"#,
+            "filterTypes",
+        ),
+        (
+            &messages,
+            r#"{"eventType":"a","payload":{},"payload":{}}"#,
+            "payload",
+        ),
+        (
+            &messages,
+            r#"{"eventType":"a","payload":{},"x":5,"x":null}"#,
+            "x",
+        ),
+        (
+            &messages,
+            r#"{"eventType":"a","payload":{},"x/y":{"z":1}}"#,
+            "x/y",
+        ),
+        (
+            &messages,
+            r#"{"eventType":"a","payload":{},"transformationsParams":{"rawPayload":"a\ud800b"}}"#,
+            "transformationsParams",
+        ),
+    ] {
+        let answer = world.post(path, body, &[]).await;
+        let wrong = complaint(answer.status, &answer.body, "body", field);
+        assert_eq!(wrong, None, "{body}");
+        let rule = answer.body["detail"][0]["msg"].as_str().unwrap().to_owned();
+        let is_foreign = ["must be y", "Secret`, said", "another type"];
+        assert!(
+            !is_foreign.iter().any(|it| rule.contains(it)),
+            "{body}: {rule}"
+        );
+    }
+    let answer = world.get("/api/v1/app?order=x,%20expected%20y").await;
+    let rule = &answer.body["detail"][0]["msg"];
+    assert_eq!(*rule, "must be `ascending` or `descending`");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -33,8 +33,8 @@ pub(crate) async fn stored(
     );
     let config = world.aws().await.config;
     let key = AppKey::new(&organization, &application).endpoint(&id);
-    let found = config.endpoints().get(key, Consistency::Strong);
-    found.await.unwrap().unwrap()
+    let found = config.endpoints().get(key, Consistency::Strong).await;
+    found.unwrap().unwrap()
 }
 
 /// Makes an endpoint fare differently, as its attempts would over hours.

@@ -126,12 +126,20 @@ async fn access_creates_the_application_and_grants_no_more_than_was_asked_for() 
             "readOnly",
             json!({ "readOnly": true, "capabilities": ["ViewBase", "CreateAttempts"] }),
         ),
+        (
+            "readOnly",
+            json!({ "readOnly": true, "capabilities": ["ViewBase", "ViewEndpointSecret"] }),
+        ),
         ("sessionId", json!({ "sessionId": "" })),
         ("sessionId", json!({ "sessionId": "a b" })),
         ("sessionId", json!({ "sessionId": "x".repeat(65) })),
         ("expiry", json!({ "expiry": 3599 })),
         ("expiry", json!({ "expiry": 604801 })),
         ("featureFlags", json!({ "featureFlags": ["a", "a"] })),
+        (
+            "featureFlags",
+            json!({ "featureFlags": (0..26).map(|n| format!("f{n}")).collect::<Vec<_>>() }),
+        ),
     ] {
         let refused = world.call("POST", path, Some(body)).await;
         assert_eq!(

@@ -185,6 +185,20 @@ async fn a_grace_lets_sessions_end_later_and_a_second_order_does_not_prolong_it(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_order_ends_the_sessions_that_it_is_about_and_no_later_ones() {
+    let world = with_acme().await;
+    let early = grant(&world, None).await;
+    expire_all(&world, json!({ "expiry": 2 })).await;
+    let late = grant(&world, None).await;
+    expire_all(&world, json!({ "expiry": 3600 })).await;
+    until("the end of the first order's grace", || async {
+        (status(&world, &early).await == 401).then_some(())
+    })
+    .await;
+    assert_eq!(status(&world, &late).await, 200, "its grace runs");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_expire_all_cannot_do_is_refused_by_field() {
     let world = with_acme().await;
     let path = "/api/v1/auth/app/acme/expire-all";

@@ -124,10 +124,9 @@ async fn the_dispatcher_refuses_them_when_they_are_in_the_table_all_the_same() {
     let urls = urls(port);
     for url in &urls {
         let app = AppKey::new(&organization, &owner);
-        let before = config
-            .endpoints()
-            .get(app.endpoint(&id), Consistency::Strong);
-        let before = before.await.unwrap().unwrap();
+        let (key, strong) = (app.endpoint(&id), Consistency::Strong);
+        let before = config.endpoints().get(key, strong).await;
+        let before = before.unwrap().unwrap();
         let after = Endpoint {
             url: url.clone(),
             revision: before.revision + 1,

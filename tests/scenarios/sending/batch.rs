@@ -38,6 +38,7 @@ async fn every_message_of_a_batch_is_accepted_or_refused_by_itself() {
     let application = world.application().await;
     world.endpoint(&application, &receiver).await;
     let large = "x".repeat(256 * 1024);
+    let deep = (0..110).fold(json!({}), |inner, _| json!({ "a": inner }));
     let batch = json!({ "messages": [
         message(0),
         { "eventType": "a b", "payload": {} },
@@ -47,18 +48,19 @@ async fn every_message_of_a_batch_is_accepted_or_refused_by_itself() {
         { "eventType": "a.b", "payload": {}, "eventId": "e-1" },
         5,
         message(7),
+        { "eventType": "a.b", "payload": deep },
     ] });
     let answer = world
         .call("POST", &path(&application.id), Some(batch))
         .await;
     let body = answer.body;
-    assert_eq!((answer.status, &body["failed"]), (207, &json!(5)));
+    assert_eq!((answer.status, &body["failed"]), (207, &json!(6)));
     assert_eq!(
         statuses(&body),
-        [202, 422, 413, 422, 202, 409, 422, 202],
+        [202, 422, 413, 422, 202, 409, 422, 202, 422],
         "{body}"
     );
-    for (place, field) in [(1, "eventType"), (3, "payload")] {
+    for (place, field) in [(1, "eventType"), (3, "payload"), (8, "payload")] {
         let detail = &body["results"][place]["error"]["detail"][0];
         let place = place.to_string();
         assert_eq!(detail["loc"], json!(["body", "messages", place, field]));

@@ -81,6 +81,67 @@ async fn the_same_key_is_the_same_message_and_another_body_is_422() {
     assert_eq!(listed.data.len(), 2);
 }
 
+/// A repeated POST shows what the first one did, also where the answer has what is not kept.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_rotation_or_example_has_one_effect_and_the_same_answer() {
+    let world = World::start().await;
+    let receiver = Receiver::accepting().await;
+    let application = world.application().await;
+    let endpoint = world.endpoint(&application, &receiver).await;
+    let path = format!("/api/v1/app/{}/endpoint/{}", application.id, endpoint.id);
+    let rotation = format!("{path}/secret/rotate");
+    for agent in ["svix-libs/2.9.1/python", "svix-libs/1.70.0/python"] {
+        let headers = [("idempotency-key", agent), ("user-agent", agent)];
+        let rotate = || world.post(&rotation, "{}", &headers);
+        let (first, again) = (rotate().await, rotate().await);
+        assert_eq!(first.status, again.status, "{agent}: {again:?}");
+        assert_eq!(first.body, again.body, "{agent}");
+        if first.status == 200 {
+            let secret = world.secret(&application, &endpoint).await;
+            assert_eq!(first.body["key"], secret);
+        }
+    }
+    let example = format!("{path}/send-example");
+    let body = r#"{"eventType":"svix.ping"}"#;
+    let headers = [("idempotency-key", "example")];
+    let first = world.post(&example, body, &headers).await;
+    let again = world.post(&example, body, &headers).await;
+    assert_eq!((first.status, again.status), (200, 200));
+    assert_eq!(
+        first.body["payload"],
+        serde_json::json!({ "success": true })
+    );
+    assert_eq!(first.body, again.body);
+    let marker = world
+        .send(&application.id, r#"{"eventType":"a.b","payload":{}}"#)
+        .await;
+    let received = receiver.wait_for(2).await;
+    assert!(received.iter().any(|it| it.header("webhook-id") == marker));
+    assert_eq!(received.len(), 2, "the example was sent once");
+}
+
+/// An event that is named as a message would be taken for that message.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_event_is_named_as_a_message_could_be() {
+    let world = World::start().await;
+    let application = world.application().await.id;
+    let path = format!("/api/v1/app/{application}/msg");
+    let first = world
+        .send(&application, r#"{"eventType":"a.b","payload":{"n":1}}"#)
+        .await;
+    let event = |id: &str| format!(r#"{{"eventType":"a.b","payload":{{"n":2}},"eventId":"{id}"}}"#);
+    let refused = world.post(&path, &event(&first), &[]).await;
+    let loc = &refused.body["detail"][0]["loc"];
+    assert_eq!(
+        (refused.status, loc),
+        (422, &serde_json::json!(["body", "eventId"]))
+    );
+    // What only begins as an id does is a name as any other.
+    let second = world.send(&application, &event("msg_01ABC")).await;
+    let found = world.get(&format!("{path}/msg_01ABC")).await;
+    assert_eq!(found.body["id"], second.as_str());
+}
+
 /// Longer than a request may take.
 const LONG_AGO: i64 = 20_000;
 

@@ -243,6 +243,49 @@ async fn a_record_that_is_refused_fails_alone() {
     producer.receiver.wait_for(1).await;
 }
 
+/// The queue takes the fields that a post takes, and refuses those that a post refuses.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_of_the_queue_has_the_fields_of_a_posted_one() {
+    let producer = Producer::start().await;
+    let path = "/api/v1/app/walked/msg";
+    let read = json!({ "name": "Walked", "uid": "walked", "id": "x", "createdAt": "x" });
+    let with = |field: Value| {
+        let mut message = json!({ "eventType": "a.b", "payload": {} });
+        let fields = field.as_object().unwrap().clone();
+        message.as_object_mut().unwrap().extend(fields);
+        message
+    };
+    for field in [
+        json!({ "application": read }),
+        json!({ "id": "x" }),
+        json!({ "tags": [] }),
+        json!({ "deliverAt": null, "unknown": null }),
+        json!({ "unknown": 5 }),
+        json!({ "deliverAt": "2030-01-01T00:00:00Z" }),
+        json!({ "payloadRetentionHours": 5 }),
+        json!({ "application": { "name": "W", "uid": "walked", "unknown": 5 } }),
+        json!({ "transformationsParams": { "id": 5 } }),
+        json!({ "eventId": "msg_2KWPBgLlAfxdpx2AI54pPJ85f4W" }),
+    ] {
+        let message = with(field.clone());
+        let posted = producer
+            .world
+            .call("POST", path, Some(message.clone()))
+            .await;
+        let mut record = producer.body(message);
+        record["appId"] = "walked".into();
+        let failed = producer.invoke(&[("1", record)]).await;
+        assert_eq!(
+            posted.status == 202,
+            failed.is_empty(),
+            "{field}: {posted:?}"
+        );
+    }
+    let mut record = producer.body(with(json!({})));
+    record["unknown"] = 5.into();
+    assert_eq!(producer.invoke(&[("1", record)]).await, ["1"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_refused_waits_in_the_dead_letter_queue() {
     let producer = Producer::start().await;

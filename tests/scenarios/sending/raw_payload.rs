@@ -171,3 +171,92 @@ async fn what_would_change_a_message_is_refused_or_done() {
     assert_eq!(listed, Vec::<Value>::new(), "nothing is stored");
     assert_eq!(world.get("/api/v1/app/unknown").await.status, 404);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payload_of_256_kib_is_taken_however_it_is_escaped() {
+    let world = World::start().await;
+    let receiver = Receiver::accepting().await;
+    let application = world.application().await;
+    world.endpoint(&application, &receiver).await;
+    let path = format!("/api/v1/app/{}/msg", application.id);
+    let most = 256 * 1024;
+    // As Python writes Cyrillic, and as control characters can only be written.
+    for (escape, text, count) in [("\\u0436", "ж", most / 2), ("\\u0001", "\u{1}", most)] {
+        let body = |count: usize| {
+            let raw = escape.repeat(count);
+            format!(
+                r#"{{"eventType":"a.b","payload":{{}},"transformationsParams":{{"rawPayload":"{raw}"}}}}"#
+            )
+        };
+        let id = world.send(&application.id, &body(count)).await;
+        until("the payload", || async {
+            let all = receiver.received();
+            let found = all.iter().find(|it| it.header("webhook-id") == id)?;
+            assert!(found.body == text.repeat(count).as_bytes(), "byte for byte");
+            Some(())
+        })
+        .await;
+        let answer = world.post(&path, &body(count + 1), &[]).await;
+        let detail = answer.body["detail"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        assert_eq!(answer.status, 413, "{detail}");
+        assert!(detail.contains("payload"), "{detail}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_newer_clients_may_send_is_taken() {
+    let world = World::start().await;
+    let application = world.application().await.id;
+    let path = format!("/api/v1/app/{application}/msg");
+    let channels: Vec<_> = (0..9)
+        .map(|n| format!("c:{n}"))
+        .chain(["a+b".to_owned()])
+        .collect();
+    let tags = ["a/b", "c#d", r"e\f"];
+    let message = json!({ "eventType": "a.b", "payload": {}, "channels": channels, "tags": tags });
+    let sent = world.expect("POST", &path, Some(message)).await;
+    assert_eq!(
+        (&sent["channels"], &sent["tags"]),
+        (&json!(channels), &json!(tags))
+    );
+    let untagged = json!({ "eventType": "a.b", "payload": {}, "tags": [] });
+    let untagged = world.expect("POST", &path, Some(untagged)).await;
+    assert_eq!(untagged["tags"], Value::Null);
+    for query in ["tag=c%23d", "tag=e%5Cf", "channel=a%2Bb", "channel=c:8"] {
+        let found = world.get(&format!("{path}?{query}")).await.body;
+        let found = found["data"].as_array().unwrap().clone();
+        assert_eq!(found.len(), 1, "{query}");
+        assert_eq!(found[0]["id"], sent["id"], "{query}");
+    }
+    let secret = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let endpoint = json!({
+        "url": "https://example.com/", "secret": secret, "channels": ["a+b", "c:8"],
+    });
+    let endpoints = format!("/api/v1/app/{application}/endpoint");
+    let made = world.expect("POST", &endpoints, Some(endpoint)).await;
+    let shown = format!("{endpoints}/{}/secret", made["id"].as_str().unwrap());
+    let shown = world.expect("GET", &shown, None).await;
+    assert_eq!(shown["key"], format!("whsec_{secret}"));
+}
+
+/// A filter that finds one message among many finds it at once, whichever it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_filter_looks_beyond_the_page() {
+    let world = World::start().await;
+    let application = world.application().await.id;
+    let path = format!("/api/v1/app/{application}/msg");
+    let wanted = r#"{"eventType":"a.b","payload":{},"channels":["c"],"tags":["t"]}"#;
+    let wanted = world.send(&application, wanted).await;
+    for _ in 0..8 {
+        world
+            .send(&application, r#"{"eventType":"x","payload":{}}"#)
+            .await;
+    }
+    for filter in ["channel=c", "tag=t", "event_types=a.b"] {
+        let page = world.get(&format!("{path}?limit=1&{filter}")).await.body;
+        assert_eq!(page["data"][0]["id"], wanted.as_str(), "{filter}: {page}");
+    }
+}

@@ -151,39 +151,52 @@ impl From<SessionTag> for String {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ending {
     /// Sessions granted up to this time have ended.
-    pub ended_until: Option<Timestamp>,
-    /// Sessions granted up to this time …
-    pub later_until: Option<Timestamp>,
-    /// … end at this one.
-    pub later_at: Option<Timestamp>,
+    ended_until: Option<Timestamp>,
+    /// Orders whose grace runs, the first one first: each is about more sessions than the one before it, and ends them
+    /// later.
+    later: Vec<Later>,
 }
+
+/// Sessions granted up to a time end at another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Later {
+    until: Timestamp,
+    at: Timestamp,
+}
+
+/// The most orders that run at the same time: every request of a session reads them. A further one hastens the end of
+/// the last.
+const MAX_ORDERS: usize = 20;
 
 impl Ending {
     /// Whether a session that was granted then is over.
     pub fn ends(&self, granted_at: Timestamp, now: Timestamp) -> bool {
-        let is_ended = |until: Option<Timestamp>| until.is_some_and(|until| granted_at <= until);
-        let is_due = self.later_at.is_some_and(|at| at <= now);
-        is_ended(self.ended_until) || (is_due && is_ended(self.later_until))
+        let is_due = |order: &Later| order.at <= now && granted_at <= order.until;
+        self.ended_until.is_some_and(|until| granted_at <= until) || self.later.iter().any(is_due)
     }
 
-    /// The same, with all sessions so far ending after a grace. Where an earlier order still runs, the
-    /// earlier end holds for all: no session lives longer for a second order.
+    /// The same, with all sessions so far ending after a grace. Where an earlier order ends some of them sooner, it
+    /// does so still: no session lives longer for a second order.
     pub fn end_all(self, now: Timestamp, grace: Duration) -> Self {
+        let at = now.plus(grace);
+        let (due, running): (Vec<_>, Vec<_>) = self.later.into_iter().partition(|it| it.at <= now);
+        let due = due.into_iter().map(|it| it.until).max();
+        let mut order = Later { until: now, at };
         if grace.is_zero() {
             return Self {
                 ended_until: Some(now),
-                later_until: None,
-                later_at: None,
+                later: Vec::new(),
             };
         }
-        let at = now.plus(grace);
-        let is_due = self.later_at.is_some_and(|at| at <= now);
-        let ended = if is_due { self.later_until } else { None };
-        let running = self.later_at.filter(|_| !is_due);
+        // An order that ends more sessions no later leaves nothing to the ones before it.
+        let mut later: Vec<_> = running.into_iter().filter(|it| it.at < at).collect();
+        if later.len() >= MAX_ORDERS {
+            order.at = later.pop().map_or(at, |last| last.at);
+        }
+        later.push(order);
         Self {
-            ended_until: self.ended_until.max(ended),
-            later_until: Some(now),
-            later_at: Some(running.map_or(at, |running| running.min(at))),
+            ended_until: self.ended_until.max(due),
+            later,
         }
     }
 }

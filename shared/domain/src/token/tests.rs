@@ -340,6 +340,19 @@ fn wider_capabilities_hold_narrower_ones() {
 }
 
 #[test]
+fn any_number_of_orders_takes_little_room_and_ends_nothing_late() {
+    let at = |seconds: u64| NOW.plus(Duration::from_secs(seconds));
+    let order = |ending: Ending, n| ending.end_all(at(n), Duration::from_secs(1000 + n));
+    let many = (0..100).fold(Ending::default(), order);
+    assert!(serde_json::to_string(&many).unwrap().len() < 2048);
+    for n in 0..100 {
+        assert!(many.ends(at(n), at(1000 + 2 * n)), "{n}");
+        assert!(!many.ends(at(n), at(1000)) || n == 0, "{n}");
+    }
+    assert!(!many.ends(at(100), at(9999)), "granted afterwards");
+}
+
+#[test]
 fn no_session_lives_longer_for_a_second_order() {
     let at = |seconds: u64| NOW.plus(Duration::from_secs(seconds));
     let grace = Duration::from_secs(60);
@@ -352,6 +365,14 @@ fn no_session_lives_longer_for_a_second_order() {
     assert!(!later.ends(at(15), at(79)) && later.ends(at(15), at(80)));
     let longer = later.clone().end_all(at(30), grace * 100);
     assert!(longer.ends(at(15), at(80)), "not later than it was told");
+    let new = at(25);
+    assert!(
+        !longer.ends(new, at(6029)),
+        "the first order was not about it"
+    );
+    assert!(longer.ends(new, at(6030)));
+    let sooner = longer.end_all(at(40), Duration::from_secs(1));
+    assert!(!sooner.ends(new, at(40)) && sooner.ends(new, at(41)));
     let after = later.end_all(at(100), grace);
     assert!(after.ends(at(15), at(100)), "its time has come");
     assert!(!after.ends(at(90), at(159)) && after.ends(at(90), at(160)));
