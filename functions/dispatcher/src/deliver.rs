@@ -223,27 +223,9 @@ impl Dispatcher {
         let (mut was, mut step) = (None, NextStep::default());
         let decide = |before: Option<&Delivery>| {
             was = before.map(|before| before.status);
-            if let Some(delivery) = before.filter(|before| before.holds(&attempt.id)) {
-                // The write before went through although its answer was lost.
-                step = match plan(Some(delivery), task.ask()) {
-                    Plan::Resume(step) => step,
-                    Plan::Attempt => NextStep::default(),
-                };
-                return None;
-            }
-            let (event_type, copy) = (&task.event_type, attempt.clone());
-            let (before, schedule) = (before.cloned(), &self.retries);
-            let (after, next) = record(
-                before,
-                event_type,
-                task.ask(),
-                copy,
-                schedule,
-                now(),
-                jitter(),
-            );
-            step = next;
-            Some(after)
+            let after;
+            (after, step) = self.merge(task, before, &attempt);
+            after
         };
         let known = (before, task.expires_at);
         let changed = self
@@ -257,6 +239,33 @@ impl Dispatcher {
             Changed::Left(Some(found)) => Ok((found, step)),
             Changed::Left(None) | Changed::Taken | Changed::Contended => Err(Fault::Contention),
         }
+    }
+
+    /// The record with the attempt, or `None` when it is there already; and what follows.
+    fn merge(
+        &self,
+        task: &Task,
+        before: Option<&Delivery>,
+        attempt: &Attempt,
+    ) -> (Option<Delivery>, NextStep) {
+        if let Some(delivery) = before.filter(|before| before.holds(&attempt.id)) {
+            // The write before went through although its answer was lost.
+            let step = match plan(Some(delivery), task.ask()) {
+                Plan::Resume(step) => step,
+                Plan::Attempt => NextStep::default(),
+            };
+            return (None, step);
+        }
+        let (after, step) = record(
+            before.cloned(),
+            &task.event_type,
+            task.ask(),
+            attempt.clone(),
+            &self.retries,
+            now(),
+            jitter(),
+        );
+        (Some(after), step)
     }
 
     /// Takes the next step; repeating it is harmless. The next attempt comes first: a fault in telling

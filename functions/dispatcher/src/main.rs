@@ -17,12 +17,6 @@ async fn main() -> Result<(), StartError> {
     let config = aws::config().await;
     let dynamodb = aws_sdk_dynamodb::Client::new(&config);
     let sqs = aws_sdk_sqs::Client::new(&config);
-    let settings = Settings {
-        request_timeout: Duration::from_secs(env::parsed("REQUEST_TIMEOUT_SECONDS")?),
-        svix_headers: env::parsed("SVIX_HEADERS")?,
-        addresses: env::address_policy()?,
-        lookup: Arc::new(SystemLookup),
-    };
     let config_table = ConfigTable::new(dynamodb.clone(), env::required("CONFIG_TABLE")?);
     let messages_table = MessagesTable::new(dynamodb.clone(), env::required("MESSAGES_TABLE")?);
     let schedule_table = ScheduleTable::new(dynamodb.clone(), env::required("SCHEDULE_TABLE")?);
@@ -43,7 +37,7 @@ async fn main() -> Result<(), StartError> {
         slots: Slots::default(),
         memory: Memory::default(),
         vault: Vault::from_env(&config, config_table.data_keys())?,
-        sender: Sender::new(settings)?,
+        sender: Sender::new(settings()?)?,
     };
     run(service_fn(|event: LambdaEvent<SqsEvent>| async move {
         let deadline = deadline(event.context.deadline);
@@ -52,4 +46,13 @@ async fn main() -> Result<(), StartError> {
         Ok::<_, StartError>(answer)
     }))
     .await
+}
+
+fn settings() -> Result<Settings, StartError> {
+    Ok(Settings {
+        request_timeout: Duration::from_secs(env::parsed("REQUEST_TIMEOUT_SECONDS")?),
+        svix_headers: env::parsed("SVIX_HEADERS")?,
+        addresses: env::address_policy()?,
+        lookup: Arc::new(SystemLookup),
+    })
 }

@@ -104,3 +104,74 @@ where
     }
     Ok(Changed::Contended)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, future::ready};
+
+    use super::*;
+
+    const TRIES: Tries = Tries::at_once(3);
+
+    /// A row that somebody else changes before each of the next writes.
+    struct Busy {
+        row: Cell<u64>,
+        others: Cell<u32>,
+    }
+
+    impl Rows<()> for Busy {
+        type Row = u64;
+
+        fn read(&self, (): ()) -> impl Future<Output = Result<Option<u64>, StoreError>> + Send {
+            ready(Ok(Some(self.row.get())))
+        }
+
+        fn write(
+            &self,
+            (): (),
+            before: Option<&u64>,
+            after: &u64,
+        ) -> impl Future<Output = Result<Written, StoreError>> + Send {
+            if let Some(left) = self.others.get().checked_sub(1) {
+                self.others.set(left);
+                self.row.set(self.row.get() + 100);
+            }
+            let is_same = before == Some(&self.row.get());
+            if is_same {
+                self.row.set(*after);
+            }
+            ready(Ok(match is_same {
+                true => Written::Yes,
+                false => Written::Conflict,
+            }))
+        }
+    }
+
+    async fn increment(others: u32) -> (Changed<u64>, u64) {
+        let rows = Busy {
+            row: Cell::new(1),
+            others: Cell::new(others),
+        };
+        let decide = |before: Option<u64>| ready(Ok::<_, StoreError>(before.map(|it| it + 1)));
+        let changed = change(TRIES, &rows, (), Some(Some(1)), decide).await;
+        (changed.unwrap(), rows.row.get())
+    }
+
+    #[tokio::test]
+    async fn a_change_is_made_to_what_others_left() {
+        assert_eq!(increment(0).await, (Changed::Stored(2), 2));
+        assert_eq!(increment(2).await, (Changed::Stored(202), 202));
+        assert_eq!(increment(3).await, (Changed::Contended, 301));
+    }
+
+    #[tokio::test]
+    async fn what_needs_no_change_is_not_written() {
+        let rows = Busy {
+            row: Cell::new(1),
+            others: Cell::new(0),
+        };
+        let decide = |_| ready(Ok::<_, StoreError>(None));
+        let changed = change(TRIES, &rows, (), None, decide).await;
+        assert_eq!(changed.unwrap(), Changed::Left(Some(1)));
+    }
+}

@@ -5,16 +5,16 @@
 //! |---|---|---|
 //! | `{org}#{app}` | `app` | the application |
 //! | `{org}#{app}` | `ep#{endpoint}` | an endpoint |
-//! | `{org}#{app}` | `epuid#{uid}` | which endpoint has that uid |
+//! | `{org}#{app}` | `epuid#{uid}` | the id of the endpoint with that uid |
 //! | `{org}#apps` | `{app}` | a copy of the application, for lists |
-//! | `{org}#appuid` | `{uid}` | which application has that uid |
+//! | `{org}#appuid` | `{uid}` | the id of the application with that uid |
 //! | `{org}#types` | `type#{name}` | an event type |
 //! | `{org}#jobs` | `{job}` | a job over many messages; TTL |
 //! | `{org}#sessions` | `{token}` | a session of the portal that was ended; TTL |
-//! | `{org}#sessions#{app}` | `all`, `tag#{tag}` | until when all sessions of an application, or of a tag, were ended; TTL |
+//! | `{org}#sessions#{app}` | `all`, `tag#{tag}` | the time up to which all sessions of an application, or of a tag, are ended; TTL |
 //! | `tokens` | `trust` | the public keys that verify tokens, and the tokens that are revoked |
 //! | `keys` | `{key}` | a data key, encrypted by KMS |
-//! | `{org}#key#{hash}` | `key` | what a request with this `idempotency-key` was answered; TTL |
+//! | `{org}#key#{hash}` | `key` | the answer to a request with this `idempotency-key`; TTL |
 
 mod answers;
 mod applications;

@@ -5,7 +5,7 @@
 //! | `{endpoint}#{shard}` | `{message}` | the delivery with its attempts |
 //! | `{endpoint}#{shard}` | `resend#{message}` | its last resend, while it may be pending |
 //!
-//! A delivery that has no item yet is pending.
+//! A delivery without an item is pending: its first attempt is not recorded yet.
 
 mod prefetch;
 
@@ -68,7 +68,7 @@ impl Deliveries {
         item.map(entity).transpose()
     }
 
-    /// Stores a delivery over the version before it; a conflict means that another dispatcher was
+    /// Replaces the previous version of a delivery; a conflict means that another dispatcher was
     /// faster.
     pub async fn put(
         &self,
@@ -97,8 +97,8 @@ impl Deliveries {
         change(tries, self, (key, expires_at), Some(before), decide).await
     }
 
-    /// Keeps a resend, unless another one may be pending: `Err` inside is that one. `done` is one that
-    /// is known not to be. The same resend can be kept again.
+    /// Stores a resend unless another one may be pending; the inner `Err` is that one. `done` is a
+    /// resend that is known to be complete. The same resend can be stored again.
     pub async fn put_resend(
         &self,
         delivery: DeliveryKey<'_>,
@@ -169,8 +169,8 @@ impl Deliveries {
         })
     }
 
-    /// The statuses of an endpoint's deliveries in one shard, for messages of a range of ids. Reads
-    /// all of them; `None` when they have more than 50 pages of 1 MB.
+    /// The statuses of an endpoint's deliveries in one shard, for a range of message ids. Reads the
+    /// whole range; `None` when it has more than 50 pages of 1 MB.
     pub async fn statuses(
         &self,
         endpoint: &EndpointId,

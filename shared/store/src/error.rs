@@ -4,24 +4,24 @@ use std::error::Error;
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
-/// A read or write did not happen.
+/// Why a read or write failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// DynamoDB refused, was throttled or out of reach, after the SDK's retries.
+    /// DynamoDB refused, throttled or could not be reached, after the SDK's retries.
     #[error("DynamoDB {operation} failed: {reason}")]
     Aws {
-        /// The operation, as `PutItem`.
+        /// The operation, for example `PutItem`.
         operation: &'static str,
         /// The whole chain of causes, for logs.
         reason: String,
     },
-    /// An item is not what this version writes.
+    /// An item does not have the shape that this version writes.
     #[error("an item could not be read or written: {0}")]
     Item(#[from] serde_dynamo::Error),
     /// A payload could not be compressed or expanded.
     #[error("a payload could not be compressed or expanded: {0}")]
     Payload(#[from] std::io::Error),
-    /// An item lacks an attribute, or it has another type.
+    /// An attribute is missing or has the wrong type.
     #[error("an item has no valid attribute `{0}`")]
     Attribute(&'static str),
 }
@@ -39,8 +39,8 @@ impl StoreError {
     }
 }
 
-/// The chain of causes, and what AWS says. Not the `Debug` of the error: it holds the response, and
-/// with it secrets and payloads.
+/// The chain of causes, with AWS's code and message. Not the error's `Debug`: it includes the
+/// response, and with it secrets and payloads.
 fn reason<E: Error + ProvideErrorMetadata + 'static, R: std::fmt::Debug + 'static>(
     error: &SdkError<E, R>,
 ) -> String {

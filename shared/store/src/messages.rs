@@ -49,19 +49,20 @@ impl MessagesTable {
     }
 }
 
-/// Bytes of payloads after which a slice of a list ends: a function has 256 MB, and its answer 6 MB.
+/// A slice of a list ends after this many bytes of payloads: a function has 256 MB of memory, and
+/// its response at most 6 MB.
 pub const MAX_SLICE_BYTES: usize = 4 * 1024 * 1024;
 
 /// Messages of an application.
 #[derive(Clone, Debug)]
 pub struct Messages(Table);
 
-/// How storing a message ended.
+/// The result of storing a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Put {
-    /// It is stored.
+    /// It was written.
     New,
-    /// A message of that id was stored before, by an earlier try; this is what it holds.
+    /// An earlier try stored a message with this id; this is that message.
     Existed(Box<Message>),
 }
 
@@ -77,7 +78,7 @@ fn pk(application: &ApplicationId, shard: u16) -> String {
 }
 
 impl Messages {
-    /// Stores a message unless it is stored already.
+    /// Stores a message unless it already exists.
     pub async fn put(&self, log: LogKey<'_>, message: &Message) -> Result<Put, StoreError> {
         let is_new =
             |put: PutItemFluentBuilder| put.condition_expression("attribute_not_exists(pk)");
@@ -100,8 +101,7 @@ impl Messages {
         item.map(to_message).transpose()
     }
 
-    /// Messages by id, strongly consistent; those that are gone are left out. One BatchGetItem for
-    /// every 100.
+    /// Messages by id, strongly consistent; missing ones are left out. One BatchGetItem per 100.
     pub async fn get_many(
         &self,
         log: LogKey<'_>,
@@ -113,7 +113,7 @@ impl Messages {
         items.into_iter().map(to_message).collect()
     }
 
-    /// Removes a message's payload for good.
+    /// Permanently removes a message's payload.
     pub async fn expunge(&self, message: MessageKey<'_>) -> Result<Written, StoreError> {
         let update = self
             .0
@@ -124,9 +124,9 @@ impl Messages {
         self.0.update_if(update).await
     }
 
-    /// Messages by id, which is by time. The page's `after` is a message's id. Strongly consistent.
-    /// Payloads are unpacked after the shards are merged, and a slice ends when they have
-    /// [`MAX_SLICE_BYTES`].
+    /// Messages in the order of their ids, which is by time. The page's `after` is a message's id.
+    /// Strongly consistent. Payloads are decompressed after the shards are merged, and a slice ends
+    /// when they reach [`MAX_SLICE_BYTES`].
     pub async fn list(
         &self,
         log: LogKey<'_>,
@@ -141,8 +141,8 @@ impl Messages {
         unpack(page.merge(try_join_all((0..log.shards).map(part)).await?))
     }
 
-    /// What the auditor needs of the messages of a shard, by id. Eventually consistent: it looks at
-    /// old ones. One that cannot be read is passed over.
+    /// The heads of a shard's messages in the order of their ids, for the auditor. Eventually
+    /// consistent, because it checks old messages only. An unreadable message is left out.
     pub async fn heads(
         &self,
         application: &ApplicationId,
@@ -161,9 +161,9 @@ impl Messages {
         })
     }
 
-    /// The ids of messages that are meant for an endpoint, in one shard and a range of ids, and
-    /// whether each was skipped. Reads all of the range; `None` when it has more than
-    /// 50 pages of 1 MB.
+    /// The ids of the messages that are meant for an endpoint, in one shard and a range of ids, and
+    /// whether each was skipped. Reads the whole range; `None` when it has more than 50 pages of 1
+    /// MB.
     pub async fn meant_for(
         &self,
         endpoint: EndpointKey<'_>,

@@ -3,16 +3,16 @@
 //! | pk | sk | item |
 //! |---|---|---|
 //! | `{minute}#{shard}` | `{due}#{endpoint}#{message}#{tag}` | a task to queue in that minute |
-//! | `cursor` | `cursor` | the last minute whose tasks were all queued, how far the next one is, and until when a run has claimed what follows |
+//! | `cursor` | `cursor` | the last minute whose tasks were all queued, the progress in the next one, and until when a run has claimed what follows |
 //! | `pace#{endpoint}` | `pace#{rate}` | the next free slot at an endpoint with that rate ([`posthorn_domain::rate`]); TTL |
-//! | `audit` | `audit` | how far the auditor is ([`crate::Audit`]) |
+//! | `audit` | `audit` | the auditor's progress ([`crate::Audit`]) |
 //!
-//! Rows are never deleted by us: the cursor tells what was queued, and the TTL (two days behind the
-//! due time) removes rows for nothing. A run claims the cursor before it queues what follows, and moves
-//! it afterwards; each write replaces exactly the version that the run saw. So of two runs at the same
-//! time one queues. A run that crashes leaves the cursor where it was; when its claim is over, the
-//! next run repeats at most one round of pages, and the dispatcher ignores tasks whose attempt is
-//! recorded.
+//! Rows are never deleted explicitly: the cursor tells what was queued, and the TTL (two days after
+//! the due time) removes rows free of charge. A run claims the cursor before it queues what
+//! follows, and moves it afterwards; each write replaces exactly the version that the run read. So
+//! of two concurrent runs only one queues. A run that crashes leaves the cursor where it was; once
+//! its claim has expired, the next run repeats at most one round of pages, and the dispatcher
+//! ignores tasks whose attempt is already recorded.
 
 mod audit;
 mod cursor;

@@ -1,13 +1,13 @@
-//! What requests with an `idempotency-key` were answered, in the config table.
+//! The answers to requests with an `idempotency-key`, in the config table.
 //!
-//! A key is reserved before its request is carried out and gets the answer afterwards, so the same
-//! request again gets the same answer instead of a second effect. Messages have guards of their own
-//! in the messages table (see [`crate::Guard`]).
+//! A key is reserved before its request is carried out, and the answer is stored under it
+//! afterwards. A repeated request therefore gets the same answer and has no second effect. Messages
+//! have their own guards in the messages table (see [`crate::Guard`]).
 
 use std::{fmt, time::Duration};
 
 use aws_sdk_dynamodb::{
-    operation::update_item::UpdateItemError,
+    operation::update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
     types::{ReturnValue, ReturnValuesOnConditionCheckFailure},
 };
 use posthorn_domain::{id::OrganizationId, timestamp::Timestamp};
@@ -26,26 +26,26 @@ pub struct Answers(pub(super) Table);
 /// How long an answer is kept.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
 
-/// A request that has no answer after this time ended without one: longer than the api function's
-/// time-out.
+/// A request without an answer after this time never got one: it is longer than the api function's
+/// timeout.
 const ABANDONED: Duration = Duration::from_secs(30);
 
-/// A request and what it was answered.
+/// A request and its answer.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
-    /// A hash of the request, to tell a repetition from another request.
+    /// A hash of the request, to tell a repeated request from a different one.
     pub request_hash: String,
-    /// The HTTP status code; 0 while the request is carried out, [`FAILED`] when it may have had an
-    /// effect and its caller got none of it.
+    /// The HTTP status code; 0 while the request is running, [`FAILED`] when it may have had an
+    /// effect but its caller got no answer.
     pub status: u16,
     /// The response body.
     pub body: String,
     /// When the request arrived.
     pub started_at: Timestamp,
-    /// Random: a retry of the SDK finds its own reservation.
+    /// Random, so that a retry by the SDK recognizes its own reservation.
     pub nonce: String,
-    /// What the request's new ids are made of. A repetition of a request that ended in the middle
-    /// gets the same ones, and finds what was made.
+    /// What the request's new ids are derived from. When an interrupted request is repeated it gets
+    /// the same ids, and finds what the first try created.
     pub seed: Seed,
 }
 
@@ -61,7 +61,7 @@ pub struct Seed {
 /// See [`Answer::status`].
 pub const FAILED: u16 = 1;
 
-/// Without the body, which may be a secret.
+/// Leaves out the body, which may hold a secret.
 impl fmt::Debug for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
@@ -82,18 +82,38 @@ fn row(organization: &OrganizationId, key: &str) -> Key {
 }
 
 impl Answers {
-    /// Reserves a key (a hash: callers choose any text). `Err` inside is what an earlier request left;
-    /// `Ok` is the reservation, with the seed of an earlier try of the same request that ended without
-    /// an answer.
+    /// Reserves a key (a hash, because callers may choose any text). The inner `Ok` is the
+    /// reservation, with the seed of the first try if an earlier one ended without an answer; the
+    /// inner `Err` is what an earlier request left.
     pub async fn reserve(
         &self,
         organization: &OrganizationId,
         key: &str,
         answer: &Answer,
     ) -> Result<Result<Answer, Answer>, StoreError> {
+        let update = self.reservation(organization, key, answer)?;
+        match update.send().await {
+            Ok(output) => Ok(Ok(entity(output.attributes.unwrap_or_default())?)),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
+                    let earlier: Answer = entity(failed.item().cloned().unwrap_or_default())?;
+                    self.renew(organization, key, answer, earlier).await
+                }
+                _ => Err(StoreError::aws("UpdateItem")(error)),
+            },
+        }
+    }
+
+    /// Takes a key that is free, this request's own, or left by an earlier try without an answer.
+    fn reservation(
+        &self,
+        organization: &OrganizationId,
+        key: &str,
+        answer: &Answer,
+    ) -> Result<UpdateItemFluentBuilder, StoreError> {
         let abandoned = answer.started_at.as_millis() - ABANDONED.as_millis() as i64;
         let (_, expires) = ttl(answer.started_at.plus(KEPT));
-        let result = self
+        Ok(self
             .0
             .update(row(organization, key))
             .update_expression(
@@ -116,22 +136,10 @@ impl Answers {
             .expression_attribute_values(":seed", to_attribute_value(&answer.seed)?)
             .expression_attribute_values(":ttl", expires)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .return_values(ReturnValue::AllNew)
-            .send()
-            .await;
-        match result {
-            Ok(output) => Ok(Ok(entity(output.attributes.unwrap_or_default())?)),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
-                    let earlier: Answer = entity(failed.item().cloned().unwrap_or_default())?;
-                    self.renew(organization, key, answer, earlier).await
-                }
-                _ => Err(StoreError::aws("UpdateItem")(error)),
-            },
-        }
+            .return_values(ReturnValue::AllNew))
     }
 
-    /// An answer that expired and was not removed yet gives its key back.
+    /// Takes over the key of an answer that has expired but is not removed yet.
     async fn renew(
         &self,
         organization: &OrganizationId,
@@ -146,7 +154,7 @@ impl Answers {
         Ok(Ok(answer.clone()))
     }
 
-    /// Keeps an answer.
+    /// Stores an answer under its key.
     pub async fn keep(
         &self,
         organization: &OrganizationId,
@@ -156,7 +164,7 @@ impl Answers {
         self.0.put(item(organization, key, answer)?).await
     }
 
-    /// Gives a key back: its request had no effect.
+    /// Frees a key whose request had no effect.
     pub async fn release(
         &self,
         organization: &OrganizationId,

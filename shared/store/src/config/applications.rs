@@ -36,12 +36,12 @@ pub(super) fn uid_key(organization: &OrganizationId, uid: &Uid) -> Key {
 }
 
 impl Applications {
-    /// An application and all its endpoints, with every change that was acknowledged.
+    /// An application and all its endpoints, strongly consistent.
     pub async fn with_endpoints(
         &self,
         app: AppKey<'_>,
     ) -> Result<Option<(Application, Vec<Endpoint>)>, StoreError> {
-        // `ep$` is the first key behind all `ep#…`; `epuid#…` lies behind it.
+        // `ep$` is the first key after all `ep#…` keys, and comes before `epuid#…`.
         let range = Range {
             low: "app".to_owned(),
             high: "ep$".to_owned(),
@@ -66,7 +66,7 @@ impl Applications {
         Ok((!application.deleted).then_some((application, endpoints)))
     }
 
-    /// An application alone.
+    /// An application without its endpoints.
     pub async fn get(&self, app: AppKey<'_>) -> Result<Option<Application>, StoreError> {
         let item = self
             .0
@@ -76,7 +76,7 @@ impl Applications {
         Ok(found.filter(|application| !application.deleted))
     }
 
-    /// Which application has this uid.
+    /// The id of the application with this uid.
     pub async fn by_uid(
         &self,
         organization: &OrganizationId,
@@ -99,7 +99,7 @@ impl Applications {
         self.0.slice(pk, Range::prefix("app_"), page).await
     }
 
-    /// Stores a new application; a conflict means that its uid is taken.
+    /// Stores a new application; [`Written::Conflict`] means that its uid is taken.
     pub async fn create(
         &self,
         organization: &OrganizationId,
@@ -119,8 +119,8 @@ impl Applications {
         self.0.transact(writes).await
     }
 
-    /// Stores the organization's built-in application unless it is there. It has no row in the list
-    /// and none for its uid: its id follows from the organization's.
+    /// Stores the organization's built-in application unless it exists. It needs no row in the list
+    /// and none for its uid, because its id is derived from the organization's.
     pub async fn ensure_operational(
         &self,
         organization: &OrganizationId,
@@ -131,12 +131,12 @@ impl Applications {
             return Ok(stored);
         }
         let item = application_key(app).with(&new)?;
-        // A conflict means that another request was faster, with the same.
+        // A conflict means that another request stored the same application first.
         self.0.transact(vec![self.0.put_new(item)?]).await?;
         Ok(new)
     }
 
-    /// Replaces an application that was read as `before`.
+    /// Replaces the application that was read as `before`.
     pub async fn update(
         &self,
         organization: &OrganizationId,

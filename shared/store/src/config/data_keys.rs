@@ -1,4 +1,5 @@
-//! Data keys in the config table, encrypted by KMS. They are never removed: what a key sealed needs it.
+//! Data keys in the config table, encrypted by KMS. They are never removed: whatever a key sealed
+//! can only be opened with it.
 
 use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 use posthorn_domain::id::DataKeyId;
@@ -25,7 +26,7 @@ pub struct WrappedKey {
 pub struct DataKeys(pub(super) Table);
 
 impl DataKeys {
-    /// The data key that was made last.
+    /// The newest data key.
     pub async fn newest(&self) -> Result<Option<(DataKeyId, WrappedKey)>, StoreError> {
         let query = self
             .0
@@ -50,7 +51,7 @@ impl DataKeys {
         item.map(wrapped).transpose()
     }
 
-    /// Keeps a new data key.
+    /// Stores a new data key.
     pub async fn put(&self, id: &DataKeyId, key: WrappedKey) -> Result<(), StoreError> {
         let mut item = Key::new(PK, id.as_str()).item();
         let wrapped = AttributeValue::B(Blob::new(key.wrapped));

@@ -13,31 +13,37 @@ use crate::{
     dynamo::{Key, entity, sort_key},
 };
 
-/// How often a deletion that meets changes is tried.
+/// How often a deletion is tried when it conflicts with other changes.
 const TRIES: Tries = Tries::at_once(5);
 
-/// The most writes of one transaction (Amazon DynamoDB: TransactWriteItems).
+/// The most writes in one transaction (Amazon DynamoDB: TransactWriteItems).
 const MAX_WRITES: usize = 100;
 
 impl Applications {
-    /// Deletes an application and all that belongs to it; `None` when there is none.
+    /// Deletes an application and everything that belongs to it; `None` when it does not exist.
     ///
-    /// First it is marked: from then on it is not found, and nothing can be added to it. Its row and
-    /// its uid go last, so that a deletion that was interrupted can be repeated.
+    /// The application is first marked as deleted: from then on it is not found, and nothing can be
+    /// added to it. Its row and its uid are deleted last, so that an interrupted deletion can be
+    /// repeated.
     pub async fn delete(&self, app: AppKey<'_>) -> Result<Option<Written>, StoreError> {
         let deleted = TRIES.until(|| self.try_delete(app)).await?;
-        Ok(deleted.unwrap_or(Some(Written::Conflict)))
+        Ok(match deleted {
+            Some(true) => Some(Written::Yes),
+            Some(false) => None,
+            None => Some(Written::Conflict),
+        })
     }
 
-    /// One step of a deletion: marks the application, or deletes what was marked.
-    async fn try_delete(&self, app: AppKey<'_>) -> Result<Option<Option<Written>>, StoreError> {
+    /// Marks the application, or deletes it when it is marked: then returns `true`, or `false` when
+    /// there is none.
+    async fn try_delete(&self, app: AppKey<'_>) -> Result<Option<bool>, StoreError> {
         let key = application_key(app);
         let item = self.0.get(key.clone(), Consistency::Strong).await?;
         let Some(found) = item.map(entity::<Application>).transpose()? else {
-            return Ok(Some(None));
+            return Ok(Some(false));
         };
         if !found.deleted {
-            // Whether it was this request or another that marked it shows when it is read again.
+            // The next read shows whether it is marked, by this request or by another.
             self.mark_deleted(app, &found).await?;
             return Ok(None);
         }
@@ -47,9 +53,9 @@ impl Applications {
         if let Some(uid) = &found.uid {
             rest.push(self.0.delete(uid_key(app.organization, uid))?);
         }
-        // Where another request was faster, the uid may be a new application's.
+        // If another request was faster, the uid may already belong to a new application.
         self.0.transact(rest).await?;
-        Ok(Some(Some(Written::Yes)))
+        Ok(Some(true))
     }
 
     async fn mark_deleted(
@@ -59,7 +65,7 @@ impl Applications {
     ) -> Result<Written, StoreError> {
         let marked = Application {
             deleted: true,
-            // A version of its own: a change that was under way must not take the mark away.
+            // A new version, so that a concurrent change cannot overwrite the mark.
             updated_at: found.updated_at.plus(Duration::from_millis(1)),
             ..found.clone()
         };

@@ -44,7 +44,7 @@ impl Endpoints {
         item.map(entity).transpose()
     }
 
-    /// Which endpoint of an application has this uid.
+    /// The id of the endpoint with this uid.
     pub async fn by_uid(
         &self,
         app: AppKey<'_>,
@@ -81,7 +81,7 @@ impl Endpoints {
         Ok(count)
     }
 
-    /// Stores a new endpoint; a conflict means that the application is gone.
+    /// Stores a new endpoint; [`Written::Conflict`] means that the application is gone.
     pub async fn create(&self, app: AppKey<'_>, new: &Endpoint) -> Result<Written, StoreError> {
         let mut writes = vec![
             self.0.require(application_key(app))?,
@@ -95,7 +95,7 @@ impl Endpoints {
         self.0.transact(writes).await
     }
 
-    /// Replaces an endpoint that was read as `before`.
+    /// Replaces the endpoint that was read as `before`.
     pub async fn update(
         &self,
         app: AppKey<'_>,
@@ -112,8 +112,8 @@ impl Endpoints {
         self.0.transact(writes).await
     }
 
-    /// Replaces the revision before this one, without a change of its uid: one write, half the price of
-    /// a transaction. A transaction at the same time is a conflict, too.
+    /// Replaces the previous revision when the uid stays the same: one write, at half the price of
+    /// a transaction. A concurrent transaction is a conflict, too.
     pub async fn put(&self, app: AppKey<'_>, after: &Endpoint) -> Result<Written, StoreError> {
         let item = endpoint_key(app.endpoint(&after.id)).with(after)?;
         let seen = Condition::Seen("revision", after.revision - 1);
@@ -140,8 +140,8 @@ impl Endpoints {
         change(tries, self, key, Some(Some(before)), decide).await
     }
 
-    /// Deletes the version of an endpoint that was read; tasks that still name it are dropped when
-    /// they arrive.
+    /// Deletes the endpoint if it is still the version that was read. Tasks that still name it are
+    /// dropped when they arrive.
     pub async fn delete(
         &self,
         app: AppKey<'_>,

@@ -36,8 +36,7 @@ impl EventTypes {
         item.map(entity).transpose()
     }
 
-    /// Event types of these names; those that do not exist are left out. One BatchGetItem for every
-    /// 100.
+    /// The event types with these names; missing ones are left out. One BatchGetItem per 100.
     pub async fn named(
         &self,
         organization: &OrganizationId,
@@ -48,7 +47,7 @@ impl EventTypes {
         items.into_iter().map(entity).collect()
     }
 
-    /// Event types by name. The page's `after` is a name.
+    /// Event types in the order of their names. The page's `after` is a name.
     pub async fn list(
         &self,
         organization: &OrganizationId,
@@ -63,7 +62,7 @@ impl EventTypes {
         Ok(slice.without_prefix("type#"))
     }
 
-    /// Stores a new event type; a conflict means that the name is taken.
+    /// Stores a new event type; [`Written::Conflict`] means that the name is taken.
     pub async fn create(
         &self,
         organization: &OrganizationId,
@@ -73,7 +72,7 @@ impl EventTypes {
         self.0.transact(vec![self.0.put_new(item)?]).await
     }
 
-    /// Removes an event type; one that is not there is removed already.
+    /// Removes an event type; one that does not exist counts as removed.
     pub async fn delete(
         &self,
         organization: &OrganizationId,
@@ -83,7 +82,7 @@ impl EventTypes {
         self.0.transact(vec![delete]).await.map(|_| ())
     }
 
-    /// Replaces an event type that was read as `before`.
+    /// Replaces the event type that was read as `before`.
     pub async fn update(
         &self,
         organization: &OrganizationId,

@@ -47,13 +47,14 @@ impl Jobs {
             .await
     }
 
-    /// Stores a new job; one of that id stays as it is.
+    /// Stores a new job; an existing one with that id stays as it is.
     pub async fn create(&self, organization: &OrganizationId, job: &Job) -> Result<(), StoreError> {
         let put = self.0.put_new(item(organization, job)?)?;
         self.0.transact(vec![put]).await.map(|_| ())
     }
 
-    /// Stores a job after a step; a conflict means that another copy of its task made the step.
+    /// Stores a job after a step; a conflict means that another copy of its task has already made
+    /// the step.
     pub async fn step(
         &self,
         organization: &OrganizationId,

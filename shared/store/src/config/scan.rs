@@ -8,26 +8,26 @@ use crate::{
     dynamo::{Item, Key, Table, entity, s},
 };
 
-/// Items of the config table that are read at once to find applications.
+/// The most items of the config table that one Scan reads to find applications.
 const SCANNED: i32 = 1000;
 
 /// Applications of all organizations.
 #[derive(Clone, Debug)]
 pub struct ApplicationScan(pub(super) Table);
 
-/// A key of the config table, where a search stands.
+/// A key of the config table after which a scan continues.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScanCursor {
     pk: String,
     sk: String,
 }
 
-/// An application as the auditor finds it.
+/// An application that the scan found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     /// Its key.
     pub at: ScanCursor,
-    /// Where it lives.
+    /// Its organization.
     pub organization: OrganizationId,
     /// The application.
     pub application: Application,
@@ -41,8 +41,8 @@ impl Found {
 }
 
 impl ApplicationScan {
-    /// Applications of all organizations in the order in which the table keeps them, and the cursor
-    /// that the search came to; `None` at the end. One eventually consistent Scan of at most 1 MB.
+    /// Applications of all organizations, in the order of the table, and the cursor to continue
+    /// from; `None` at the end. One eventually consistent Scan of at most 1 MB.
     pub async fn page(
         &self,
         after: Option<&ScanCursor>,
@@ -52,7 +52,8 @@ impl ApplicationScan {
             .client
             .scan()
             .table_name(&self.0.name)
-            // An application whose uid is `app` has a pointer with that sort key.
+            // `shards` rules out the pointer of an application whose uid is `app`: it has that sort
+            // key too.
             .filter_expression("sk = :app AND attribute_exists(shards)")
             .expression_attribute_values(":app", s("app"))
             .limit(SCANNED)
@@ -64,7 +65,7 @@ impl ApplicationScan {
             .as_ref()
             .map(scan_cursor)
             .transpose()?;
-        // One that cannot be read must not keep the auditor from all others.
+        // An unreadable application must not stop the audit of all others.
         let mut found: Vec<_> = found.filter_map(|item| found_in(item).ok()).collect();
         found.retain(|found| !found.application.deleted);
         Ok((found, next))

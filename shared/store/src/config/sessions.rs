@@ -1,5 +1,5 @@
-//! Sessions of the application portal that were ended before their tokens expired: one by one, or all
-//! of an application, or of one of its tags.
+//! Sessions of the application portal that were ended before their tokens expired: a single one,
+//! all of an application, or all with a tag.
 
 use std::time::Duration;
 
@@ -20,16 +20,16 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Sessions(pub(super) Table);
 
-/// The longest life of a session's token: an order to end all may be forgotten afterwards.
+/// The longest lifetime of a session's token. After it, an order to end sessions can be forgotten.
 const LONGEST: Duration = Duration::from_secs(7 * 86_400);
 
-/// How often an order that meets another one is tried.
+/// How often an order is tried when it conflicts with another one.
 const TRIES: Tries = Tries::at_once(5);
 
 /// How many rows one transaction writes.
 const ROWS_AT_ONCE: usize = 100;
 
-/// An order, as it is stored.
+/// An order to end sessions, as it is stored.
 #[derive(Default, Serialize, Deserialize)]
 struct Order {
     version: u64,
@@ -40,7 +40,7 @@ fn session_key(organization: &OrganizationId, session: &Session) -> Key {
     Key::new(format!("{organization}#sessions"), session.id.as_str())
 }
 
-/// The row of orders: for all sessions of an application, or those of a tag.
+/// The key of the order for all sessions of an application, or for those with a tag.
 fn order_key(app: AppKey<'_>, tag: Option<&SessionTag>) -> Key {
     let sk = match tag {
         None => "all".to_owned(),
@@ -51,7 +51,8 @@ fn order_key(app: AppKey<'_>, tag: Option<&SessionTag>) -> Key {
 }
 
 impl Sessions {
-    /// Ends a session: its token is refused from now on. [`Written::Conflict`]: it was ended before.
+    /// Ends a session: its token is refused from now on. [`Written::Conflict`] means that it had
+    /// already ended.
     pub async fn end(
         &self,
         organization: &OrganizationId,
@@ -62,8 +63,8 @@ impl Sessions {
         self.0.transact(vec![self.0.put_new(item)?]).await
     }
 
-    /// Ends the sessions of an application that were granted so far: all, or those of some tags (a
-    /// transaction for every 100); at once, or after a grace.
+    /// Ends the sessions of an application that were granted so far: all, or those with the given
+    /// tags (one transaction per 100); at once, or after a grace period.
     pub async fn end_all(
         &self,
         app: AppKey<'_>,
@@ -113,7 +114,7 @@ impl Sessions {
         Ok((written == Written::Yes).then_some(()))
     }
 
-    /// Whether a session was ended: one BatchGetItem of two or three rows.
+    /// Whether a session was ended. One BatchGetItem of two or three rows.
     pub async fn is_ended(
         &self,
         app: AppKey<'_>,

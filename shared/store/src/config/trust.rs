@@ -1,4 +1,4 @@
-//! Which keys verify tokens, and which tokens are revoked: one item of the config table.
+//! The keys that verify tokens, and the tokens that are revoked: one item of the config table.
 
 use std::future::ready;
 
@@ -19,14 +19,13 @@ fn key() -> Key {
 }
 
 impl TrustRow {
-    /// What verifiers know, with every change that was acknowledged. Nothing, before the first token
-    /// was made.
+    /// What verifiers know, strongly consistent. Empty before the first token is created.
     pub async fn get(&self) -> Result<Trust, StoreError> {
         let item = self.0.get(key(), Consistency::Strong).await?;
         Ok(item.map(entity).transpose()?.unwrap_or_default())
     }
 
-    /// Replaces the revision that was read (0: there was none).
+    /// Replaces the revision that was read (0 if there was none).
     pub async fn put(&self, trust: &Trust, seen: u64) -> Result<Written, StoreError> {
         let item = key().with(trust)?;
         let put = match seen {

@@ -7,7 +7,7 @@ use crate::{
     dynamo::{Item, Key, Table, s},
 };
 
-/// Gives up one uid and takes another.
+/// The writes that free the old uid and take the new one.
 pub(super) fn move_uid(
     table: &Table,
     before: Option<Key>,
@@ -19,7 +19,7 @@ pub(super) fn move_uid(
     given_up.into_iter().chain(taken).collect()
 }
 
-/// An item that says which id a uid stands for.
+/// An item that maps a uid to an id.
 pub(super) fn pointer(key: Key, id: &str) -> Item {
     let mut item = key.item();
     item.insert("id".to_owned(), s(id));

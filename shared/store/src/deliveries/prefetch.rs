@@ -1,4 +1,5 @@
-//! What attempts begin with, for many tasks at once: endpoints and records, from two tables.
+//! Reads what a batch of attempts needs first, from two tables at once: endpoints and delivery
+//! records.
 
 use std::collections::HashMap;
 
@@ -16,12 +17,12 @@ use crate::{
     dynamo::{Item, Key, entity, get_batch},
 };
 
-/// An endpoint, and a delivery to it.
+/// An endpoint to look up, and a delivery to it.
 #[derive(Clone, Copy, Debug)]
 pub struct Lookup<'a> {
     /// The endpoint.
     pub endpoint: EndpointKey<'a>,
-    /// The delivery; `None` leaves it out.
+    /// The delivery; `None` looks up only the endpoint.
     pub delivery: Option<DeliveryKey<'a>>,
 }
 
@@ -33,12 +34,12 @@ pub struct Prefetched {
 }
 
 impl Prefetched {
-    /// The endpoint, or that there is none; `None` when it was not read.
+    /// The endpoint, `Some(None)` when it does not exist; `None` when it was not read.
     pub fn endpoint(&self, lookup: Lookup<'_>) -> Option<Option<Endpoint>> {
         self.endpoints.get(&endpoint_key(lookup.endpoint)).cloned()
     }
 
-    /// The delivery, or that it has no record; `None` when it was not read.
+    /// The delivery, `Some(None)` when it has no record; `None` when it was not read.
     pub fn delivery(&self, lookup: Lookup<'_>) -> Option<Option<Delivery>> {
         self.deliveries
             .get(&delivery_key(lookup.delivery?))
@@ -47,8 +48,9 @@ impl Prefetched {
 }
 
 impl Deliveries {
-    /// Deliveries with their endpoints: one BatchGetItem for up to 100 items. An endpoint that several look up is
-    /// read once. What DynamoDB did not come to, and what cannot be read, is left out.
+    /// Reads deliveries with their endpoints: one BatchGetItem per 100 items. An endpoint that
+    /// several lookups share is read once. What DynamoDB did not process, and what is unreadable,
+    /// is left out.
     pub async fn prefetch(
         &self,
         of: &Endpoints,

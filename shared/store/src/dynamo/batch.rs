@@ -17,13 +17,13 @@ const OPERATION: &str = "BatchGetItem";
 /// The most keys of one BatchGetItem (Amazon DynamoDB: BatchGetItem).
 const MAX_BATCH: usize = 100;
 
-/// How often keys are asked for again when DynamoDB processed none of them, and how long apart at
-/// first; doubled every time.
+/// How often keys are requested again when DynamoDB processed none of them, and the first wait,
+/// which is doubled every time.
 const MAX_ROUNDS: u32 = 6;
 const FIRST_WAIT: Duration = Duration::from_millis(25);
 
 impl Table {
-    /// Items by key; those that do not exist are left out. One BatchGetItem for every 100.
+    /// Items by key; missing ones are left out. One BatchGetItem for every 100.
     pub(crate) async fn get_many(
         &self,
         keys: Vec<Key>,
@@ -35,7 +35,7 @@ impl Table {
         while !keys.is_empty() {
             let batch = keys.split_off(keys.len().saturating_sub(MAX_BATCH));
             let (items, unprocessed) = self.get_some(batch, consistency).await?;
-            // A batch of more than 16 MB comes in parts; none at all means throttling.
+            // A batch of more than 16 MB arrives in parts; no item at all means throttling.
             let is_throttled = !unprocessed.is_empty() && items.is_empty();
             found.extend(items);
             rounds = if is_throttled { rounds + 1 } else { 0 };
@@ -78,7 +78,8 @@ impl Table {
 pub(crate) type Address<'a> = (&'a str, Key);
 
 /// Items of any tables, eventually consistent; `None` for one that does not exist. One BatchGetItem
-/// for every 100. What DynamoDB did not process is left out.
+/// for every 100. Items that DynamoDB did not
+/// process are left out.
 pub(crate) async fn get_batch<'a>(
     client: &Client,
     wanted: impl Iterator<Item = Address<'a>>,

@@ -48,7 +48,7 @@ impl Key {
         is("sk", &self.sk) && is("pk", &self.pk)
     }
 
-    /// The key alone, as reads and deletes take it.
+    /// The key alone, for reads and deletes.
     pub(crate) fn item(self) -> Item {
         HashMap::from([("pk".to_owned(), s(self.pk)), ("sk".to_owned(), s(self.sk))])
     }
@@ -61,7 +61,7 @@ impl Key {
     }
 }
 
-/// Reads an entity from an item; keys and attributes of no meaning to it are passed over.
+/// Reads an entity from an item; keys and unknown attributes are ignored.
 pub(crate) fn entity<T: DeserializeOwned>(item: Item) -> Result<T, StoreError> {
     Ok(from_item(item)?)
 }
@@ -74,7 +74,7 @@ pub(crate) fn n(number: impl ToString) -> AttributeValue {
     AttributeValue::N(number.to_string())
 }
 
-/// The TTL attribute: DynamoDB removes the item some time after this point.
+/// The TTL attribute: DynamoDB removes the item some time after `expires_at`.
 pub(crate) fn ttl(expires_at: Timestamp) -> (String, AttributeValue) {
     ("ttl".to_owned(), n(expires_at.as_seconds()))
 }

@@ -1,8 +1,8 @@
 //! Pages of a list that is sorted by its sort key.
 //!
-//! A page is read with one Query per shard, of at most 1 MB each (Amazon DynamoDB: Query), so what a
-//! page costs is bounded whatever the items hold. A shard whose read ended early bounds what the
-//! others may contribute: behind its last key, items of it may be missing.
+//! A page is read with one Query per shard, of at most 1 MB each (Amazon DynamoDB: Query), so the
+//! cost of a page is bounded, however large its items are. When the read of one shard stops early,
+//! the page ends at that shard's last key: beyond it, items of that shard may be missing.
 
 /// A part of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,25 +11,26 @@ pub struct Page {
     pub limit: usize,
     /// The direction to read in.
     pub ascending: bool,
-    /// The sort key to start behind, in reading direction; `None` starts at the end.
+    /// The sort key to continue after, in reading direction; `None` starts at the list's first item
+    /// in that direction.
     pub after: Option<String>,
 }
 
-/// The bounds of the sort keys that a page may hold, both included.
+/// The bounds of the sort keys that a page may contain, both inclusive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Range {
-    /// The least sort key.
+    /// The lowest sort key.
     pub low: String,
-    /// The greatest sort key.
+    /// The highest sort key.
     pub high: String,
 }
 
-/// What was read for a page: up to [`Page::limit`] items, and maybe fewer although more follow.
+/// What was read for a page: up to [`Page::limit`] items, possibly fewer even when more follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slice<T> {
     /// Items with their sort keys, in reading direction.
     pub items: Vec<(String, T)>,
-    /// Where the list goes on; `None` at its end.
+    /// The sort key to continue after; `None` at the end of the list.
     pub next: Option<String>,
 }
 
@@ -41,12 +42,12 @@ pub(crate) struct Part<T> {
 }
 
 impl Range {
-    /// Whether no key can lie inside.
+    /// Whether no key can be within the bounds.
     pub(crate) fn is_empty(&self) -> bool {
         self.low > self.high
     }
 
-    /// Everything that begins with a prefix of ASCII characters.
+    /// All keys that start with a prefix of ASCII characters.
     pub fn prefix(prefix: &str) -> Self {
         Self {
             low: prefix.to_owned(),
@@ -56,7 +57,7 @@ impl Range {
 }
 
 impl<T> Slice<T> {
-    /// The same with keys that lack a prefix.
+    /// The same slice, with a prefix removed from its keys.
     pub(crate) fn without_prefix(self, prefix: &str) -> Self {
         let cut = |key: String| key.strip_prefix(prefix).map(str::to_owned).unwrap_or(key);
         let items = self.items.into_iter();
@@ -68,8 +69,8 @@ impl<T> Slice<T> {
 }
 
 impl Page {
-    /// The bounds of a query for this page; the item to start behind is included and has to be
-    /// left out by [`Page::admits`].
+    /// The bounds of a query for this page. They include the item to continue after, which
+    /// [`Page::admits`] filters out.
     pub(crate) fn narrow(&self, mut range: Range) -> Range {
         match &self.after {
             Some(after) if self.ascending && *after > range.low => range.low.clone_from(after),
@@ -79,7 +80,7 @@ impl Page {
         range
     }
 
-    /// Whether an item lies behind the start.
+    /// Whether an item comes after the page's start.
     pub(crate) fn admits(&self, sort_key: &str) -> bool {
         self.after.as_deref().is_none_or(|after| after != sort_key)
     }

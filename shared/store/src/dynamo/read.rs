@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use super::{Item, Key, Page, Part, Range, Slice, Table, entity, s};
 use crate::{Consistency, StoreError};
 
-/// The most pages of 1 MB that are read to count something, per shard.
+/// The most pages of 1 MB that are read per shard to count something.
 const MAX_COUNT_PAGES: usize = 50;
 
 impl Table {
@@ -28,8 +28,8 @@ impl Table {
         Ok(output.item)
     }
 
-    /// Items of one partition between two sort keys, strongly consistent: a list right after a write
-    /// shows it.
+    /// Items of one partition between two sort keys. Strongly consistent, so that a list shows a write
+    /// made just before it.
     pub(crate) fn query(&self, pk: String, range: Range) -> QueryFluentBuilder {
         self.client
             .query()
@@ -51,7 +51,7 @@ impl Table {
     ) -> Result<Part<Item>, StoreError> {
         let range = page.narrow(range);
         if range.is_empty() {
-            // DynamoDB refuses bounds that are the wrong way round.
+            // DynamoDB refuses a lower bound above the upper one.
             return Ok(Part {
                 items: Vec::new(),
                 frontier: None,

@@ -11,15 +11,16 @@ use aws_sdk_dynamodb::{
 use super::{Item, Key, Table, Written, n};
 use crate::StoreError;
 
-/// How often a transaction that met another one is tried.
+/// How often a transaction is tried when it conflicts with another one.
 const MAX_TRIES: u32 = 6;
 
 /// The wait before a transaction is tried again; doubled every time.
 const FIRST_WAIT: Duration = Duration::from_millis(25);
 
 impl Table {
-    /// Writes all or nothing. The condition of the first write is about versions, those of the
-    /// others about uids. Transactions that meet on an item are tried again: the SDK does not.
+    /// Writes all or nothing. The condition of the first write is about a version, those of the
+    /// others about uids. A transaction that conflicts with another one is retried here, because
+    /// the SDK does not.
     pub(crate) async fn transact(
         &self,
         writes: Vec<TransactWriteItem>,
@@ -56,7 +57,7 @@ impl Table {
             .build())
     }
 
-    /// Puts an item over the version that was read (a number).
+    /// Replaces an item if its version is still the one that was read.
     pub(crate) fn put_over(
         &self,
         item: Item,
@@ -75,7 +76,7 @@ impl Table {
             .build())
     }
 
-    /// Deletes an item, whether it is there or not.
+    /// Deletes an item, whether it exists or not.
     pub(crate) fn delete(&self, key: Key) -> Result<TransactWriteItem, StoreError> {
         let delete = Delete::builder()
             .table_name(&self.name)
@@ -86,7 +87,7 @@ impl Table {
             .build())
     }
 
-    /// Deletes the version of an item that was read.
+    /// Deletes an item if its version is still the one that was read.
     pub(crate) fn delete_seen(
         &self,
         key: Key,
@@ -105,7 +106,7 @@ impl Table {
             .build())
     }
 
-    /// Lets the others happen only when this item is there and is not being deleted.
+    /// Lets the transaction succeed only if this item exists and is not being deleted.
     pub(crate) fn require(&self, key: Key) -> Result<TransactWriteItem, StoreError> {
         let check = ConditionCheck::builder()
             .table_name(&self.name)

@@ -12,14 +12,14 @@ use aws_sdk_dynamodb::{
 use super::{Item, Key, Table, n};
 use crate::StoreError;
 
-/// How a conditional write ended.
+/// The result of a conditional write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
     /// It is stored.
     Yes,
-    /// The item changed since it was read, or what it belongs to is gone.
+    /// The item has changed since it was read, or what it belongs to is gone.
     Conflict,
-    /// The uid is another's.
+    /// The uid belongs to another item.
     Taken,
 }
 

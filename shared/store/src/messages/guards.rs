@@ -1,8 +1,9 @@
-//! Guards: the rows that make a repeated `eventId` or `idempotency-key` find its first message.
+//! Guards: the rows through which a repeated `eventId` or `idempotency-key` finds its first
+//! message.
 //!
 //! A guard is reserved before the message is stored and finished after its tasks are queued. A
-//! request that ends in between leaves it unfinished; the same request again then continues with
-//! the reserved message id instead of making a second message.
+//! request that is interrupted in between leaves it unfinished; when it is repeated, it continues
+//! with the reserved message id instead of creating a second message.
 
 use aws_sdk_dynamodb::{
     operation::put_item::builders::PutItemFluentBuilder, types::AttributeValue,
@@ -23,31 +24,31 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Guards(pub(super) Table);
 
-/// What is guarded.
+/// What a guard protects from being sent twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Guard {
-    /// The caller's id of the event; lasts as long as the message.
+    /// The caller's id of the event; the guard lasts as long as the message.
     EventId(EventId),
     /// The `idempotency-key` header, as the hex of its hash: it may be any text.
     IdempotencyKey(String),
 }
 
-/// What a guard remembers.
+/// What a guard stores.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reservation {
-    /// The message that the request made, or was about to make.
+    /// The message that the request created, or was about to create.
     #[serde(rename = "m")]
     pub message: MessageId,
-    /// When it was made.
+    /// When the message was created.
     #[serde(rename = "t")]
     pub created_at: Timestamp,
-    /// A hash of the request, to tell a repetition from another request.
+    /// A hash of the request, to tell a repeated request from a different one.
     #[serde(rename = "h")]
     pub request_hash: String,
     /// Whether all tasks were queued.
     #[serde(rename = "o")]
     pub finished: bool,
-    /// Whether the request knows that it failed: the next one need not wait for it.
+    /// Whether the request is known to have failed, so that the next one need not wait for it.
     #[serde(rename = "a", default, skip_serializing_if = "std::ops::Not::not")]
     pub abandoned: bool,
 }
@@ -73,7 +74,8 @@ impl Guards {
         Ok(reservation.map(|reservation| reservation.message))
     }
 
-    /// Reserves a guard until it expires. `Some` is the reservation of an earlier request.
+    /// Reserves a guard until it expires. Returns the reservation of an earlier request, if there
+    /// is one.
     pub async fn reserve(
         &self,
         application: &ApplicationId,
@@ -82,8 +84,8 @@ impl Guards {
         expires_at: Timestamp,
     ) -> Result<Option<Reservation>, StoreError> {
         let item = item(application, guard, reservation, expires_at)?;
-        // TTL removes late, so an expired guard may still be there. A retry of the SDK finds its own
-        // reservation, and so does a record that is received again before it was done.
+        // TTL removes rows late, so an expired guard may still be there. A retry by the SDK, and a
+        // record that is received again before it is done, may take their own reservation.
         let replaces = |put: PutItemFluentBuilder| {
             put.condition_expression(
                 "attribute_not_exists(pk) OR #ttl <= :now OR (m = :m AND o = :open)",
@@ -97,7 +99,7 @@ impl Guards {
         existing.map(entity).transpose()
     }
 
-    /// Writes down how a guard's request ended.
+    /// Stores how a guard's request ended.
     pub async fn settle(
         &self,
         application: &ApplicationId,

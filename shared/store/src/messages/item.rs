@@ -1,5 +1,5 @@
-//! A message's item. The payload is kept as zstd when that is smaller: a typical 2 KB of JSON then
-//! fits one write unit.
+//! A message's item. The payload is compressed with zstd when that makes it smaller: a typical 2 KB
+//! of JSON then fits one write unit.
 
 use std::cell::RefCell;
 
@@ -34,11 +34,12 @@ pub struct MessageHead {
     pub created_at: Timestamp,
     /// When it may be removed.
     pub expires_at: Timestamp,
-    /// Whether its payload was removed for good.
+    /// Whether its payload was permanently removed.
     pub expunged: bool,
 }
 
-/// A message's attributes; names are short because they count into its size.
+/// A message's attributes. Their names are short because DynamoDB counts them as part of the item's
+/// size.
 #[derive(Serialize, Deserialize)]
 struct Attributes {
     #[serde(rename = "e")]
@@ -83,11 +84,11 @@ pub(super) fn to_item(log: LogKey<'_>, message: &Message) -> Result<Item, StoreE
 }
 
 thread_local! {
-    /// Making one costs more than compressing a small payload does.
+    /// Kept per thread: creating a compressor costs more than compressing a small payload.
     static COMPRESSOR: RefCell<Compressor<'static>> = RefCell::default();
 }
 
-/// `z` (zstd) or `p` (as it is), whichever is smaller.
+/// The payload's attribute: `z` (zstd) or `p` (as it is), whichever is smaller.
 fn payload_attribute(payload: &Payload) -> Result<(String, AttributeValue), StoreError> {
     let text = payload.as_str();
     let packed = COMPRESSOR.with_borrow_mut(|it| it.compress(text.as_bytes()))?;
@@ -98,7 +99,7 @@ fn payload_attribute(payload: &Payload) -> Result<(String, AttributeValue), Stor
     })
 }
 
-/// `None` when it was expunged.
+/// The payload's text; `None` when it was expunged.
 fn read_text(item: &Item) -> Result<Option<String>, StoreError> {
     let text = match (item.get("z"), item.get("p")) {
         (Some(AttributeValue::B(packed)), _) => {

@@ -1,4 +1,4 @@
-//! Where the auditor is on its round through all applications. Its row is in the schedule table.
+//! How far the auditor is in its round through all applications. Its row is in the schedule table.
 
 use posthorn_domain::{id::MessageId, timestamp::Timestamp};
 use serde::{Deserialize, Serialize};
@@ -12,41 +12,43 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct AuditRow(pub(super) Table);
 
-/// A round of the auditor: it looks at messages of a span of time, and of earlier spans as long.
+/// A round of the auditor: it checks the messages of a span of time, and of earlier spans of the
+/// same length.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Audit {
-    /// Counts writes, from 1: two runs at the same time do not both go on.
+    /// Counts writes, from 1, so that of two concurrent runs only one continues.
     pub version: u64,
-    /// When the round began.
+    /// When the round started.
     pub started_at: Timestamp,
-    /// It looks at messages from then on,
+    /// The start of the span, included.
     pub from: Timestamp,
-    /// and before then.
+    /// The end of the span, excluded.
     pub until: Timestamp,
-    /// Whether it came to its end.
+    /// Whether the round is complete.
     pub done: bool,
-    /// Where in the table of applications it is; `None` at its begin.
+    /// Where the scan for applications continues; `None` at the start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<ScanCursor>,
-    /// How far it is in an application.
+    /// How far it is in the current application.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<Within>,
-    /// Messages that it looked at.
+    /// How many messages were checked.
     pub seen: u64,
-    /// Tasks that it queued.
+    /// How many tasks were queued again.
     pub repaired: u64,
 }
 
-/// How far the auditor is in an application, and that behind `at` no other was begun.
+/// How far the auditor is in one application. While it is set, no application after [`Audit::at`]
+/// was started.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Within {
     /// The application's key.
     pub application: ScanCursor,
-    /// Which of the spans, from 0.
+    /// The index of the span, from 0.
     pub span: u8,
-    /// Which shard of the messages.
+    /// The shard of the messages.
     pub shard: u16,
-    /// The last message that it looked at.
+    /// The last message that was checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<MessageId>,
 }
@@ -62,7 +64,7 @@ impl AuditRow {
         item.map(entity).transpose()
     }
 
-    /// Writes the round over the version before it; a conflict means that another run is ahead.
+    /// Replaces the previous version of the round; a conflict means that another run is ahead.
     pub async fn put(&self, audit: &Audit) -> Result<Written, StoreError> {
         let seen = Condition::NewOrSeen("version", audit.version - 1);
         self.0.put_if(key().with(audit)?, seen).await

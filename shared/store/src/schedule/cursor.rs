@@ -18,7 +18,7 @@ pub struct CursorRow(pub(super) Table);
 pub struct Cursor {
     /// The last minute whose tasks were all queued.
     pub minute: i64,
-    /// How far the minute after it is.
+    /// The progress in the minute after it.
     #[serde(default)]
     pub progress: Progress,
     /// Counts writes, from 1.
@@ -46,7 +46,7 @@ impl CursorRow {
         item.map(entity).transpose()
     }
 
-    /// Writes the cursor over the version before it; a conflict means that another run is at work.
+    /// Replaces the previous version of the cursor; a conflict means that another run is at work.
     pub async fn put(&self, cursor: &Cursor) -> Result<Written, StoreError> {
         let seen = Condition::NewOrSeen("version", cursor.version.saturating_sub(1));
         self.0.put_if(key().with(cursor)?, seen).await

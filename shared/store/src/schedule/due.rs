@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use aws_sdk_dynamodb::operation::query::QueryOutput;
 use futures_util::future::try_join_all;
 use posthorn_domain::{
     id::{EndpointId, MessageId},
@@ -16,13 +17,14 @@ use crate::{
     dynamo::{Key, Table, entity, s, sort_key, ttl},
 };
 
-/// Over how many partitions a minute's rows are spread.
+/// The number of partitions over which a minute's rows are spread.
 const SHARDS: u16 = 4;
 
-/// The most rows of one shard that are read at once: with what a task holds, about 1 MB for all.
+/// The most rows of one shard that are read at once: at the size of a task, about 1 MB for all
+/// shards.
 const PAGE: i32 = 250;
 
-/// How long a row stays behind its due time: the longest outage of the scheduler that loses nothing.
+/// How long a row is kept after its due time: the longest scheduler outage that loses nothing.
 const KEPT: Duration = Duration::from_secs(2 * 86_400);
 
 /// Tasks and when they are due.
@@ -35,19 +37,19 @@ pub struct Scheduled {
     /// When the attempt is due.
     #[serde(rename = "d")]
     pub due: Timestamp,
-    /// Its endpoint, the group of the task in the queue.
+    /// Its endpoint, which is the task's message group in the queue.
     #[serde(rename = "e")]
     pub endpoint: EndpointId,
     /// Its message.
     #[serde(rename = "m")]
     pub message: MessageId,
-    /// The task in the queue's wire shape.
+    /// The task as it is sent to the queue.
     #[serde(rename = "b")]
     pub body: String,
 }
 
-/// How far a minute is: the last row that was queued of each shard. A shard that is not there was
-/// not begun.
+/// The progress in a minute: the last row of each shard that was queued. A shard without an entry
+/// was not started.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress(BTreeMap<String, Position>);
 
@@ -73,7 +75,7 @@ fn pk(minute: i64, shard: u16) -> String {
     format!("{minute}#{shard}")
 }
 
-/// Tells tasks of one delivery apart that are due in the same millisecond.
+/// Distinguishes tasks of one delivery that are due in the same millisecond.
 fn tag(body: &str) -> String {
     let digest = Sha256::digest(body);
     digest[..4]
@@ -83,7 +85,7 @@ fn tag(body: &str) -> String {
 }
 
 impl DueRows {
-    /// Remembers a task; the same task twice is one row.
+    /// Stores a task; the same task twice is one row.
     pub async fn put(&self, scheduled: &Scheduled) -> Result<(), StoreError> {
         let Scheduled {
             due,
@@ -98,8 +100,8 @@ impl DueRows {
         self.0.put(item).await
     }
 
-    /// The next tasks that are due in a minute: up to 250 of each shard, and how far the minute
-    /// then is. One Query per shard that is not done; an empty one costs 0.5 RRU.
+    /// The next tasks that are due in a minute, up to 250 per shard, and the progress after them.
+    /// One Query per shard that is not done; an empty one costs 0.5 RRU.
     pub async fn in_minute(
         &self,
         minute: i64,
@@ -128,35 +130,40 @@ impl DueRows {
         if before.done {
             return Ok((Vec::new(), before));
         }
-        // Rows are written 15 minutes ahead or more, so an eventually consistent read has them all.
         let after = before.after.unwrap_or_else(|| "0".to_owned());
-        let output = self
-            .0
-            .client
-            .query()
-            .table_name(&self.0.name)
-            .key_condition_expression("pk = :pk AND sk > :after")
-            .expression_attribute_values(":pk", s(pk(minute, shard)))
-            .expression_attribute_values(":after", s(&after))
-            .limit(PAGE)
-            .send()
-            .await
-            .map_err(StoreError::aws("Query"))?;
+        let output = self.query(pk(minute, shard), &after).await?;
         let done = output.last_evaluated_key.is_none();
         let items = output.items.unwrap_or_default();
         let last = items
             .last()
             .map(|item| sort_key(item).map(str::to_owned))
             .transpose()?;
-        // One that cannot be read must not keep the scheduler from all others; the auditor finds its task.
-        let row =
-            |item| entity(item).inspect_err(|error| tracing::error!(%error, "a row is left out"));
+        // An unreadable row must not stop all others; the auditor finds its task.
+        let row = |item| {
+            entity(item)
+                .inspect_err(|error| tracing::error!(%error, "an unreadable row was skipped"))
+        };
         let rows = items
             .into_iter()
             .filter_map(|item| row(item).ok())
             .collect();
         let after = Some(last.unwrap_or(after));
         Ok((rows, Position { after, done }))
+    }
+
+    async fn query(&self, pk: String, after: &str) -> Result<QueryOutput, StoreError> {
+        // Rows are written at least 15 minutes ahead, so an eventually consistent read sees them
+        // all.
+        let query = self
+            .0
+            .client
+            .query()
+            .table_name(&self.0.name)
+            .key_condition_expression("pk = :pk AND sk > :after")
+            .expression_attribute_values(":pk", s(pk))
+            .expression_attribute_values(":after", s(after))
+            .limit(PAGE);
+        query.send().await.map_err(StoreError::aws("Query"))
     }
 }
 

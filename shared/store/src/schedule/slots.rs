@@ -20,17 +20,18 @@ const PACE_KEPT: Duration = Duration::from_secs(16 * 86_400);
 #[derive(Clone, Debug)]
 pub struct SlotRows(pub(super) Table);
 
-/// With the rate: who changes it does not wait for slots that were reserved with the one before.
+/// The key includes the rate: after a change, attempts do not wait for slots that were reserved at
+/// the old rate.
 fn pace_key(endpoint: &EndpointId, rate: u16) -> Key {
     Key::new(format!("pace#{endpoint}"), format!("pace#{rate}"))
 }
 
-/// How a reservation behind other slots went.
-enum Behind {
+/// The result of a reservation after other slots.
+enum AfterOthers {
     Reserved(Timestamp),
     /// The next slot is out of reach.
     OutOfReach,
-    /// All slots are past, or there were none.
+    /// All slots are in the past, or there were none.
     Past,
 }
 
@@ -38,16 +39,16 @@ fn micros(at: Timestamp) -> i128 {
     i128::from(at.as_millis()) * 1000
 }
 
-/// The next free slot in a row of slots.
+/// The next free slot, as a pace row stores it.
 fn free_at(row: Option<&Item>) -> Option<Timestamp> {
     let micros: i64 = row?.get("free_at")?.as_n().ok()?.parse().ok()?;
     Some(Timestamp::from_millis(micros.div_euclid(1000)))
 }
 
 impl SlotRows {
-    /// Reserves slots as the pace says; gives the first, which is not before `now`. None is
-    /// reserved when the first would be `out_of_reach` (as waits from now).
-    /// One UpdateItem while attempts wait for slots, two when none did.
+    /// Reserves slots at the given pace and returns the first, which is not before `now`. Reserves
+    /// none when the first would be `out_of_reach` (a range of waits from now). One UpdateItem
+    /// while attempts wait for slots, two otherwise.
     pub async fn reserve(
         &self,
         endpoint: &EndpointId,
@@ -58,10 +59,13 @@ impl SlotRows {
         let key = pace_key(endpoint, pace.rate());
         let taken = pace.every() * u32::from(pace.slots());
         loop {
-            match self.reserve_behind(&key, taken, &out_of_reach, now).await? {
-                Behind::Reserved(first) => return Ok(Some(first)),
-                Behind::OutOfReach => return Ok(None),
-                Behind::Past => {}
+            match self
+                .reserve_after_others(&key, taken, &out_of_reach, now)
+                .await?
+            {
+                AfterOthers::Reserved(first) => return Ok(Some(first)),
+                AfterOthers::OutOfReach => return Ok(None),
+                AfterOthers::Past => {}
             }
             if self.reserve_from(&key, taken, now).await? == Written::Yes {
                 return Ok(Some(now));
@@ -69,14 +73,14 @@ impl SlotRows {
         }
     }
 
-    /// Reserves behind the slots that are taken.
-    async fn reserve_behind(
+    /// Reserves after the slots that are taken.
+    async fn reserve_after_others(
         &self,
         key: &Key,
         taken: Duration,
         out_of_reach: &Range<Duration>,
         now: Timestamp,
-    ) -> Result<Behind, StoreError> {
+    ) -> Result<AfterOthers, StoreError> {
         let update = self
             .update_pace(key, now)
             .update_expression("SET free_at = free_at + :taken, #ttl = :ttl")
@@ -90,15 +94,15 @@ impl SlotRows {
             Ok(output) => {
                 let first = free_at(output.attributes.as_ref());
                 let first = first.ok_or(StoreError::Attribute("free_at"))?;
-                Ok(Behind::Reserved(first))
+                Ok(AfterOthers::Reserved(first))
             }
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
                     let is_ahead = free_at(refused.item()).is_some_and(|first| first >= now);
                     Ok(if is_ahead {
-                        Behind::OutOfReach
+                        AfterOthers::OutOfReach
                     } else {
-                        Behind::Past
+                        AfterOthers::Past
                     })
                 }
                 _ => Err(StoreError::aws("UpdateItem")(error)),
@@ -106,7 +110,7 @@ impl SlotRows {
         }
     }
 
-    /// Reserves from now on; a conflict means that another dispatcher did.
+    /// Reserves from now on; a conflict means that another dispatcher was faster.
     async fn reserve_from(
         &self,
         key: &Key,
@@ -122,7 +126,8 @@ impl SlotRows {
         self.0.update_if(update).await
     }
 
-    /// The next slot is kept in microseconds: those of a fast endpoint are less than one millisecond apart.
+    /// The next slot is stored in microseconds: those of a fast endpoint are less than one
+    /// millisecond apart.
     fn update_pace(&self, key: &Key, now: Timestamp) -> UpdateItemFluentBuilder {
         let (_, expires_at) = ttl(now.plus(PACE_KEPT));
         self.0
@@ -132,7 +137,7 @@ impl SlotRows {
             .expression_attribute_values(":now", n(micros(now)))
     }
 
-    /// The next free slot at an endpoint with a rate; `None` when there was none for days.
+    /// The next free slot at an endpoint with a rate; `None` when no slot was reserved for days.
     pub async fn next(
         &self,
         endpoint: &EndpointId,
