@@ -57,14 +57,30 @@ def throttles(template: dict) -> list[str]:
         name: {"{Method} {Path}".format(**event["Properties"]) for event in own if event["Type"] == "HttpApi"}
         for name, own in events.items()
     }
-    settings = set(resources["Api"]["Properties"]["RouteSettings"])
+    throttled = resources["Api"]["Properties"]["RouteSettings"]
+    settings = set(throttled)
     missing = routes["ApiFunction"] - settings
     unknown = settings - set().union(*routes.values())
     return [
         f"Api, RouteSettings: {sorted(wrong)}: {why}"
-        for wrong, why in [(missing, "missing"), (unknown, "no such route")]
+        for wrong, why in [
+            (missing, "missing"),
+            (unknown, "no such route"),
+            (left_behind(throttled), "a slash at the end leaves its throttle behind"),
+        ]
         if wrong
     ]
+
+
+def left_behind(throttled: dict) -> set[str]:
+    """Routes without one for a slash at the end, which the function trims, of the same throttle. The greedy route
+    takes the slash otherwise: so may those that have its throttle."""
+    greedy = throttled["ANY /api/v1/{proxy+}"]
+    return {
+        route
+        for route, throttle in throttled.items()
+        if not route.endswith("{proxy+}") and throttle not in (greedy, throttled.get(f"{route}/{{proxy+}}"))
+    }
 
 
 def functions(resources: dict) -> list[tuple[str, dict]]:

@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use posthorn_domain::{health::Lane, timestamp::Timestamp};
 use posthorn_queue::{Task, Work};
 use posthorn_runtime::{
+    caught,
     metrics::{Metric, count},
     now,
 };
@@ -52,7 +53,8 @@ type Parsed = Result<Work, serde_json::Error>;
 
 impl Dispatcher {
     /// Handles a batch and names the records that SQS must deliver again. A poison record is among
-    /// them: it fails alone and reaches the dead-letter queue after its last receive. Records of one
+    /// them, whether it is no task or what it asks for panics: it fails alone and reaches the dead-letter queue
+    /// after its last receive. Records of one
     /// delivery are handled one after another, so that the second sees what the first recorded.
     /// Before `deadline` (the function's time-out) all are answered for: one that is not done by
     /// then fails alone.
@@ -119,9 +121,10 @@ impl Dispatcher {
         };
         let lane = self.queue().lane_of(record_queue(record));
         let left = time.deadline.since(now()).saturating_sub(MARGIN);
-        let done = match timeout(left, self.work(work, lane, time, known)).await {
-            Ok(Ok(())) => return None,
-            Ok(Err(fault)) => fault,
+        let done = match timeout(left, caught(self.work(work, lane, time, known))).await {
+            Ok(Ok(Ok(()))) => return None,
+            Ok(Ok(Err(fault))) => fault,
+            Ok(Err(panic)) => panic.into(),
             Err(_) => Fault::OutOfTime,
         };
         count(Metric::TaskFaults, 1);
@@ -137,8 +140,11 @@ impl Dispatcher {
         known: &Prefetched,
     ) -> Result<(), Fault> {
         match work {
-            Work::Attempt(task) => self.deliver(Task { lane, ..*task }, time, known).await,
-            Work::Job(task) => self.work_on(task).await,
+            // Boxed, because the compiler follows nested futures only so deep.
+            Work::Attempt(task) => {
+                Box::pin(self.deliver(Task { lane, ..*task }, time, known)).await
+            }
+            Work::Job(task) => Box::pin(self.work_on(task)).await,
         }
     }
 }

@@ -28,10 +28,7 @@ use rustls_native_certs::load_certs_from_paths;
 use tokio::{net::TcpStream, time::timeout};
 use tower_service::Service;
 
-use crate::{
-    resolve::GuardedResolver,
-    wire::{Meter, Tap},
-};
+use crate::{meter::Meter, resolve::GuardedResolver, wire::Tap};
 
 /// The longest time to connect, TLS handshake included; inside the whole request's time.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -141,8 +138,11 @@ impl Service<Uri> for Connector {
         let connecting = timeout(CONNECT_TIMEOUT, self.0.call(uri));
         Box::pin(async move {
             let io = connecting.await.map_err(|_| TooSlow)??;
-            let meter = meter_of(&io.connected()).unwrap_or_default();
-            Ok(TokioIo::new(Tap::above_tls(TokioIo::new(io), meter)))
+            let connected = io.connected();
+            let meter = meter_of(&connected).unwrap_or_default();
+            let is_http2 = connected.is_negotiated_h2();
+            let io = Tap::above_tls(TokioIo::new(io), meter, is_http2);
+            Ok(TokioIo::new(io))
         })
     }
 }

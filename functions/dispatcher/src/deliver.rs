@@ -19,7 +19,7 @@ use posthorn_domain::{
 use posthorn_publish::PublishError;
 use posthorn_queue::{QueueError, Task};
 use posthorn_runtime::{
-    entropy, jitter,
+    Panicked, caught, entropy, jitter,
     metrics::{Metric, count, measure},
     now,
 };
@@ -65,15 +65,17 @@ pub(crate) enum Fault {
     Task(String),
     #[error("the function's time was over")]
     OutOfTime,
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
 }
 
 impl Dispatcher {
     /// Reads what the tasks of a batch begin with. A fault leaves it to each task, which then fails alone.
     pub(crate) async fn prefetch<'a>(&self, tasks: impl Iterator<Item = &'a Task>) -> Prefetched {
         let tasks: Vec<_> = tasks.map(lookup).collect();
-        let prefetched = self.deliveries.prefetch(&self.endpoints, &tasks);
+        let prefetched = caught(self.deliveries.prefetch(&self.endpoints, &tasks));
         match timeout(LONGEST_PREFETCH, prefetched).await {
-            Ok(Ok(prefetched)) => prefetched,
+            Ok(Ok(Ok(prefetched))) => prefetched,
             failed => {
                 tracing::warn!(?failed, "a batch could not be read at once");
                 Prefetched::default()

@@ -26,8 +26,8 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     classify::{end_of_body, failure_of_request, is_unprocessed},
     connect::{HttpClient, clients, meter_of},
+    meter::Use,
     resolve::GuardedResolver,
-    wire::Use,
 };
 
 /// The longest `Content-Encoding` that is kept.
@@ -56,15 +56,46 @@ impl Exchange {
         }
         match asked {
             Ok((response, used)) => read(response, used, deadline).await,
-            Err(failed) => Outcome::Failure(failed.failure),
+            Err(failed) => failed.outcome,
         }
     }
 }
 
-/// A request without an answer.
+/// A request without an answer that could be read to the end of its head.
 struct Failed {
-    failure: Failure,
+    outcome: Outcome,
     may_repeat: bool,
+}
+
+impl Failed {
+    /// The status decides, if one was read.
+    fn of(failure: Failure, used: Option<&Use>) -> Self {
+        let told = used.and_then(Use::told);
+        let outcome = told.map_or(Outcome::Failure(failure), |(status, asked)| {
+            Outcome::Response {
+                status,
+                body: ResponseBody {
+                    end: end_after(failure),
+                    ..ResponseBody::default()
+                },
+                retry_after: asked.and_then(|value| retry_after(&value, now())),
+            }
+        });
+        Self {
+            outcome,
+            may_repeat: false,
+        }
+    }
+}
+
+/// What is noted of an answer that failed so after its status.
+fn end_after(failure: Failure) -> BodyEnd {
+    match failure {
+        Failure::Closed | Failure::Reset => BodyEnd::Cut,
+        Failure::Timeout => BodyEnd::Late,
+        Failure::TooLarge => BodyEnd::TooLarge,
+        _ => BodyEnd::Invalid,
+    }
 }
 
 /// Sends a request and waits for the status. A connection without an answer is not used again.
@@ -87,13 +118,7 @@ async fn ask(
     let failed = match answer {
         Ok(Ok(response)) => return Ok((response, used)),
         Ok(Err(error)) => why(&error, used.as_ref()),
-        Err(_) => Failed {
-            failure: match used {
-                Some(_) => Failure::Timeout,
-                None => Failure::ConnectTimeout,
-            },
-            may_repeat: false,
-        },
+        Err(_) => late(used.as_ref()),
     };
     if let Some(connected) = captured.connection_metadata().as_ref() {
         connected.poison();
@@ -113,13 +138,19 @@ fn follow(captured: &CaptureConnection, used: &mut Option<Use>) {
     }
 }
 
+/// Its time is over.
+fn late(used: Option<&Use>) -> Failed {
+    let failure = match used {
+        Some(_) => Failure::Timeout,
+        None => Failure::ConnectTimeout,
+    };
+    Failed::of(failure, used)
+}
+
 fn why(error: &legacy::Error, used: Option<&Use>) -> Failed {
     let told = failure_of_request(error);
     let Some(used) = used else {
-        return Failed {
-            failure: told,
-            may_repeat: false,
-        };
+        return Failed::of(told, None);
     };
     let failure = match told {
         _ if used.is_spent() => Failure::TooLarge,
@@ -129,8 +160,8 @@ fn why(error: &legacy::Error, used: Option<&Use>) -> Failed {
     let has_ended = matches!(failure, Failure::Closed | Failure::Reset | Failure::Silent);
     let was_lost = used.is_stale() && has_ended;
     Failed {
-        failure,
         may_repeat: was_lost || (used.is_reused() && is_unprocessed(error)),
+        ..Failed::of(failure, Some(used))
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! [`batch`](Dispatcher::handle) answers SQS, `deliver` is the sequence of steps for one task: `admit`
 //! says whether its attempt may be made now, `send` signs the request, `exchange` makes it over connections
-//! of `connect` that `wire` counts, `watch` notes how the endpoint fares. `job` makes a step of a job over many messages. What an endpoint does is never an error
+//! of `connect` that `wire` counts with `meter`, `watch` notes how the endpoint fares. `job` makes a step of a job over many messages. What an endpoint does is never an error
 //! here: only faults of our own make SQS deliver a task again.
 
 mod admit;
@@ -11,8 +11,10 @@ mod classify;
 mod connect;
 mod deliver;
 mod exchange;
+mod head;
 mod job;
 mod memory;
+mod meter;
 mod resolve;
 mod send;
 mod slots;

@@ -2,120 +2,23 @@
 //!
 //! A [`Tap`] sits on either side of TLS. The one below counts bytes against the attempt's budget, so that
 //! nothing a receiver does (informational responses, headers, TLS records, HTTP/2 frames without end) is
-//! free. The one above sees when an answer begins, and keeps the cause of an error that HTTP/2 forgets.
+//! free, and it goes on reading when a receiver takes no more. The one above sees when an answer begins, keeps its
+//! status, and the cause of an error that HTTP/2 forgets.
 
 use std::{
     io,
     pin::Pin,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
-    },
+    sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll},
 };
 
 use hyper_util::client::legacy::connect::{Connected, Connection};
-use posthorn_domain::failure::{Failure, MAX_ANSWER_BYTES};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::classify::failure_of_io;
+use crate::meter::Meter;
 
 /// Bytes after which other tasks of the only thread have their turn.
 const TURN_BYTES: usize = 16 * 1024;
-
-/// The state of one connection.
-#[derive(Debug)]
-pub(crate) struct Meter {
-    /// Bytes that may still be read.
-    left: AtomicUsize,
-    /// Attempts that use the connection now; above 1 with HTTP/2 only.
-    users: AtomicUsize,
-    /// Whether an attempt used it before.
-    used: AtomicBool,
-    /// Bytes of answers so far, TLS taken off.
-    answered: AtomicUsize,
-    spent: AtomicBool,
-    broken: Mutex<Option<Failure>>,
-}
-
-impl Default for Meter {
-    fn default() -> Self {
-        Self {
-            left: AtomicUsize::new(MAX_ANSWER_BYTES),
-            users: AtomicUsize::new(0),
-            used: AtomicBool::new(false),
-            answered: AtomicUsize::new(0),
-            spent: AtomicBool::new(false),
-            broken: Mutex::new(None),
-        }
-    }
-}
-
-/// An attempt's use of a connection; ends when it is dropped.
-#[derive(Debug)]
-pub(crate) struct Use {
-    meter: Arc<Meter>,
-    is_reused: bool,
-    answered_before: usize,
-}
-
-impl Use {
-    /// Sets how many bytes the attempt may read. The first one on a connection has spent some on the handshake; those
-    /// that share an HTTP/2 connection share their bytes, too.
-    pub(crate) fn begin(meter: Arc<Meter>) -> Self {
-        let is_reused = meter.used.swap(true, Relaxed);
-        let others = meter.users.fetch_add(1, Relaxed);
-        if is_reused {
-            // What nobody reads any more is not kept.
-            let left = if others == 0 {
-                0
-            } else {
-                meter.left.load(Relaxed)
-            };
-            let most = (others + 1) * MAX_ANSWER_BYTES;
-            meter
-                .left
-                .store((left + MAX_ANSWER_BYTES).min(most), Relaxed);
-        }
-        Self {
-            is_reused,
-            answered_before: meter.answered.load(Relaxed),
-            meter,
-        }
-    }
-
-    /// Whether it uses this connection.
-    pub(crate) fn is_of(&self, meter: &Arc<Meter>) -> bool {
-        Arc::ptr_eq(&self.meter, meter)
-    }
-
-    /// Whether an earlier attempt used the connection.
-    pub(crate) fn is_reused(&self) -> bool {
-        self.is_reused
-    }
-
-    /// Whether an earlier attempt used the connection, and nothing has come over it since.
-    pub(crate) fn is_stale(&self) -> bool {
-        self.is_reused && self.meter.answered.load(Relaxed) == self.answered_before
-    }
-
-    /// Whether the bytes are used up.
-    pub(crate) fn is_spent(&self) -> bool {
-        self.meter.spent.load(Relaxed)
-    }
-
-    /// What broke the connection, as far as TLS and the socket know.
-    pub(crate) fn broken(&self) -> Option<Failure> {
-        let broken = self.meter.broken.lock();
-        *broken.unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Use {
-    fn drop(&mut self) {
-        self.meter.users.fetch_sub(1, Relaxed);
-    }
-}
 
 /// Which side of TLS a [`Tap`] is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,25 +35,31 @@ pub(crate) struct Tap<T> {
     side: Side,
     /// Bytes since other tasks had a turn.
     turn: usize,
+    /// Whether the receiver takes no more bytes.
+    is_deaf: bool,
+    /// Whether an HTTP/1 answer is read.
+    has_head: bool,
 }
 
 impl<T> Tap<T> {
     /// Counts.
     pub(crate) fn below_tls(io: T) -> Self {
-        Self::new(io, Arc::default(), Side::Below)
+        Self::new(io, Arc::default(), Side::Below, false)
     }
 
     /// Sees what is read.
-    pub(crate) fn above_tls(io: T, meter: Arc<Meter>) -> Self {
-        Self::new(io, meter, Side::Above)
+    pub(crate) fn above_tls(io: T, meter: Arc<Meter>, is_http2: bool) -> Self {
+        Self::new(io, meter, Side::Above, !is_http2)
     }
 
-    fn new(io: T, meter: Arc<Meter>, side: Side) -> Self {
+    fn new(io: T, meter: Arc<Meter>, side: Side, has_head: bool) -> Self {
         Self {
             io,
             meter,
             side,
             turn: 0,
+            is_deaf: false,
+            has_head,
         }
     }
 }
@@ -189,22 +98,43 @@ impl<T: AsyncRead + Unpin> Tap<T> {
     fn read_seen(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.io).poll_read(cx, buf);
-        let read = buf.filled().len() - before;
-        self.meter.answered.fetch_add(read, Relaxed);
-        self.note(&polled);
+        let read = &buf.filled()[before..];
+        self.meter.answered.fetch_add(read.len(), Relaxed);
+        if self.has_head {
+            self.meter.head().read(read);
+        }
+        if let Poll::Ready(Err(error)) = &polled {
+            self.meter.note(error);
+        }
         polled
     }
 }
 
 impl<T> Tap<T> {
-    /// Keeps the first thing that broke the connection.
-    fn note<R>(&self, polled: &Poll<io::Result<R>>) {
-        if let (Side::Above, Poll::Ready(Err(error))) = (self.side, polled) {
-            let broken = self.meter.broken.lock();
-            let mut broken = broken.unwrap_or_else(PoisonError::into_inner);
-            *broken = broken.or(failure_of_io(error));
+    /// What became of writing so many bytes. A receiver may answer and close before it has read the whole request:
+    /// then the rest of it goes nowhere, and what is still to be read decides.
+    fn written(
+        &mut self,
+        polled: Poll<io::Result<usize>>,
+        bytes: usize,
+    ) -> Poll<io::Result<usize>> {
+        match polled {
+            Poll::Ready(Err(error)) if self.side == Side::Below && is_closed(&error) => {
+                self.meter.note(&error);
+                self.is_deaf = true;
+                Poll::Ready(Ok(bytes))
+            }
+            polled => polled,
         }
     }
+}
+
+/// Whether the other side takes no more bytes.
+fn is_closed(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+    )
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Tap<T> {
@@ -226,7 +156,11 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Tap<T> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
+        if self.is_deaf {
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        let polled = Pin::new(&mut self.io).poll_write(cx, bytes);
+        self.written(polled, bytes.len())
     }
 
     fn poll_write_vectored(
@@ -234,7 +168,12 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Tap<T> {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bytes)
+        let count = bytes.iter().map(|it| it.len()).sum();
+        if self.is_deaf {
+            return Poll::Ready(Ok(count));
+        }
+        let polled = Pin::new(&mut self.io).poll_write_vectored(cx, bytes);
+        self.written(polled, count)
     }
 
     fn is_write_vectored(&self) -> bool {

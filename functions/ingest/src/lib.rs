@@ -15,7 +15,7 @@ mod submission;
 
 use posthorn_domain::{error::ApiError, trace::TraceParent};
 use posthorn_publish::{PublishError, Publisher};
-use posthorn_runtime::entropy;
+use posthorn_runtime::{Panicked, entropy};
 use posthorn_store::{Guards, StoreError};
 use posthorn_tokens::Tokens;
 
@@ -73,6 +73,12 @@ impl From<ApiError> for Refusal {
 
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
+        Self::Fault(error.to_string())
+    }
+}
+
+impl From<Panicked> for Refusal {
+    fn from(error: Panicked) -> Self {
         Self::Fault(error.to_string())
     }
 }

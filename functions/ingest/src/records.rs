@@ -16,6 +16,7 @@ use posthorn_domain::{
 };
 use posthorn_publish::Target;
 use posthorn_runtime::{
+    caught,
     metrics::{Metric, count},
     now,
 };
@@ -61,12 +62,12 @@ impl Ingest {
         let mut failed = Vec::new();
         let mut groups: BTreeMap<Address, Vec<(&SqsMessage, Sent)>> = BTreeMap::new();
         for record in &event.records {
-            match read(record) {
+            match parsed(record).await {
                 Ok(body) => {
                     let address = (body.organization.to_string(), body.application.to_string());
                     groups.entry(address).or_default().push((record, body));
                 }
-                Err(error) => failed.extend(refused(record, error.into())),
+                Err(refusal) => failed.extend(refused(record, refusal)),
             }
         }
         let groups = groups.into_values();
@@ -77,7 +78,29 @@ impl Ingest {
         response
     }
 
+    /// Accepts records of one application. Together first; if that panics, one by one, so that what panics
+    /// fails alone: a record that is handled twice is the same message.
     async fn handle_group(
+        &self,
+        group: Vec<(&SqsMessage, Sent)>,
+        deadline: Timestamp,
+    ) -> Vec<BatchItemFailure> {
+        let records: Vec<_> = group.iter().map(|(record, _)| *record).collect();
+        if let Ok(failed) = caught(self.accept_records(group, deadline)).await {
+            return failed;
+        }
+        let alone = records.into_iter().map(async |record| {
+            let accepted = async {
+                let body = parsed(record).await?;
+                Ok(caught(self.accept_records(vec![(record, body)], deadline)).await?)
+            };
+            let done: Result<_, Refusal> = accepted.await;
+            done.unwrap_or_else(|refusal| refused(record, refusal).into_iter().collect())
+        });
+        join_all(alone).await.into_iter().flatten().collect()
+    }
+
+    async fn accept_records(
         &self,
         group: Vec<(&SqsMessage, Sent)>,
         deadline: Timestamp,
@@ -139,6 +162,11 @@ impl Ingest {
             trace: self.span(None),
         }
     }
+}
+
+/// A record, read; if that panics, it fails alone.
+async fn parsed(record: &SqsMessage) -> Result<Sent, Refusal> {
+    Ok(caught(async { read(record) }).await??)
 }
 
 fn read(record: &SqsMessage) -> Result<Sent, ApiError> {

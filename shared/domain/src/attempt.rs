@@ -78,13 +78,13 @@ pub enum BodyEnd {
     /// As it should; or what was read is all that is kept.
     #[default]
     Whole,
-    /// The connection ended before the body did.
+    /// The connection ended before the body did, or before the head did.
     Cut,
     /// The time for the body was over ([`MAX_BODY_WAIT`]).
     Late,
     /// The answer was longer than [`crate::failure::MAX_ANSWER_BYTES`].
     TooLarge,
-    /// Its framing is not valid HTTP.
+    /// Its framing, or what follows the status in its head, is not valid HTTP.
     Invalid,
 }
 
@@ -101,7 +101,7 @@ impl BodyEnd {
             Self::Cut => Some("the connection ended before the body did"),
             Self::Late => Some("the body did not end in time"),
             Self::TooLarge => Some("the answer is too large: 256 KiB are read, with all headers"),
-            Self::Invalid => Some("the body is not valid HTTP"),
+            Self::Invalid => Some("what follows the status is not valid HTTP"),
         }
     }
 }

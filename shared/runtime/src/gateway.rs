@@ -18,8 +18,13 @@ use lambda_http::{
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use posthorn_domain::error::ApiError;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
-use crate::http::Response;
+use crate::{
+    Panicked, caught,
+    http::{Response, json_response},
+    metrics::{Metric, count},
+};
 
 /// What a path may hold as it is: RFC 3986's unreserved characters, and slashes between segments.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
@@ -176,10 +181,20 @@ pub async fn answer(event: Event, handle: impl AsyncFnOnce(Request) -> Response)
                           messages would go in circles";
             crate::http::error_response(&ApiError::BadRequest(detail.to_owned()))
         }
-        Ok(request) => handle(request).await,
+        Ok(request) => caught(handle(request))
+            .await
+            .unwrap_or_else(|panic| failed(&panic)),
         Err(error) => crate::http::error_response(&error),
     };
     guarded(response).into()
+}
+
+/// The answer to a request whose handler panicked.
+fn failed(panic: &Panicked) -> Response {
+    count(Metric::RequestFaults, 1);
+    tracing::error!(error = %panic, "a request failed");
+    let body = json!({ "code": "internal_error", "detail": "the request failed" });
+    json_response(500, body.to_string())
 }
 
 /// What every answer tells browsers and caches (OWASP: "REST Security Cheat Sheet"). A handler that

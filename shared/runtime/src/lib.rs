@@ -7,9 +7,11 @@ pub mod gateway;
 pub mod http;
 mod logs;
 pub mod metrics;
+mod panics;
 mod world;
 
 pub use logs::init_logs;
+pub use panics::{Panicked, caught};
 pub use world::{deadline, entropy, jitter, now};
 
 /// What a function's `main` may fail with; the Lambda runtime prints it.

@@ -266,7 +266,8 @@ fn check_headers(headers: &std::collections::BTreeMap<String, String>, cache: &s
     assert_eq!(headers["x-content-type-options"], "nosniff");
 }
 
-/// What panics fails alone, and its process goes on: the Lambda runtime catches it.
+/// A request or a record that panics is caught (`shared/runtime/src/panics.rs`, tested there, in its `gateway` and in
+/// the dispatcher's `panics`): that takes builds that unwind.
 #[test]
 fn release_builds_unwind() {
     let workspace = include_str!("../../../Cargo.toml");

@@ -53,7 +53,7 @@ impl Taken {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_taken_over_ingest_mints_no_token_and_replaces_no_endpoint() {
+async fn a_taken_over_ingest_mints_no_token_and_redirects_no_delivery() {
     let world = World::start().await;
     let application = world.application().await;
     let path = format!("/api/v1/app/{}/endpoint", application.id);
@@ -177,10 +177,19 @@ async fn a_taken_over_ingest_mints_no_token_and_replaces_no_endpoint() {
     let denied = taken.world.stack.aws().roles().take_denied();
     assert!(denied.iter().all(|it| it.starts_with("IngestFunction")));
     // All is as it was.
-    let path = format!("{path}/{endpoint}");
-    let after = taken.world.expect("GET", &path, None).await;
+    let one = format!("{path}/{endpoint}");
+    let after = taken.world.expect("GET", &one, None).await;
     assert_eq!(after["url"], "https://example.com/mine");
     // And what it is for, it still does: a message brings its application along.
     let body = json!({ "eventType": "a.b", "payload": {}, "application": { "name": "New", "uid": "new" } });
     taken.world.send("new", &body.to_string()).await;
+
+    // What is left: a row without any of an endpoint's attributes takes the endpoint's place. It has no url to deliver
+    // to, and its application answers 503 until the row is restored.
+    let row = [("pk", pk.as_str()), ("sk", &sk), ("id", &endpoint)];
+    let put = taken.clients.dynamodb.put_item().table_name("ConfigTable");
+    let came = code(put.set_item(Some(item(&row))).send().await);
+    assert_eq!(came, "done");
+    assert_eq!(taken.world.get(&one).await.status, 503);
+    assert_eq!(taken.world.get("/api/v1/app/new").await.status, 200);
 }

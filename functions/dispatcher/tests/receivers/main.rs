@@ -8,6 +8,7 @@
     reason = "a test fails by panicking, and describes itself"
 )]
 
+mod early;
 mod http1;
 mod http2;
 mod ours;

@@ -130,13 +130,23 @@ pub(crate) async fn post_as(
     confidential: &Confidential,
     longest: Duration,
 ) -> Outcome {
+    let payload = serde_json::from_str("{}").unwrap();
+    post_payload(sender, url, confidential, &payload, longest).await
+}
+
+pub(crate) async fn post_payload(
+    sender: &Sender,
+    url: &str,
+    confidential: &Confidential,
+    payload: &Payload,
+    longest: Duration,
+) -> Outcome {
     let at = Timestamp::from_millis(1_700_000_000_000);
-    let payload: Payload = serde_json::from_str("{}").unwrap();
     let request = Signed {
         confidential,
         id: &MessageId::new(at, [1; 15]),
         at,
-        payload: &payload,
+        payload,
         trace: None,
     };
     sender.send(url, request, longest).await

@@ -236,6 +236,10 @@ fn a_slash_at_the_end_leads_to_the_same_function() {
         ),
         ("POST", "/api/v1/app", "ApiFunction"),
         ("PUT", "/api/v1/app/a/endpoint/e", "ApiFunction"),
+        ("GET", "/api/v1/app/a/endpoint/e/stats", "ApiFunction"),
+        ("GET", "/api/v1/health", "ApiFunction"),
+        ("GET", "/api/v1/health/ping", "ApiFunction"),
+        ("GET", "/api/v1/openapi.json", "ApiFunction"),
     ] {
         for path in [path.to_owned(), format!("{path}/")] {
             let found = route::find(&routes, method, &path);
@@ -243,6 +247,26 @@ fn a_slash_at_the_end_leads_to_the_same_function() {
             assert_eq!(found, Some(function), "{method} {path}");
         }
     }
+}
+
+/// `RouteSettings` throttle by route.
+#[test]
+fn a_slash_at_the_end_leads_to_a_route_of_the_same_throttle() {
+    let template = Template::load(&BTreeMap::new(), "http://localhost/000000000000").unwrap();
+    let routes = template.functions.iter().flat_map(|it| it.routes.iter());
+    let routes: Vec<_> = routes.map(|route| (route.clone(), route)).collect();
+    for path in [
+        "health",
+        "openapi.json",
+        "app/{app_id}/endpoint/{endpoint_id}/stats",
+    ] {
+        let path = format!("/api/v1/{path}");
+        let found = |path: &str| route::find(&routes, "GET", path).unwrap().0.1.path.clone();
+        assert_eq!(found(&path), path);
+        assert_eq!(found(&format!("{path}/")), format!("{path}/{{proxy+}}"));
+    }
+    let ping = route::find(&routes, "GET", "/api/v1/health/ping").unwrap();
+    assert_eq!(ping.0.1.path, "/api/v1/health/ping");
 }
 
 #[tokio::test]

@@ -212,6 +212,24 @@ mod tests {
     }
 
     #[test]
+    fn every_value_that_is_allowed_is_understood() {
+        let text = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../template.yaml"));
+        let document: serde_yaml_ng::Value = serde_yaml_ng::from_str(text).unwrap();
+        let mut count = 0;
+        for (name, parameter) in document["Parameters"].as_mapping().unwrap() {
+            let allowed = parameter["AllowedValues"].as_sequence();
+            for value in allowed.into_iter().flatten() {
+                let value = serde_json::to_value(value).unwrap();
+                let (name, value) = (name.as_str().unwrap(), resources::text(&value));
+                let loaded = load(&[(name, &value)]);
+                assert!(loaded.is_ok(), "{name}={value}: {:?}", loaded.err());
+                count += 1;
+            }
+        }
+        assert!(count > 10, "{count}");
+    }
+
+    #[test]
     fn both_queues_have_a_function_of_their_own() {
         let template = load(&[("SlowBatchSize", "40")]).unwrap();
         let functions = template.functions.iter();

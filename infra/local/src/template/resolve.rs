@@ -118,6 +118,7 @@ impl Resolver {
                     "!Ref" => self.reference(argument),
                     "!GetAtt" => self.attribute(argument),
                     "!Sub" => self.substitute(at, &tagged.value),
+                    "!Split" => self.split(at, &tagged.value),
                     _ => None,
                 };
                 resolved.ok_or_else(|| {
@@ -149,6 +150,15 @@ impl Resolver {
         Some(filled.into())
     }
 
+    /// The parts of a text between separators.
+    fn split(&self, at: &str, argument: &Yaml) -> Option<Value> {
+        let [separator, whole] = argument.as_sequence()?.as_slice() else {
+            return None;
+        };
+        let whole = self.resolve(at, whole).ok()?;
+        Some(whole.as_str()?.split(separator.as_str()?).collect())
+    }
+
     fn reference(&self, name: &str) -> Option<Value> {
         // SAM's name for the alias that a function is published under: the local stack has no versions.
         let name = name.strip_suffix(".Alias").unwrap_or(name);
@@ -173,6 +183,8 @@ impl Resolver {
             "AWS::Logs::LogGroup" => "logs",
             "AWS::IAM::Role" => "iam",
             "AWS::KMS::Key" => "kms",
+            // A nested stack is not started; what it would tell keeps its name.
+            "AWS::CloudFormation::Stack" => return Some(name.into()),
             _ => return None,
         };
         (attribute == "Arn")

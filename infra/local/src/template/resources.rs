@@ -14,8 +14,10 @@ use super::{
 };
 
 /// Types that mean nothing locally.
-const IGNORED: [&str; 5] = [
+const IGNORED: [&str; 6] = [
     "AWS::CloudFormation::Stack",
+    // Of the network that a nested stack makes.
+    "AWS::IAM::Policy",
     "AWS::CloudWatch::Alarm",
     "AWS::Logs::LogGroup",
     "AWS::Serverless::HttpApi",

@@ -44,6 +44,30 @@ fn a_path_is_encoded_so_that_it_is_decoded_once() {
     }
 }
 
+/// As API Gateway's manual shows payload format 2.0, all fields included.
+#[test]
+fn an_event_with_all_its_fields_is_a_request() {
+    let read = |text| serde_json::from_str::<Event>(text).unwrap().into_request();
+    let get = read(include_str!("../../../../tests/events/http-get.json")).unwrap();
+    assert_eq!(get.method(), "GET");
+    assert_eq!(get.uri().path(), "/api/v1/app/caf%C3%A9%20%231/msg");
+    let query = "limit=2&event_types=a.b&event_types=c%2Bd&before=2026-11-25T08%3A00%3A00Z";
+    assert_eq!(get.uri().query(), Some(query));
+    assert_eq!(get.headers()["accept"], "application/json,text/plain");
+    assert_eq!(get.headers()["x-forwarded-proto"], "https");
+    assert!(get.body().is_empty());
+    let post = read(include_str!(
+        "../../../../tests/events/http-post-base64.json"
+    ))
+    .unwrap();
+    assert_eq!(post.method(), "POST");
+    assert_eq!(post.uri().path(), "/api/v1/app/customer-7/msg");
+    assert_eq!(post.headers()["idempotency-key"], "order-4711");
+    let body: &[u8] = post.body();
+    let said = r#"{"eventType":"invoice.paid","payload":{"note":"grüße"}}"#;
+    assert_eq!(std::str::from_utf8(body), Ok(said));
+}
+
 #[test]
 fn what_is_not_http_is_a_bad_request() {
     let long = "a".repeat(70_000);
@@ -134,6 +158,21 @@ async fn every_answer_says_that_it_is_for_one_caller() {
         let challenge = (status == 401).then_some("Bearer");
         assert_eq!(headers["www-authenticate"].as_str(), challenge, "{status}");
     }
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_is_a_500_and_the_next_request_is_answered() {
+    let event = || serde_json::from_value(event("/v1", "", &json!({}))).unwrap();
+    let reply = answer(event(), async |_| panic!("a secret")).await;
+    let reply = serde_json::to_value(reply).unwrap();
+    assert_eq!(reply["statusCode"], 500);
+    assert_eq!(reply["headers"]["cache-control"], "no-store");
+    let body: Value = serde_json::from_str(reply["body"].as_str().unwrap()).unwrap();
+    assert_eq!(
+        body,
+        json!({ "code": "internal_error", "detail": "the request failed" })
+    );
+    assert_eq!(answered(&json!({}), 200).await["statusCode"], 200);
 }
 
 #[test]
