@@ -140,11 +140,8 @@ impl Dispatcher {
         known: &Prefetched,
     ) -> Result<(), Fault> {
         match work {
-            // Boxed, because the compiler follows nested futures only so deep.
-            Work::Attempt(task) => {
-                Box::pin(self.deliver(Task { lane, ..*task }, time, known)).await
-            }
-            Work::Job(task) => Box::pin(self.work_on(task)).await,
+            Work::Attempt(task) => self.deliver(Task { lane, ..*task }, time, known).await,
+            Work::Job(task) => self.work_on(task).await,
         }
     }
 }

@@ -41,7 +41,8 @@ async fn main() -> Result<(), StartError> {
     };
     run(service_fn(|event: LambdaEvent<SqsEvent>| async move {
         let deadline = deadline(event.context.deadline);
-        let answer = dispatcher.handle(event.payload, deadline).await;
+        // Boxed, because the compiler follows nested futures only so deep.
+        let answer = Box::pin(dispatcher.handle(event.payload, deadline)).await;
         metrics::flush();
         Ok::<_, StartError>(answer)
     }))

@@ -163,7 +163,7 @@ impl Template {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{text::text, *};
 
     fn load(overrides: &[(&str, &str)]) -> Result<Template, TemplateError> {
         let overrides = overrides
@@ -213,14 +213,14 @@ mod tests {
 
     #[test]
     fn every_value_that_is_allowed_is_understood() {
-        let text = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../template.yaml"));
-        let document: serde_yaml_ng::Value = serde_yaml_ng::from_str(text).unwrap();
+        let template = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../template.yaml"));
+        let document: serde_yaml_ng::Value = serde_yaml_ng::from_str(template).unwrap();
         let mut count = 0;
         for (name, parameter) in document["Parameters"].as_mapping().unwrap() {
             let allowed = parameter["AllowedValues"].as_sequence();
             for value in allowed.into_iter().flatten() {
                 let value = serde_json::to_value(value).unwrap();
-                let (name, value) = (name.as_str().unwrap(), resources::text(&value));
+                let (name, value) = (name.as_str().unwrap(), text(&value));
                 let loaded = load(&[(name, &value)]);
                 assert!(loaded.is_ok(), "{name}={value}: {:?}", loaded.err());
                 count += 1;
