@@ -10,7 +10,7 @@ use posthorn_domain::{
     key::{AppKey, DeliveryKey},
 };
 use posthorn_runtime::{entropy, now};
-use posthorn_store::{ConfigTable, DeliveriesTable, Lookup};
+use posthorn_store::{ConfigTable, Deliveries, Lookup};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -63,12 +63,15 @@ async fn what_dynamodb_does_not_come_to_is_not_taken_for_missing() {
         .region(Region::new("us-east-1"))
         .credentials_provider(Credentials::new("local", "local", None, None, "local"));
     let client = aws_sdk_dynamodb::Client::new(&settings.load().await);
-    let config = ConfigTable::new(client.clone(), "ConfigTable");
-    let deliveries = DeliveriesTable::new(client, "DeliveriesTable");
+    let endpoints = ConfigTable::new(client.clone(), "ConfigTable").endpoints();
+    let deliveries = Deliveries::new(client, "DeliveriesTable");
     let ids = Ids::new();
-    let prefetched = deliveries.prefetch(&config, &[ids.lookup()]).await.unwrap();
-    assert_eq!(prefetched.delivery(ids.lookup()), None);
-    assert_eq!(prefetched.endpoint(ids.lookup()), Some(None));
+    let gathered = deliveries
+        .prefetch(&endpoints, &[ids.lookup()])
+        .await
+        .unwrap();
+    assert_eq!(gathered.delivery(ids.lookup()), None);
+    assert_eq!(gathered.endpoint(ids.lookup()), Some(None));
     server.abort();
 }
 
@@ -85,7 +88,8 @@ async fn any_number_of_tasks_is_read() {
         let put = deliveries.put(ids.delivery(), &skipped, until);
         put.await.unwrap();
     }
-    let prefetched = clients.deliveries.prefetch(&clients.config, &wanted).await;
+    let endpoints = clients.config.endpoints();
+    let prefetched = clients.deliveries.prefetch(&endpoints, &wanted).await;
     let prefetched = prefetched.unwrap();
     for (n, wanted) in wanted.into_iter().enumerate() {
         let stored = (n % 10 == 0).then(|| skipped.clone());

@@ -31,7 +31,7 @@ async fn with_due() -> (Aws, Clients) {
             message: MessageId::new(due, entropy()),
             body: n.to_string(),
         };
-        clients.schedule.put(&scheduled).await.unwrap();
+        clients.schedule.due_rows().put(&scheduled).await.unwrap();
     }
     let cursor = Cursor {
         minute: minute_of(due) - 1,
@@ -39,13 +39,14 @@ async fn with_due() -> (Aws, Clients) {
         version: 1,
         claimed_until: None,
     };
-    clients.schedule.set_cursor(&cursor).await.unwrap();
+    clients.schedule.cursor().put(&cursor).await.unwrap();
     (aws, clients)
 }
 
 fn scheduler(clients: &Clients) -> Scheduler {
     Scheduler {
-        schedule: clients.schedule.clone(),
+        due: clients.schedule.due_rows(),
+        cursor: clients.schedule.cursor(),
         queue: clients.queue.clone(),
     }
 }
@@ -61,8 +62,11 @@ async fn silent(clients: &Clients) -> (Scheduler, TcpListener) {
         .load()
         .await;
     let queue = DeliveriesQueue::new(aws_sdk_sqs::Client::new(&config), &url);
-    let schedule = clients.schedule.clone();
-    (Scheduler { schedule, queue }, listener)
+    let scheduler = Scheduler {
+        queue,
+        ..scheduler(clients)
+    };
+    (scheduler, listener)
 }
 
 /// All bodies on the queue, in order.
@@ -100,7 +104,7 @@ async fn a_run_that_dies_between_claim_and_queue_loses_nothing() {
     let at = now();
     let run = tokio::spawn(async move { dying.run(at, deadline(at)).await });
     until("the claim", || async {
-        let cursor = clients.schedule.cursor().await.unwrap();
+        let cursor = clients.schedule.cursor().get().await.unwrap();
         cursor.is_some_and(|it| it.is_claimed(at)).then_some(())
     })
     .await;

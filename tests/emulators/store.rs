@@ -125,10 +125,10 @@ async fn a_guard_gives_its_first_reservation_until_it_expires() {
     let first = reservation(now());
     let expires_at = now().plus(Duration::from_secs(60));
     let reserve = |wanted: Reservation| {
-        let (messages, application, guard) =
-            (clients.messages.clone(), application.clone(), guard.clone());
+        let (guards, application, guard) =
+            (clients.guards.clone(), application.clone(), guard.clone());
         async move {
-            messages
+            guards
                 .reserve(&application, &guard, &wanted, expires_at)
                 .await
                 .unwrap()
@@ -146,7 +146,7 @@ async fn a_guard_gives_its_first_reservation_until_it_expires() {
         ..first
     };
     clients
-        .messages
+        .guards
         .settle(&application, &guard, &finished, expires_at)
         .await
         .unwrap();
@@ -249,19 +249,34 @@ async fn scheduled_tasks_are_found_in_their_minute() {
             message: MessageId::new(now(), entropy()),
             body: i.to_string(),
         };
-        clients.schedule.put(&scheduled).await.unwrap();
-        clients.schedule.put(&scheduled).await.unwrap();
+        clients.schedule.due_rows().put(&scheduled).await.unwrap();
+        clients.schedule.due_rows().put(&scheduled).await.unwrap();
     }
     let minute = minute_of(due);
     let start = Progress::default();
-    let (rows, progress) = clients.schedule.due_in(minute, &start).await.unwrap();
+    let (rows, progress) = clients
+        .schedule
+        .due_rows()
+        .in_minute(minute, &start)
+        .await
+        .unwrap();
     assert_eq!(rows.len(), 20, "the same task twice is one row");
     assert!(progress.is_done() && !start.is_done());
-    let (again, _) = clients.schedule.due_in(minute, &progress).await.unwrap();
+    let (again, _) = clients
+        .schedule
+        .due_rows()
+        .in_minute(minute, &progress)
+        .await
+        .unwrap();
     assert!(again.is_empty(), "they were queued");
-    let (rows, _) = clients.schedule.due_in(minute + 1, &start).await.unwrap();
+    let (rows, _) = clients
+        .schedule
+        .due_rows()
+        .in_minute(minute + 1, &start)
+        .await
+        .unwrap();
     assert!(rows.is_empty());
-    assert_eq!(clients.schedule.cursor().await.unwrap(), None);
+    assert_eq!(clients.schedule.cursor().get().await.unwrap(), None);
     let cursor = Cursor {
         minute,
         progress,
@@ -269,11 +284,11 @@ async fn scheduled_tasks_are_found_in_their_minute() {
         claimed_until: Some(due),
     };
     assert_eq!(
-        clients.schedule.set_cursor(&cursor).await.unwrap(),
+        clients.schedule.cursor().put(&cursor).await.unwrap(),
         Written::Yes
     );
     assert_eq!(
-        clients.schedule.cursor().await.unwrap(),
+        clients.schedule.cursor().get().await.unwrap(),
         Some(cursor.clone())
     );
     assert!(cursor.is_claimed(now()) && !cursor.is_claimed(due));
@@ -287,7 +302,7 @@ async fn scheduled_tasks_are_found_in_their_minute() {
             version,
             ..cursor.clone()
         };
-        assert_eq!(clients.schedule.set_cursor(&next).await.unwrap(), written);
+        assert_eq!(clients.schedule.cursor().put(&next).await.unwrap(), written);
     }
 }
 
@@ -302,13 +317,14 @@ async fn a_minute_with_thousands_of_tasks_is_read_in_parts() {
             message: MessageId::new(now(), entropy()),
             body: i.to_string(),
         };
-        clients.schedule.put(&scheduled).await.unwrap();
+        clients.schedule.due_rows().put(&scheduled).await.unwrap();
     }
     let (mut progress, mut bodies, mut parts) = (Progress::default(), Vec::new(), 0);
     while !progress.is_done() {
         let (rows, after) = clients
             .schedule
-            .due_in(minute_of(due), &progress)
+            .due_rows()
+            .in_minute(minute_of(due), &progress)
             .await
             .unwrap();
         assert!(rows.len() <= 1000);

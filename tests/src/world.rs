@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use aws_sdk_dynamodb::config::{Credentials, Region};
 use posthorn_local::{Stack, StackOptions, aws::Aws};
 use posthorn_queue::DeliveriesQueue;
-use posthorn_store::{ConfigTable, DeliveriesTable, MessagesTable, ScheduleTable};
+use posthorn_store::{ConfigTable, Deliveries, Guards, Messages, MessagesTable, ScheduleTable};
 use serde_json::{Value, json};
 
 use crate::{
@@ -294,10 +294,12 @@ impl Drop for World {
 pub struct Clients {
     /// The config table.
     pub config: ConfigTable,
-    /// The messages table.
-    pub messages: MessagesTable,
-    /// The deliveries table.
-    pub deliveries: DeliveriesTable,
+    /// Messages.
+    pub messages: Messages,
+    /// Guards against repeated messages.
+    pub guards: Guards,
+    /// Deliveries.
+    pub deliveries: Deliveries,
     /// The schedule table.
     pub schedule: ScheduleTable,
     /// The queue.
@@ -326,10 +328,12 @@ impl Clients {
         let others = settings(aws.sqs_url(), key).await;
         let sqs = aws_sdk_sqs::Client::new(&others);
         let queue_url = aws.queues().url("DeliveriesQueue");
+        let messages = MessagesTable::new(dynamodb.clone(), "MessagesTable");
         Self {
             config: ConfigTable::new(dynamodb.clone(), "ConfigTable"),
-            messages: MessagesTable::new(dynamodb.clone(), "MessagesTable"),
-            deliveries: DeliveriesTable::new(dynamodb.clone(), "DeliveriesTable"),
+            messages: messages.messages(),
+            guards: messages.guards(),
+            deliveries: Deliveries::new(dynamodb.clone(), "DeliveriesTable"),
             schedule: ScheduleTable::new(dynamodb.clone(), "ScheduleTable"),
             dynamodb,
             secrets: aws_sdk_secretsmanager::Client::new(&others),

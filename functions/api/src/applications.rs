@@ -13,16 +13,15 @@ use posthorn_domain::{
     timestamp::{Timestamp, rfc3339},
 };
 use posthorn_runtime::{entropy, now};
-use posthorn_store::{Slice, Written};
+use posthorn_store::{Changed, Slice, Tries, Written};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
-    Api, MAX_TRIES, Routes, State,
+    Api, Routes, State, TRIES,
     extract::{ApplicationReference, Json, Operator, Query, TheApplication, find_application},
     idempotency::Fresh,
     list::{ListOut, Order, Paging, filter_map},
-    pause,
     refusal::Refusal,
     routes::routes,
 };
@@ -92,12 +91,12 @@ pub(crate) async fn create(
     let reference = body.uid.clone().map(Reference::Uid);
     let new = body.into_new(ApplicationId::new(fresh.now, fresh.entropy), fresh.now);
     check_size(&new, MAX_ENTITY_BYTES)?;
-    if api.config().create_application(&organization, &new).await? == Written::Yes {
+    if api.applications().create(&organization, &new).await? == Written::Yes {
         return Ok((StatusCode::CREATED, Json(new.into())));
     }
     // An earlier try of this request may have made it.
     let app = AppKey::new(&organization, &new.id);
-    if let Some(own) = api.config().application(app).await? {
+    if let Some(own) = api.applications().get(app).await? {
         return Ok((StatusCode::CREATED, Json(own.into())));
     }
     let existing = match reference.filter(|_| query.get_if_exists) {
@@ -107,6 +106,9 @@ pub(crate) async fn create(
     Ok((StatusCode::OK, Json(existing.ok_or_else(uid_taken)?.into())))
 }
 
+/// How often an application that another request makes at the same time is looked for.
+const FASTER_OTHERS: Tries = Tries::at_once(5);
+
 /// The application that a path names, or a new one under that uid when a body is given for it.
 pub(crate) async fn find_or_create(
     api: &Api,
@@ -114,21 +116,27 @@ pub(crate) async fn find_or_create(
     reference: &Reference<ApplicationId>,
     body: Option<ApplicationIn>,
 ) -> Result<(StatusCode, Application), Refusal> {
-    for _ in 0..MAX_TRIES {
-        if let Some(found) = find_application(api, organization, reference).await? {
-            return Ok((StatusCode::OK, found));
-        }
-        let (Reference::Uid(uid), Some(body)) = (reference, body.clone()) else {
-            return Err(ApiError::NotFound("application").into());
-        };
-        let now = now();
-        let new = body.under(uid.clone(), ApplicationId::new(now, entropy()), now)?;
-        if api.config().create_application(organization, &new).await? == Written::Yes {
-            return Ok((StatusCode::CREATED, new));
-        }
-        // Another request was faster: it is found now.
+    let found = FASTER_OTHERS.until(|| try_find_or_create(api, organization, reference, &body));
+    found.await?.ok_or_else(|| uid_taken().into())
+}
+
+/// `None` where another request was faster: its application is found now.
+async fn try_find_or_create(
+    api: &Api,
+    organization: &OrganizationId,
+    reference: &Reference<ApplicationId>,
+    body: &Option<ApplicationIn>,
+) -> Result<Option<(StatusCode, Application)>, Refusal> {
+    if let Some(found) = find_application(api, organization, reference).await? {
+        return Ok(Some((StatusCode::OK, found)));
     }
-    Err(uid_taken().into())
+    let (Reference::Uid(uid), Some(body)) = (reference, body.clone()) else {
+        return Err(ApiError::NotFound("application").into());
+    };
+    let now = now();
+    let new = body.under(uid.clone(), ApplicationId::new(now, entropy()), now)?;
+    let written = api.applications().create(organization, &new).await?;
+    Ok((written == Written::Yes).then_some((StatusCode::CREATED, new)))
 }
 
 /// Lists applications, oldest first.
@@ -140,7 +148,7 @@ pub(crate) async fn list(
     Query(paging): Query<Paging>,
 ) -> Result<Json<ListOut<ApplicationOut>>, Refusal> {
     let plan = paging.plan::<ApplicationId>(Order::Ascending)?;
-    let found: Slice<Application> = api.config().applications(&organization, &plan.page).await?;
+    let found: Slice<Application> = api.applications().list(&organization, &plan.page).await?;
     Ok(Json(plan.respond(filter_map(found, |application| {
         Some(application.into())
     }))))
@@ -203,32 +211,28 @@ pub(crate) async fn patch(
 async fn change(
     api: &Api,
     organization: &OrganizationId,
-    mut before: Application,
+    before: Application,
     change: impl Fn(&Application) -> Application,
 ) -> Result<Json<ApplicationOut>, Refusal> {
-    for tries in 0..MAX_TRIES {
-        require_own(AppKey::new(organization, &before.id))?;
-        let after = change(&before);
+    let id = before.id.clone();
+    let app = AppKey::new(organization, &id);
+    require_own(app)?;
+    let decide = |before: &Application| {
+        let after = change(before);
         let (updated_at, same) = (before.updated_at, after.clone());
-        if before == (Application { updated_at, ..same }) {
-            return Ok(Json(before.into()));
+        if *before == (Application { updated_at, ..same }) {
+            return Ok(None);
         }
         check_size(&after, MAX_ENTITY_BYTES)?;
-        match api
-            .config()
-            .update_application(organization, &before, &after)
-            .await?
-        {
-            Written::Yes => return Ok(Json(after.into())),
-            Written::Taken => return Err(uid_taken().into()),
-            Written::Conflict => {}
-        }
-        pause(tries).await;
-        let app = AppKey::new(organization, &before.id);
-        let again = api.config().application(app).await?;
-        before = again.ok_or(ApiError::NotFound("application"))?;
+        Ok::<_, Refusal>(Some(after))
+    };
+    let changed = api.applications().change(TRIES, app, before, decide);
+    match changed.await? {
+        Changed::Stored(stands) | Changed::Left(Some(stands)) => Ok(Json(stands.into())),
+        Changed::Left(None) => Err(ApiError::NotFound("application").into()),
+        Changed::Taken => Err(uid_taken().into()),
+        Changed::Contended => Err(keeps_changing().into()),
     }
-    Err(ApiError::Conflict("the application keeps changing: try again".to_owned()).into())
 }
 
 /// Deletes an application with its endpoints; its pending deliveries stop.
@@ -245,16 +249,14 @@ pub(crate) async fn delete(
         Reference::Uid(uid) if uid.as_str() == OPERATIONAL_UID => {
             Some(ApplicationId::operational(&organization))
         }
-        Reference::Uid(uid) => api.config().application_by_uid(&organization, &uid).await?,
+        Reference::Uid(uid) => api.applications().by_uid(&organization, &uid).await?,
     };
     let id = id.ok_or(ApiError::NotFound("application"))?;
     let app = AppKey::new(&organization, &id);
     require_own(app)?;
-    match api.config().delete_application(app).await? {
+    match api.applications().delete(app).await? {
         Some(Written::Yes) => Ok(StatusCode::NO_CONTENT),
-        Some(_) => {
-            Err(ApiError::Conflict("the application keeps changing: try again".to_owned()).into())
-        }
+        Some(_) => Err(keeps_changing().into()),
         None => Err(ApiError::NotFound("application").into()),
     }
 }
@@ -266,6 +268,10 @@ fn require_own(app: AppKey<'_>) -> Result<(), ApiError> {
         ));
     }
     Ok(())
+}
+
+fn keeps_changing() -> ApiError {
+    ApiError::Conflict("the application keeps changing: try again".to_owned())
 }
 
 fn uid_taken() -> ApiError {

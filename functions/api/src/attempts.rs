@@ -9,7 +9,7 @@ use posthorn_domain::{
     message::Message,
     name::Uid,
 };
-use posthorn_store::{Consistency, Page, Slice, Written};
+use posthorn_store::{Consistency, Page, Slice, Tries, Written};
 
 use crate::{
     Api, Routes, State,
@@ -38,7 +38,7 @@ pub(crate) async fn deliveries(
     message: MessageKey<'_>,
     meant: impl IntoIterator<Item = &EndpointId>,
 ) -> Result<Vec<(EndpointId, Delivery)>, Refusal> {
-    let found = api.config().application_with_endpoints(owner.key()).await?;
+    let found = api.applications().with_endpoints(owner.key()).await?;
     let mut endpoints: Vec<EndpointId> = found
         .into_iter()
         .flat_map(|(_, endpoints)| endpoints)
@@ -251,7 +251,7 @@ pub(crate) async fn get(
 }
 
 /// How often a record that dispatchers change meanwhile is read again.
-const MAX_TRIES: u32 = 5;
+const TRIES: Tries = Tries::at_once(5);
 
 /// Removes the response body of an attempt for good.
 #[utoipa::path(delete, path = "/api/v1/app/{app_id}/msg/{msg_id}/attempt/{attempt_id}/content", operation_id = "v1.message-attempt.expunge-content", tag = "Message Attempt",
@@ -261,16 +261,21 @@ pub(crate) async fn expunge(
     message: TheMessage,
     AttemptPath(id): AttemptPath,
 ) -> Result<StatusCode, Refusal> {
+    let expunged = TRIES.until(|| try_expunge(&api, &message, &id)).await?;
+    let busy = || ApiError::Conflict("the delivery keeps changing: try again".to_owned());
+    Ok(expunged.ok_or_else(busy)?)
+}
+
+/// `None` when a dispatcher changed the delivery meanwhile.
+async fn try_expunge(
+    api: &Api,
+    message: &TheMessage,
+    id: &str,
+) -> Result<Option<StatusCode>, Refusal> {
+    let found = find(api, message, id).await?;
+    let delivery = found.delivery.without_response(found.index);
+    let key = message.key().to(&found.endpoint);
     let expires_at = message.message.expires_at;
-    let mut found = find(&api, &message, &id).await?;
-    for _ in 0..MAX_TRIES {
-        let delivery = found.delivery.without_response(found.index);
-        let key = message.key().to(&found.endpoint);
-        let put = api.deliveries.put(key, &delivery, expires_at);
-        if put.await? == Written::Yes {
-            return Ok(StatusCode::NO_CONTENT);
-        }
-        found = find(&api, &message, &id).await?;
-    }
-    Err(ApiError::Conflict("the delivery keeps changing: try again".to_owned()).into())
+    let written = api.deliveries.put(key, &delivery, expires_at).await?;
+    Ok((written == Written::Yes).then_some(StatusCode::NO_CONTENT))
 }

@@ -152,7 +152,7 @@ async fn session_token(api: &State, scope: &Scope) -> Result<String, ApiError> {
     let left = session.expires_at.as_millis() - now.as_millis();
     let lifetime = Duration::from_millis(u64::try_from(left).unwrap_or_default());
     let id = session.id.clone();
-    let token = api.signer.mint(api.config(), scope, id, now, lifetime);
+    let token = api.signer.mint(scope, id, now, lifetime);
     token.await.map_err(|error| {
         tracing::error!(%error, "a token could not be made");
         ApiError::Unavailable
@@ -164,9 +164,7 @@ async fn session_token(api: &State, scope: &Scope) -> Result<String, ApiError> {
     responses((status = 204)))]
 pub(crate) async fn logout(api: State, Caller(scope): Caller) -> Result<StatusCode, Refusal> {
     let session = scope.session.as_ref().ok_or(ApiError::Forbidden)?;
-    api.config()
-        .end_session(&scope.organization, session)
-        .await?;
+    api.sessions.end(&scope.organization, session).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -209,7 +207,7 @@ pub(crate) async fn expire_all(
 ) -> Result<StatusCode, Refusal> {
     let grace = Duration::from_secs(body.expiry.map_or(0, |grace| grace.0));
     let tags = body.session_ids.map(Vec::from).unwrap_or_default();
-    let ended = api.config().end_sessions(found.key(), &tags, now(), grace);
+    let ended = api.sessions.end_all(found.key(), &tags, now(), grace);
     if ended.await? != Written::Yes {
         let msg = "others end the same sessions at the same time: try again";
         return Err(ApiError::Conflict(msg.to_owned()).into());
@@ -246,7 +244,7 @@ pub(crate) async fn exchange(
     require_open(&api, &scope).await?;
     let organization = scope.organization.clone();
     let session = scope.session.as_mut().ok_or(ApiError::Forbidden)?;
-    if api.config().end_session(&organization, session).await? != Written::Yes {
+    if api.sessions.end(&organization, session).await? != Written::Yes {
         return Err(refuse("the token was used before").into());
     }
     session.id = TokenId::new(now(), entropy());

@@ -123,7 +123,7 @@ pub(crate) async fn list(
         order,
     }
     .plan::<JobId>(Order::Descending)?;
-    let found = api.config().jobs(&organization, &plan.page).await?;
+    let found = api.jobs.list(&organization, &plan.page).await?;
     Ok(Json(
         plan.respond(filter_map(found, |job| Some(job.into()))),
     ))
@@ -155,7 +155,7 @@ pub(crate) async fn get(
     let Ok(id) = id.parse() else {
         return Err(not_found.into());
     };
-    let job = api.config().job(&scope.organization, &id).await?;
+    let job = api.jobs.get(&scope.organization, &id).await?;
     // Whoever may start a job for an application may watch it.
     let job = job.filter(|job| scope.require_application(&job.application).is_ok());
     Ok(Json(job.ok_or(not_found)?.into()))

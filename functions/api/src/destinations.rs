@@ -227,7 +227,7 @@ pub(crate) async fn attempted_destinations(
     }
     .plan::<EndpointId>(Order::Ascending)?;
     let TheMessage { owner, message } = &found;
-    let all = api.config().application_with_endpoints(owner.key());
+    let all = api.applications().with_endpoints(owner.key());
     let endpoints = all.await?.map(|(_, endpoints)| endpoints);
     let endpoints = endpoints.unwrap_or_default().into_iter();
     let mut candidates: BTreeMap<EndpointId, Option<Endpoint>> =

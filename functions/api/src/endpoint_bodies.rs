@@ -332,8 +332,8 @@ async fn check_event_types(
             .collect()
     } else {
         let found = api
-            .config()
-            .event_types_named(owner.organization(), wanted.iter().copied());
+            .event_types
+            .named(owner.organization(), wanted.iter().copied());
         let found = found.await?.into_iter();
         let is_usable = |found: &posthorn_domain::event_type::EventType| {
             !found.archived && owner.scope.sees(found.feature_flag.as_ref())

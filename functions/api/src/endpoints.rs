@@ -15,18 +15,17 @@ use posthorn_domain::{
     timestamp::{Timestamp, rfc3339},
 };
 use posthorn_runtime::now;
-use posthorn_store::Written;
+use posthorn_store::{Changed, Tries, Written};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    Api, MAX_TRIES, Routes, State,
+    Api, Routes, State, TRIES,
     endpoint_bodies::{EndpointIn, EndpointPatch, EndpointUpdate},
     extract::{EndpointReference, Json, Query, TheApplication, TheEndpoint, find_endpoint},
     idempotency::Fresh,
     list::{ListOut, Order, Paging, filter_map},
     notify::notify_operators,
-    pause,
     refusal::Refusal,
     routes::routes,
 };
@@ -135,7 +134,7 @@ pub(crate) async fn create(
 async fn store_new(api: &Api, owner: &TheApplication, body: EndpointIn, fresh: Fresh) -> Created {
     let new = body.into_new(api, owner, fresh).await?;
     check_room(api, owner).await?;
-    match api.config().create_endpoint(owner.key(), &new).await? {
+    match api.endpoints.create(owner.key(), &new).await? {
         Written::Yes => {
             notify_operators(api, owner, &new, OperationalEvent::EndpointCreated).await;
             Ok((StatusCode::CREATED, Json(new.into())))
@@ -153,7 +152,7 @@ async fn store_new(api: &Api, owner: &TheApplication, body: EndpointIn, fresh: F
 const MAX_ENDPOINTS: usize = 500;
 
 async fn check_room(api: &Api, owner: &TheApplication) -> Result<(), Refusal> {
-    if api.config().count_endpoints(owner.key()).await? >= MAX_ENDPOINTS {
+    if api.endpoints.count(owner.key()).await? >= MAX_ENDPOINTS {
         let detail = format!("an application has at most {MAX_ENDPOINTS} endpoints");
         return Err(ApiError::Conflict(detail).into());
     }
@@ -173,7 +172,7 @@ pub(crate) async fn list(
     Query(paging): Query<Paging>,
 ) -> Result<Json<ListOut<EndpointOut>>, Refusal> {
     let plan = paging.plan::<EndpointId>(Order::Descending)?;
-    let found = api.config().endpoints(owner.key(), &plan.page).await?;
+    let found = api.endpoints.list(owner.key(), &plan.page).await?;
     Ok(Json(plan.respond(filter_map(found, |endpoint| {
         Some(endpoint.into())
     }))))
@@ -202,7 +201,7 @@ pub(crate) async fn update(
     let (before, mut body) = match (found, reference) {
         (Some(before), Reference::Id(_)) => (before, body),
         (Some(before), Reference::Uid(uid)) => (before, body.named(&uid)),
-        (None, Reference::Id(_)) => return Err(ApiError::NotFound("endpoint").into()),
+        (None, Reference::Id(_)) => return Err(NOT_FOUND.into()),
         (None, Reference::Uid(uid)) => {
             let refused = match store_new(&api, &owner, body.clone().into_in(&uid)?, fresh).await {
                 Err(Refusal::Caller(refused @ ApiError::Conflict(_))) => refused,
@@ -239,44 +238,45 @@ pub(crate) async fn patch(
 pub(crate) async fn change(
     api: &Api,
     owner: &TheApplication,
-    mut before: Endpoint,
+    before: Endpoint,
     edit: Edit<'_>,
 ) -> Result<Endpoint, Refusal> {
-    for tries in 0..MAX_TRIES {
+    let edit = &edit;
+    let decide = |before: Endpoint| async move {
         let changed = edit.make(api, owner, before.clone()).await?;
         if changed == before {
-            return Ok(before);
+            return Ok(None);
         }
-        let after = Endpoint {
-            revision: before.revision + 1,
-            updated_at: now(),
-            disabled_reason: changed.disabled_reason.filter(|_| changed.disabled),
-            // Enabled again, or elsewhere, it begins anew.
-            health: if changed.disabled == before.disabled && changed.url == before.url {
-                changed.health
-            } else {
-                Health::default()
-            },
-            ..changed
-        };
+        let after = next(&before, changed);
         check_size(&after, MAX_ENTITY_BYTES)?;
-        match api
-            .config()
-            .update_endpoint(owner.key(), &before, &after)
-            .await?
-        {
-            Written::Yes => {
-                notify_operators(api, owner, &after, OperationalEvent::EndpointUpdated).await;
-                return Ok(after);
-            }
-            Written::Taken => return Err(uid_taken().into()),
-            Written::Conflict => {
-                pause(tries).await;
-                before = reread(api, owner, &before.id).await?;
-            }
+        Ok::<_, Refusal>(Some(after))
+    };
+    let changed = api.endpoints.change(TRIES, owner.key(), before, decide);
+    match changed.await? {
+        Changed::Stored(after) => {
+            notify_operators(api, owner, &after, OperationalEvent::EndpointUpdated).await;
+            Ok(after)
         }
+        Changed::Left(found) => Ok(found.ok_or(NOT_FOUND)?),
+        Changed::Taken => Err(uid_taken().into()),
+        Changed::Contended => Err(keeps_changing().into()),
     }
-    Err(keeps_changing().into())
+}
+
+/// The revision that a change makes.
+fn next(before: &Endpoint, changed: Endpoint) -> Endpoint {
+    Endpoint {
+        revision: before.revision + 1,
+        updated_at: now(),
+        disabled_reason: changed.disabled_reason.filter(|_| changed.disabled),
+        // Enabled again, or elsewhere, it begins anew.
+        health: if changed.disabled == before.disabled && changed.url == before.url {
+            changed.health
+        } else {
+            Health::default()
+        },
+        ..changed
+    }
 }
 
 /// A change of an endpoint.
@@ -310,10 +310,7 @@ impl Edit<'_> {
     }
 }
 
-async fn reread(api: &Api, owner: &TheApplication, id: &EndpointId) -> Result<Endpoint, Refusal> {
-    let found = find_endpoint(api, owner, &Reference::Id(id.clone())).await?;
-    Ok(found.ok_or(ApiError::NotFound("endpoint"))?)
-}
+const NOT_FOUND: ApiError = ApiError::NotFound("endpoint");
 
 fn keeps_changing() -> ApiError {
     ApiError::Conflict("the endpoint keeps changing: try again".to_owned())
@@ -323,17 +320,29 @@ fn keeps_changing() -> ApiError {
 #[utoipa::path(delete, path = "/api/v1/app/{app_id}/endpoint/{endpoint_id}", operation_id = "v1.endpoint.delete", tag = "Endpoint",
     params(("app_id" = Uid, Path), ("endpoint_id" = Uid, Path)), responses((status = 204)))]
 pub(crate) async fn delete(api: State, found: TheEndpoint) -> Result<StatusCode, Refusal> {
-    let TheEndpoint {
-        owner,
-        mut endpoint,
-    } = found;
-    for _ in 0..MAX_TRIES {
-        let deleted = api.config().delete_endpoint(owner.key(), &endpoint);
-        if deleted.await? == Written::Yes {
-            notify_operators(&api, &owner, &endpoint, OperationalEvent::EndpointDeleted).await;
-            return Ok(StatusCode::NO_CONTENT);
-        }
-        endpoint = reread(&api, &owner, &endpoint.id).await?;
-    }
-    Err(keeps_changing().into())
+    let TheEndpoint { owner, endpoint } = found;
+    let (owner, id) = (&owner, &Reference::Id(endpoint.id.clone()));
+    let mut known = Some(endpoint);
+    let deleted = DELETIONS.until(|| try_delete(&api, owner, id, known.take()));
+    let endpoint = deleted.await?.ok_or_else(keeps_changing)?;
+    notify_operators(&api, owner, &endpoint, OperationalEvent::EndpointDeleted).await;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// How often a deletion that meets changes is tried.
+const DELETIONS: Tries = Tries::at_once(5);
+
+/// The endpoint that was deleted; `None` when it changed meanwhile.
+async fn try_delete(
+    api: &Api,
+    owner: &TheApplication,
+    id: &Reference<EndpointId>,
+    known: Option<Endpoint>,
+) -> Result<Option<Endpoint>, Refusal> {
+    let endpoint = match known {
+        Some(known) => known,
+        None => find_endpoint(api, owner, id).await?.ok_or(NOT_FOUND)?,
+    };
+    let written = api.endpoints.delete(owner.key(), &endpoint).await?;
+    Ok((written == Written::Yes).then_some(endpoint))
 }

@@ -12,16 +12,15 @@ use posthorn_domain::{
     token::Scope,
 };
 use posthorn_runtime::now;
-use posthorn_store::{Page, Slice, Written};
+use posthorn_store::{Changed, Page, Slice, Written};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::{
-    Api, MAX_TRIES, Routes, State,
+    Api, Routes, State, TRIES,
     event_type_bodies::{EventTypeIn, EventTypeOut, EventTypePatch, EventTypeUpdate, show},
     extract::{Caller, Json, Operator, Query, path_parameter},
     list::{Limit, ListOut, Order, Paging, filter_map},
-    pause,
     refusal::Refusal,
     routes::routes,
 };
@@ -68,10 +67,10 @@ pub(crate) async fn create(
 ) -> Result<(StatusCode, Json<EventTypeOut>), Refusal> {
     let new = body.into_new();
     check_size(&new, MAX_EVENT_TYPE_BYTES)?;
-    if api.config().create_event_type(&organization, &new).await? == Written::Yes {
+    if api.event_types.create(&organization, &new).await? == Written::Yes {
         return Ok((StatusCode::CREATED, Json(show(new, true))));
     }
-    let before = api.config().event_type(&organization, &new.name).await?;
+    let before = api.event_types.get(&organization, &new.name).await?;
     let Some(before) = before.filter(|before| before.archived) else {
         let detail = format!("an event type with the name `{}` exists", new.name);
         return Err(ApiError::Conflict(detail).into());
@@ -80,7 +79,7 @@ pub(crate) async fn create(
     let renew = |_| new.clone();
     Ok((
         StatusCode::CREATED,
-        change(&api, &organization, &name, renew).await?,
+        edit(&api, &organization, &name, renew).await?,
     ))
 }
 
@@ -111,7 +110,7 @@ async fn slice(
     query: &ListQuery,
     page: Page,
 ) -> Result<Slice<EventTypeOut>, Refusal> {
-    let slice = api.config().event_types(&scope.organization, &page).await?;
+    let slice = api.event_types.list(&scope.organization, &page).await?;
     let is_shown = |event_type: &EventType| {
         let is_visible = scope.sees(event_type.feature_flag.as_ref());
         is_visible && (query.include_archived || !event_type.archived)
@@ -129,7 +128,7 @@ pub(crate) async fn get(
     Caller(scope): Caller,
     ThePath(name): ThePath,
 ) -> Result<Json<EventTypeOut>, Refusal> {
-    let found = api.config().event_type(&scope.organization, &name).await?;
+    let found = api.event_types.get(&scope.organization, &name).await?;
     let found = found.filter(|found| scope.sees(found.feature_flag.as_ref()));
     Ok(Json(show(found.ok_or(NOT_FOUND)?, true)))
 }
@@ -147,28 +146,20 @@ pub(crate) async fn update(
     body.check(&name)?;
     let new = body.into_new(name);
     check_size(&new, MAX_EVENT_TYPE_BYTES)?;
-    for tries in 0..MAX_TRIES {
-        let Some(before) = api.config().event_type(&organization, &new.name).await? else {
-            if api.config().create_event_type(&organization, &new).await? == Written::Yes {
-                return Ok((StatusCode::CREATED, Json(show(new, true))));
-            }
-            continue;
-        };
-        let after = over(new.clone(), &before);
-        if is_same(&before, &after) {
-            return Ok((StatusCode::OK, Json(show(before, true))));
-        }
-        if api
-            .config()
-            .update_event_type(&organization, &before, &after)
-            .await?
-            == Written::Yes
-        {
-            return Ok((StatusCode::OK, Json(show(after, true))));
-        }
-        pause(tries).await;
-    }
-    Err(keeps_changing())
+    let name = new.name.clone();
+    let mut is_new = false;
+    let decide = |before: Option<&EventType>| {
+        is_new = before.is_none();
+        let after = before.map_or_else(|| new.clone(), |before| over(new.clone(), before));
+        Ok((!before.is_some_and(|before| is_same(before, &after))).then_some(after))
+    };
+    let shown = change(&api, &organization, &name, decide).await?;
+    let status = if is_new {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
+    Ok((status, shown))
 }
 
 /// Changes some fields of an event type.
@@ -182,10 +173,29 @@ pub(crate) async fn patch(
     Json(body): Json<EventTypePatch>,
 ) -> Result<Json<EventTypeOut>, Refusal> {
     body.check(&name)?;
-    change(&api, &organization, &name, |before| {
+    edit(&api, &organization, &name, |before| {
         body.clone().over(before)
     })
     .await
+}
+
+/// Changes an event type that is there.
+async fn edit(
+    api: &Api,
+    organization: &OrganizationId,
+    name: &EventTypeName,
+    edit: impl Fn(EventType) -> EventType,
+) -> Result<Json<EventTypeOut>, Refusal> {
+    let decide = |before: Option<&EventType>| {
+        let before = before.ok_or(NOT_FOUND)?;
+        let after = over(edit(before.clone()), before);
+        if is_same(before, &after) {
+            return Ok(None);
+        }
+        check_size(&after, MAX_EVENT_TYPE_BYTES)?;
+        Ok(Some(after))
+    };
+    change(api, organization, name, decide).await
 }
 
 /// Makes a change, again when the event type changed meanwhile.
@@ -193,27 +203,14 @@ async fn change(
     api: &Api,
     organization: &OrganizationId,
     name: &EventTypeName,
-    change: impl Fn(EventType) -> EventType,
+    decide: impl FnMut(Option<&EventType>) -> Result<Option<EventType>, Refusal>,
 ) -> Result<Json<EventTypeOut>, Refusal> {
-    for tries in 0..MAX_TRIES {
-        let found = api.config().event_type(organization, name).await?;
-        let before = found.ok_or(NOT_FOUND)?;
-        let after = over(change(before.clone()), &before);
-        if is_same(&before, &after) {
-            return Ok(Json(show(before, true)));
-        }
-        check_size(&after, MAX_EVENT_TYPE_BYTES)?;
-        if api
-            .config()
-            .update_event_type(organization, &before, &after)
-            .await?
-            == Written::Yes
-        {
-            return Ok(Json(show(after, true)));
-        }
-        pause(tries).await;
+    let changed = api.event_types.change(TRIES, organization, name, decide);
+    match changed.await? {
+        Changed::Stored(stands) | Changed::Left(Some(stands)) => Ok(Json(show(stands, true))),
+        Changed::Left(None) => Err(NOT_FOUND.into()),
+        Changed::Taken | Changed::Contended => Err(keeps_changing()),
     }
-    Err(keeps_changing())
 }
 
 /// Archives an event type: it is not listed, and endpoints cannot newly filter on it.
@@ -226,11 +223,11 @@ pub(crate) async fn delete(
     Query(query): Query<DeleteQuery>,
 ) -> Result<StatusCode, Refusal> {
     if query.expunge {
-        api.config()
-            .event_type(&organization, &name)
+        api.event_types
+            .get(&organization, &name)
             .await?
             .ok_or(NOT_FOUND)?;
-        api.config().delete_event_type(&organization, &name).await?;
+        api.event_types.delete(&organization, &name).await?;
         return Ok(StatusCode::NO_CONTENT);
     }
     let archive = |before| EventType {
@@ -238,7 +235,7 @@ pub(crate) async fn delete(
         updated_at: now(),
         ..before
     };
-    change(&api, &organization, &name, archive).await?;
+    edit(&api, &organization, &name, archive).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -52,7 +52,7 @@ pub(crate) async fn require_open(api: &Api, scope: &Scope) -> Result<(), Refusal
         return Ok(());
     };
     let app = AppKey::new(&scope.organization, application);
-    let ended = api.config().is_session_ended(app, session, now());
+    let ended = api.sessions.is_ended(app, session, now());
     if ended.await? {
         return Err(refuse("the session was ended").into());
     }
@@ -135,15 +135,15 @@ pub(crate) async fn find_application(
 ) -> Result<Option<Application>, Refusal> {
     let id = match reference {
         reference if is_operational(reference) => {
-            let built_in = api.config().ensure_operational_application(organization);
+            let built_in = api.applications().ensure_operational(organization);
             return Ok(Some(built_in.await?));
         }
         Reference::Id(id) => Some(id.clone()),
-        Reference::Uid(uid) => api.config().application_by_uid(organization, uid).await?,
+        Reference::Uid(uid) => api.applications().by_uid(organization, uid).await?,
     };
     let Some(id) = id else { return Ok(None) };
     let app = AppKey::new(organization, &id);
-    Ok(api.config().application(app).await?)
+    Ok(api.applications().get(app).await?)
 }
 
 /// The endpoint that the path names, with its application.
@@ -194,12 +194,10 @@ pub(crate) async fn find_endpoint(
     let app = owner.key();
     let id = match reference {
         Reference::Id(id) => Some(id.clone()),
-        Reference::Uid(uid) => api.config().endpoint_by_uid(app, uid).await?,
+        Reference::Uid(uid) => api.endpoints.by_uid(app, uid).await?,
     };
     let Some(id) = id else { return Ok(None) };
-    let endpoint = api
-        .config()
-        .endpoint(app.endpoint(&id), Consistency::Strong);
+    let endpoint = api.endpoints.get(app.endpoint(&id), Consistency::Strong);
     Ok(endpoint.await?)
 }
 

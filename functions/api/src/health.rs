@@ -87,7 +87,7 @@ async fn look(api: &Api) -> Vec<&'static str> {
     };
     let message = log.message(&message);
     let (config, messages, deliveries, queue, slow_queue) = join!(
-        api.config().application(app),
+        api.applications().get(app),
         api.messages().get(message, Consistency::Eventual),
         api.deliveries
             .get(message.to(&endpoint), Consistency::Eventual),

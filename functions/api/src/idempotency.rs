@@ -108,9 +108,9 @@ struct Reserved<'a> {
 impl Reserved<'_> {
     /// What an earlier request left, after it had some time to end.
     async fn reserve(&mut self) -> Result<Option<Answer>, Refusal> {
-        let config = self.api.config();
+        let answers = &self.api.answers;
         for _ in 0..MAX_POLLS {
-            let reserve = config.reserve_answer(&self.organization, &self.key, &self.answer);
+            let reserve = answers.reserve(&self.organization, &self.key, &self.answer);
             let earlier = match reserve.await? {
                 Ok(reserved) => {
                     self.answer = reserved;
@@ -143,11 +143,11 @@ impl Reserved<'_> {
             answer: begun,
             path,
         } = self;
-        let config = api.config();
+        let answers = &api.answers;
         let (head, body) = response.into_parts();
         let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
         if head.status.is_client_error() {
-            config.release_answer(&organization, &key).await?;
+            answers.release(&organization, &key).await?;
         } else {
             let (status, text) = kept(&path, head.status, &body);
             let answer = Answer {
@@ -155,7 +155,7 @@ impl Reserved<'_> {
                 body: text,
                 ..begun
             };
-            config.keep_answer(&organization, &key, &answer).await?;
+            answers.keep(&organization, &key, &answer).await?;
         }
         Ok(Response::from_parts(head, Body::from(body)))
     }

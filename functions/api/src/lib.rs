@@ -44,7 +44,10 @@ use axum::{Extension, middleware, routing::get};
 use posthorn_domain::{address::Policy, error::ApiError};
 use posthorn_publish::Publisher;
 use posthorn_queue::DeliveriesQueue;
-use posthorn_store::{ConfigTable, DeliveriesTable, MessagesTable};
+use posthorn_store::{
+    Answers, Applications, Deliveries, Endpoints, EventTypes, Guards, Jobs, Messages, Sessions,
+    Tries,
+};
 use posthorn_tokens::Tokens;
 use posthorn_vault::Vault;
 use utoipa::OpenApi;
@@ -63,10 +66,22 @@ pub struct Api {
     pub signer: Signer,
     /// Seals endpoints' secrets.
     pub vault: Vault,
-    /// Applications, endpoints, event types, messages and tasks.
+    /// Applications, messages and tasks.
     pub publisher: Publisher,
+    /// Endpoints.
+    pub endpoints: Endpoints,
+    /// Event types.
+    pub event_types: EventTypes,
+    /// Jobs over many messages.
+    pub jobs: Jobs,
+    /// Sessions of the portal that were ended.
+    pub sessions: Sessions,
+    /// What requests with an `idempotency-key` were answered.
+    pub answers: Answers,
+    /// Which message has an `eventId`.
+    pub guards: Guards,
     /// Deliveries.
-    pub deliveries: DeliveriesTable,
+    pub deliveries: Deliveries,
     /// Where endpoints may be.
     pub addresses: Policy,
     /// Where customers see their application portal; tokens are added as a fragment.
@@ -74,11 +89,11 @@ pub struct Api {
 }
 
 impl Api {
-    fn config(&self) -> &ConfigTable {
-        &self.publisher.config
+    fn applications(&self) -> &Applications {
+        &self.publisher.applications
     }
 
-    fn messages(&self) -> &MessagesTable {
+    fn messages(&self) -> &Messages {
         &self.publisher.messages
     }
 
@@ -87,13 +102,8 @@ impl Api {
     }
 }
 
-/// How often a change that meets others is made again.
-const MAX_TRIES: u32 = 5;
-
-/// Lets another change go first; longer every time.
-async fn pause(tries: u32) {
-    tokio::time::sleep(Duration::from_millis(20 << tries)).await;
-}
+/// How often a change that meets others is made again. It lets them go first, longer every time.
+const TRIES: Tries = Tries::new(5, |tries| Duration::from_millis(20 << tries));
 
 /// The function's state, shared by requests.
 type State = axum::extract::State<Arc<Api>>;

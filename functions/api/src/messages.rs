@@ -13,7 +13,7 @@ use posthorn_domain::{
     timestamp::Timestamp,
 };
 use posthorn_runtime::now;
-use posthorn_store::{Consistency, Page, Range, Slice, Written};
+use posthorn_store::{Consistency, Page, Range, Slice, Tries, Written};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -94,7 +94,7 @@ impl FromRequestParts<Arc<Api>> for TheMessage {
         // No `eventId` is a message's id.
         let id = match (text.parse(), EventId::try_from(text)) {
             (Ok(id), _) => Some(id),
-            (_, Ok(event)) => api.messages().id_by_event(log.application, &event).await?,
+            (_, Ok(event)) => api.guards.id_by_event(log.application, &event).await?,
             _ => None,
         };
         let id = id.ok_or(NOT_FOUND)?;
@@ -169,31 +169,32 @@ pub(crate) async fn expunge(api: State, found: TheMessage) -> Result<StatusCode,
 
 /// Ends the deliveries that were not finished: a task on the queue may carry the payload.
 async fn end_deliveries(api: &Api, of: &TheMessage) -> Result<(), Refusal> {
-    let TheMessage { owner, message } = of;
-    for _ in 0..MAX_TRIES {
-        let found = deliveries(api, owner, of.key(), meant_for(message)).await?;
-        let meant = meant_for(message).map(|id| (id, None));
-        let mut standing: BTreeMap<_, Option<&Delivery>> = meant.collect();
-        standing.extend(found.iter().map(|(id, delivery)| (id, Some(delivery))));
-        let mut is_done = true;
-        for (endpoint, delivery) in standing {
-            if delivery.is_none_or(|delivery| delivery.status == Status::Sending) {
-                let ended = skip(delivery.cloned(), &message.event_type);
-                let key = of.key().to(endpoint);
-                let put = api.deliveries.put(key, &ended, message.expires_at);
-                is_done &= put.await? == Written::Yes;
-            }
-        }
-        if is_done {
-            return Ok(());
-        }
-    }
-    // A dispatcher that is at work finds no payload the next time.
+    // Where a dispatcher is at work, it finds no payload the next time.
+    TRIES.until(|| try_end_deliveries(api, of)).await?;
     Ok(())
 }
 
+/// `None` when dispatchers changed some meanwhile.
+async fn try_end_deliveries(api: &Api, of: &TheMessage) -> Result<Option<()>, Refusal> {
+    let TheMessage { owner, message } = of;
+    let found = deliveries(api, owner, of.key(), meant_for(message)).await?;
+    let meant = meant_for(message).map(|id| (id, None));
+    let mut standing: BTreeMap<_, Option<&Delivery>> = meant.collect();
+    standing.extend(found.iter().map(|(id, delivery)| (id, Some(delivery))));
+    let mut is_done = true;
+    for (endpoint, delivery) in standing {
+        if delivery.is_none_or(|delivery| delivery.status == Status::Sending) {
+            let ended = skip(delivery.cloned(), &message.event_type);
+            let key = of.key().to(endpoint);
+            let put = api.deliveries.put(key, &ended, message.expires_at);
+            is_done &= put.await? == Written::Yes;
+        }
+    }
+    Ok(is_done.then_some(()))
+}
+
 /// How often deliveries that dispatchers change meanwhile are read again.
-const MAX_TRIES: u32 = 3;
+const TRIES: Tries = Tries::at_once(3);
 
 /// Creates a message and sends it to all endpoints of the application that match. The ingest function
 /// answers this; it is described here with everything else.

@@ -13,13 +13,13 @@ use posthorn_domain::{
     id::{ApplicationId, OrganizationId, TokenId},
     name::FeatureFlag,
     timestamp::Timestamp,
-    token::{Revocation, Scope},
+    token::{Revocation, Scope, Trust},
 };
 use posthorn_runtime::{StartError, entropy, now};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use crate::{Api, signer::change};
+use crate::Api;
 
 /// How long a token is valid when the request does not say: ten years, as Svix's.
 const LIFETIME_SECONDS: u64 = 10 * 365 * 86_400;
@@ -108,9 +108,7 @@ async fn mint(api: &Api, request: &Value, now: Timestamp) -> Result<Value, Start
         TokenId::new(now, entropy()),
         Duration::from_secs(expires_in_seconds),
     );
-    let token = api
-        .signer
-        .mint(api.config(), &scope, jti.clone(), now, lifetime);
+    let token = api.signer.mint(&scope, jti.clone(), now, lifetime);
     Ok(serde_json::to_value(MintOut {
         token: token.await?,
         organization: scope.organization,
@@ -131,16 +129,14 @@ async fn revoke(api: &Api, request: &Value, now: Timestamp) -> Result<Value, Sta
         (None, Some(jti)) => Revocation::Token(jti),
         (Some(_), Some(_)) => return Err("revoke: name an application or a jti, not both".into()),
     };
-    change(api.config(), |trust| {
-        trust.revoke(organization.clone(), revocation.clone(), now)
-    })
-    .await?;
+    let revoke = |trust: Trust| trust.revoke(organization.clone(), revocation.clone(), now);
+    api.signer.change_trust(revoke).await?;
     Ok(json!({ "revoked_at": now.to_rfc3339() }))
 }
 
 async fn rotate_token_key(api: &Api, request: &Value) -> Result<Value, StartError> {
     let RotateTokenKeyIn { end_previous } = read(request)?;
-    let key = api.signer.rotate(api.config(), end_previous).await?;
+    let key = api.signer.rotate(end_previous).await?;
     Ok(json!({ "token_key": key }))
 }
 

@@ -112,7 +112,7 @@ async fn start(
         updated_at: now,
     };
     let organization = found.owner.organization();
-    api.config().create_job(organization, &job).await?;
+    api.jobs.create(organization, &job).await?;
     let task = JobTask {
         organization: organization.clone(),
         endpoint: job.endpoint.clone(),
@@ -291,7 +291,7 @@ async fn example(
         let success = Payload::from_text(r#"{"success":true}"#.to_owned());
         return Ok(success.map_err(|_| refused("has no example"))?);
     }
-    let found = api.config().event_type(owner.organization(), event_type);
+    let found = api.event_types.get(owner.organization(), event_type);
     let found = found.await?;
     let found = found.filter(|found| owner.scope.sees(found.feature_flag.as_ref()));
     let found = found.ok_or(ApiError::NotFound("event type"))?;

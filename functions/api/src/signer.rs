@@ -20,9 +20,9 @@ use posthorn_domain::{
     token::{KeyError, MintError, Scope, TokenKey, Trust, TrustError},
 };
 use posthorn_runtime::{entropy, env};
-use posthorn_store::{ConfigTable, StoreError, Written};
+use posthorn_store::{Changed, StoreError, TrustRow, Written};
 
-use crate::{MAX_TRIES, pause};
+use crate::TRIES;
 
 /// A token could not be made, or the key not be replaced.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +57,7 @@ pub enum SignerError {
 pub struct Signer {
     client: Client,
     secret: String,
+    trust: TrustRow,
     known: Mutex<Option<Arc<TokenKey>>>,
 }
 
@@ -65,10 +66,11 @@ impl Signer {
     ///
     /// # Errors
     /// When the variable is not set.
-    pub fn from_env(config: &SdkConfig) -> Result<Self, env::EnvError> {
+    pub fn from_env(config: &SdkConfig, trust: TrustRow) -> Result<Self, env::EnvError> {
         Ok(Self {
             client: Client::new(config),
             secret: env::required("TOKEN_KEY_SECRET")?,
+            trust,
             known: Mutex::default(),
         })
     }
@@ -76,23 +78,18 @@ impl Signer {
     /// Makes a token. It costs a read of the table, and the first one of a process one of the secret.
     pub(crate) async fn mint(
         &self,
-        table: &ConfigTable,
         scope: &Scope,
         id: TokenId,
         now: Timestamp,
         lifetime: Duration,
     ) -> Result<String, SignerError> {
-        let key = self.current(table).await?;
+        let key = self.current().await?;
         Ok(key.mint(scope, id, now, lifetime)?)
     }
 
     /// Puts a new key into the secret and its public half into the table: from then on it signs. The
     /// previous key goes on verifying, unless it is to end. Returns the new key's id.
-    pub(crate) async fn rotate(
-        &self,
-        table: &ConfigTable,
-        end_previous: bool,
-    ) -> Result<String, SignerError> {
+    pub(crate) async fn rotate(&self, end_previous: bool) -> Result<String, SignerError> {
         let bytes = entropy::<32>();
         let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         let key = Arc::new(TokenKey::new(text.as_bytes())?);
@@ -100,32 +97,48 @@ impl Signer {
         let put = put.secret_string(text).send().await;
         put.map_err(failed("PutSecretValue"))?;
         let public = key.public().clone();
-        change(table, |trust| {
-            trust.with_current(public.clone(), !end_previous)
-        })
-        .await?;
+        self.change_trust(|trust| trust.with_current(public.clone(), !end_previous))
+            .await?;
         let id = key.public().id.clone();
         self.remember(key);
         Ok(id)
     }
 
     /// The key that the table names, after the table was told of the secret's.
-    async fn current(&self, table: &ConfigTable) -> Result<Arc<TokenKey>, SignerError> {
-        for tries in 0..MAX_TRIES {
-            let trust = table.trust().await?;
-            let is_current = |key: &TokenKey| trust.current() == Some(key.public());
-            if let Some(key) = self.known().filter(|key| is_current(key)) {
-                return Ok(key);
-            }
-            let key = Arc::new(self.read().await?);
-            let is_known = is_current(&key);
-            if is_known || announce(table, trust, &key).await? == Written::Yes {
-                self.remember(Arc::clone(&key));
-                return Ok(key);
-            }
-            pause(tries).await;
+    async fn current(&self) -> Result<Arc<TokenKey>, SignerError> {
+        let current = TRIES.until(|| self.try_current()).await?;
+        current.ok_or(SignerError::Busy)
+    }
+
+    /// `None` when others changed what verifiers know meanwhile.
+    async fn try_current(&self) -> Result<Option<Arc<TokenKey>>, SignerError> {
+        let trust = self.trust.get().await?;
+        let is_current = |key: &TokenKey| trust.current() == Some(key.public());
+        if let Some(key) = self.known().filter(|key| is_current(key)) {
+            return Ok(Some(key));
         }
-        Err(SignerError::Busy)
+        let key = Arc::new(self.read().await?);
+        if !is_current(&key) {
+            let seen = trust.revision;
+            let next = trust.with_current(key.public().clone(), true)?;
+            if self.trust.put(&next, seen).await? != Written::Yes {
+                return Ok(None);
+            }
+        }
+        self.remember(Arc::clone(&key));
+        Ok(Some(key))
+    }
+
+    /// Changes what verifiers know.
+    pub(crate) async fn change_trust(
+        &self,
+        next: impl Fn(Trust) -> Result<Trust, TrustError>,
+    ) -> Result<(), SignerError> {
+        let decide = |trust| Ok::<_, SignerError>(next(trust)?);
+        match self.trust.change(TRIES, decide).await? {
+            Changed::Stored(_) | Changed::Left(_) => Ok(()),
+            Changed::Taken | Changed::Contended => Err(SignerError::Busy),
+        }
     }
 
     async fn read(&self) -> Result<TokenKey, SignerError> {
@@ -147,33 +160,6 @@ impl Signer {
     fn remember(&self, key: Arc<TokenKey>) {
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(key);
     }
-}
-
-/// Adds a key to those that verifiers know.
-async fn announce(
-    table: &ConfigTable,
-    trust: Trust,
-    key: &TokenKey,
-) -> Result<Written, SignerError> {
-    let seen = trust.revision;
-    let next = trust.with_current(key.public().clone(), true)?;
-    Ok(table.put_trust(&next, seen).await?)
-}
-
-/// Changes what verifiers know.
-pub(crate) async fn change(
-    table: &ConfigTable,
-    mut next: impl FnMut(Trust) -> Result<Trust, TrustError>,
-) -> Result<(), SignerError> {
-    for tries in 0..MAX_TRIES {
-        let trust = table.trust().await?;
-        let seen = trust.revision;
-        if table.put_trust(&next(trust)?, seen).await? == Written::Yes {
-            return Ok(());
-        }
-        pause(tries).await;
-    }
-    Err(SignerError::Busy)
 }
 
 fn failed<E: ProvideErrorMetadata, R>(

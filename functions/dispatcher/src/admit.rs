@@ -116,7 +116,7 @@ impl Dispatcher {
         }
         let out_of_reach = Pace::out_of_reach(lane);
         let first = self
-            .schedule
+            .slot_rows
             .reserve(&endpoint.id, pace, out_of_reach, now())
             .await?;
         if let Some(first) = first {

@@ -23,7 +23,9 @@ use posthorn_runtime::{
     metrics::{Metric, count, measure},
     now,
 };
-use posthorn_store::{Consistency, Lookup, Prefetched, Scheduled, StoreError, Written};
+use posthorn_store::{
+    Changed, Consistency, Lookup, Prefetched, Scheduled, StoreError, Tries, Written,
+};
 use posthorn_vault::VaultError;
 use tokio::{
     time::{sleep, timeout},
@@ -40,6 +42,11 @@ pub(crate) const MAX_MERGES: u32 = 6;
 
 /// The longest pause before the second merge; it doubles with each.
 const MERGE_PAUSE: Duration = Duration::from_millis(20);
+
+/// Others record at the same time: whoever waits longer finds them done.
+const MERGES: Tries = Tries::new(MAX_MERGES, |tries| {
+    (MERGE_PAUSE * (1 << tries)).mul_f64(jitter())
+});
 
 /// A fault of ours: the task is received again.
 #[derive(Debug, thiserror::Error)]
@@ -66,7 +73,7 @@ impl Dispatcher {
     /// Reads what the tasks of a batch begin with. A fault leaves it to each task, which then fails alone.
     pub(crate) async fn prefetch<'a>(&self, tasks: impl Iterator<Item = &'a Task>) -> Prefetched {
         let tasks: Vec<_> = tasks.map(lookup).collect();
-        let prefetched = caught(self.deliveries.prefetch(self.config(), &tasks));
+        let prefetched = caught(self.deliveries.prefetch(&self.endpoints, &tasks));
         match timeout(LONGEST_PREFETCH, prefetched).await {
             Ok(Ok(Ok(prefetched))) => prefetched,
             failed => {
@@ -212,39 +219,55 @@ impl Dispatcher {
     async fn record(
         &self,
         task: &Task,
-        mut before: Option<Delivery>,
+        before: Option<Delivery>,
         attempt: Attempt,
     ) -> Result<(Delivery, NextStep), Fault> {
-        for tries in 0..MAX_MERGES {
-            let was = before.as_ref().map(|before| before.status);
-            if let Some(delivery) = before.as_ref().filter(|before| before.holds(&attempt.id)) {
-                // The write before went through although its answer was lost.
-                let step = match plan(Some(delivery), task.ask()) {
-                    Plan::Resume(step) => step,
-                    Plan::Attempt => NextStep::default(),
-                };
-                return Ok((delivery.clone(), step));
-            }
-            let (event_type, copy) = (&task.event_type, attempt.clone());
-            let schedule = &self.retries;
-            let (after, step) = record(
-                before,
-                event_type,
-                task.ask(),
-                copy,
-                schedule,
-                now(),
-                jitter(),
-            );
-            if self.put(task, &after).await? == Written::Yes {
+        let (mut was, mut step) = (None, NextStep::default());
+        let decide = |before: Option<&Delivery>| {
+            was = before.map(|before| before.status);
+            let after;
+            (after, step) = self.merge(task, before, &attempt);
+            after
+        };
+        let known = (before, task.expires_at);
+        let changed = self
+            .deliveries
+            .change(MERGES, task.delivery(), known, decide);
+        match changed.await? {
+            Changed::Stored(after) => {
                 count_end(was, after.status);
-                return Ok((after, step));
+                Ok((after, step))
             }
-            // Others record at the same time: whoever waits longer finds them done.
-            sleep((MERGE_PAUSE * (1 << tries)).mul_f64(jitter())).await;
-            before = self.read_delivery(task, Consistency::Strong).await?;
+            Changed::Left(Some(found)) => Ok((found, step)),
+            Changed::Left(None) | Changed::Taken | Changed::Contended => Err(Fault::Contention),
         }
-        Err(Fault::Contention)
+    }
+
+    /// The record with the attempt, or `None` when it is there already; and what follows.
+    fn merge(
+        &self,
+        task: &Task,
+        before: Option<&Delivery>,
+        attempt: &Attempt,
+    ) -> (Option<Delivery>, NextStep) {
+        if let Some(delivery) = before.filter(|before| before.holds(&attempt.id)) {
+            // The write before went through although its answer was lost.
+            let step = match plan(Some(delivery), task.ask()) {
+                Plan::Resume(step) => step,
+                Plan::Attempt => NextStep::default(),
+            };
+            return (None, step);
+        }
+        let (after, step) = record(
+            before.cloned(),
+            &task.event_type,
+            task.ask(),
+            attempt.clone(),
+            &self.retries,
+            now(),
+            jitter(),
+        );
+        (Some(after), step)
     }
 
     /// Takes the next step; repeating it is harmless. The next attempt comes first: a fault in telling
@@ -276,7 +299,7 @@ impl Dispatcher {
                     message,
                     body,
                 };
-                self.schedule.put(&scheduled).await?;
+                self.due.put(&scheduled).await?;
             }
         }
         Ok(())
@@ -294,7 +317,7 @@ impl Dispatcher {
             return Ok(());
         }
         let (application, message) = try_join!(
-            self.config().application(app),
+            self.applications().get(app),
             self.messages().get(task.message_key(), Consistency::Strong),
         )?;
         let (Some(application), Some(message), Some(last)) =
@@ -354,7 +377,7 @@ impl Dispatcher {
         task: &Task,
         consistency: Consistency,
     ) -> Result<Option<Endpoint>, Fault> {
-        let read = self.config().endpoint(task.endpoint_key(), consistency);
+        let read = self.endpoints.get(task.endpoint_key(), consistency);
         Ok(read.await?)
     }
 

@@ -28,7 +28,7 @@ impl Dispatcher {
         let JobTask {
             organization, job, ..
         } = &task;
-        let Some(job) = self.config().job(organization, job).await? else {
+        let Some(job) = self.jobs.get(organization, job).await? else {
             return Ok(());
         };
         if job.status == JobStatus::Finished {
@@ -36,7 +36,7 @@ impl Dispatcher {
         }
         let after = self.step(&task, job).await?;
         tracing::info!(job = %after.id, seen = after.seen, queued = after.queued, "made a step");
-        if self.config().step_job(organization, &after).await? == Written::Conflict {
+        if self.jobs.step(organization, &after).await? == Written::Conflict {
             // Another copy of this task made the step, and goes on.
             return Ok(());
         }
@@ -49,10 +49,10 @@ impl Dispatcher {
     /// Queues what a page of messages calls for; gives the job as it stands afterwards.
     async fn step(&self, task: &JobTask, job: Job) -> Result<Job, Fault> {
         let app = AppKey::new(&task.organization, &job.application);
-        let application = self.config().application(app).await?;
+        let application = self.applications().get(app).await?;
         let endpoint = self
-            .config()
-            .endpoint(app.endpoint(&job.endpoint), Consistency::Strong)
+            .endpoints
+            .get(app.endpoint(&job.endpoint), Consistency::Strong)
             .await?;
         let (Some(application), Some(endpoint)) = (application, endpoint) else {
             return Ok(job.step(None, 0, 0, true, now()));

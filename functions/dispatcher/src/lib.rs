@@ -26,7 +26,7 @@ use std::time::Duration;
 use posthorn_domain::retry::RetrySchedule;
 use posthorn_publish::Publisher;
 use posthorn_queue::DeliveriesQueue;
-use posthorn_store::{ConfigTable, DeliveriesTable, MessagesTable, ScheduleTable};
+use posthorn_store::{Applications, Deliveries, DueRows, Endpoints, Jobs, Messages, SlotRows};
 use posthorn_vault::Vault;
 
 pub use memory::Memory;
@@ -37,17 +37,23 @@ pub use slots::Slots;
 /// What the function works with; built once per process.
 #[derive(Debug)]
 pub struct Dispatcher {
-    /// Endpoints, payloads that a task does not carry, attempts soon, and news for operators.
+    /// Applications, payloads that a task does not carry, attempts soon, and news for operators.
     pub publisher: Publisher,
+    /// Endpoints.
+    pub endpoints: Endpoints,
+    /// Jobs over many messages.
+    pub jobs: Jobs,
     /// Records.
-    pub deliveries: DeliveriesTable,
+    pub deliveries: Deliveries,
     /// Attempts later than the queue can delay.
-    pub schedule: ScheduleTable,
+    pub due: DueRows,
+    /// Slots at endpoints with a rate, of all processes.
+    pub slot_rows: SlotRows,
     /// The waits between attempts.
     pub retries: RetrySchedule,
     /// How long an endpoint may fail without a success in between.
     pub disable_after: Duration,
-    /// Reserved slots at endpoints with a rate.
+    /// Slots that this process reserved.
     pub slots: Slots,
     /// What need not be written.
     pub memory: Memory,
@@ -58,11 +64,11 @@ pub struct Dispatcher {
 }
 
 impl Dispatcher {
-    fn config(&self) -> &ConfigTable {
-        &self.publisher.config
+    fn applications(&self) -> &Applications {
+        &self.publisher.applications
     }
 
-    fn messages(&self) -> &MessagesTable {
+    fn messages(&self) -> &Messages {
         &self.publisher.messages
     }
 

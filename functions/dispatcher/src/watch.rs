@@ -14,13 +14,16 @@ use posthorn_runtime::{
     metrics::{Metric, count},
     now,
 };
-use posthorn_store::{Consistency, Written};
+use posthorn_store::{Consistency, Tries, Written};
 use tokio::{time::timeout, try_join};
 
 use crate::{
     Dispatcher,
     deliver::{Fault, MAX_MERGES},
 };
+
+/// What an attempt says is noted on whatever others wrote meanwhile.
+const MERGES: Tries = Tries::at_once(MAX_MERGES);
 
 /// How long it may take to note how an endpoint fares: the attempt is still to be recorded.
 const LONGEST_WATCH: Duration = Duration::from_secs(3);
@@ -85,24 +88,31 @@ impl Dispatcher {
         endpoint: &Endpoint,
         attempt: Observation<'_>,
     ) -> Result<(), Fault> {
-        for _ in 0..MAX_MERGES {
-            let found = self.read_endpoint(task, Consistency::Strong).await?;
-            let Some(found) = found.filter(|found| found.url == endpoint.url) else {
-                return Ok(());
-            };
-            let verdict = found.health.after(attempt, self.disable_after);
-            let Verdict::Changed(health) = verdict else {
-                return Ok(());
-            };
-            let is_paused = matches!(found.health.admit(now()), Admission::Wait(_));
-            if is_paused && !found.health.probing {
-                return Ok(());
-            }
-            if self.write_health(task, &found, health).await?.is_some() {
-                return Ok(());
-            }
+        let noted = MERGES.until(|| self.try_note_success(task, endpoint, attempt));
+        noted.await?.ok_or(Fault::Contention)
+    }
+
+    /// `None` when the endpoint changed again.
+    async fn try_note_success(
+        &self,
+        task: &Task,
+        endpoint: &Endpoint,
+        attempt: Observation<'_>,
+    ) -> Result<Option<()>, Fault> {
+        let found = self.read_endpoint(task, Consistency::Strong).await?;
+        let Some(found) = found.filter(|found| found.url == endpoint.url) else {
+            return Ok(Some(()));
+        };
+        let verdict = found.health.after(attempt, self.disable_after);
+        let Verdict::Changed(health) = verdict else {
+            return Ok(Some(()));
+        };
+        let is_paused = matches!(found.health.admit(now()), Admission::Wait(_));
+        if is_paused && !found.health.probing {
+            return Ok(Some(()));
         }
-        Err(Fault::Contention)
+        let written = self.write_health(task, &found, health).await?;
+        Ok(written.map(|_| ()))
     }
 
     /// Notes that an endpoint keeps dispatchers waiting; gives it as it then is when that was new.
@@ -146,7 +156,7 @@ impl Dispatcher {
             revision: endpoint.revision + 1,
             ..endpoint.clone()
         };
-        let put = self.config().put_endpoint(task.app_key(), &after);
+        let put = self.endpoints.put(task.app_key(), &after);
         Ok((put.await? == Written::Yes).then_some(after))
     }
 
@@ -158,33 +168,45 @@ impl Dispatcher {
         reason: DisabledReason,
         since: Timestamp,
     ) -> Result<(), Fault> {
+        let disable = || self.try_disable(task, attempted, reason, since);
+        MERGES.until(disable).await?.ok_or(Fault::Contention)
+    }
+
+    /// `None` when the endpoint changed meanwhile.
+    async fn try_disable(
+        &self,
+        task: &Task,
+        attempted: &Endpoint,
+        reason: DisabledReason,
+        since: Timestamp,
+    ) -> Result<Option<()>, Fault> {
         let (app, endpoint) = (task.app_key(), task.endpoint_key());
-        for _ in 0..MAX_MERGES {
-            let (application, found) = try_join!(
-                self.config().application(app),
-                self.config().endpoint(endpoint, Consistency::Strong),
-            )?;
-            let (Some(application), Some(before)) = (application, found) else {
-                return Ok(());
-            };
-            // Another URL, or a success in between, is another story.
-            let is_same = before.url == attempted.url
-                && (reason == DisabledReason::Gone || before.health.failing_since == Some(since));
-            if !is_same {
-                return Ok(());
-            }
-            let Some(after) = before.disable(reason, now()) else {
-                // Another attempt did, and tells.
-                return Ok(());
-            };
-            let update = self.config().update_endpoint(app, &before, &after);
-            if update.await? == Written::Yes {
-                count(Metric::EndpointsDisabled, 1);
-                tracing::warn!(endpoint_id = %endpoint.id, ?reason, "disabled");
-                return self.notify_disabled(task, application, after, since).await;
-            }
+        let (application, found) = try_join!(
+            self.applications().get(app),
+            self.endpoints.get(endpoint, Consistency::Strong),
+        )?;
+        let (Some(application), Some(before)) = (application, found) else {
+            return Ok(Some(()));
+        };
+        // Another URL, or a success in between, is another story.
+        let is_same = before.url == attempted.url
+            && (reason == DisabledReason::Gone || before.health.failing_since == Some(since));
+        if !is_same {
+            return Ok(Some(()));
         }
-        Err(Fault::Contention)
+        let Some(after) = before.disable(reason, now()) else {
+            // Another attempt did, and tells.
+            return Ok(Some(()));
+        };
+        let update = self.endpoints.update(app, &before, &after);
+        if update.await? != Written::Yes {
+            return Ok(None);
+        }
+        count(Metric::EndpointsDisabled, 1);
+        tracing::warn!(endpoint_id = %endpoint.id, ?reason, "disabled");
+        self.notify_disabled(task, application, after, since)
+            .await?;
+        Ok(Some(()))
     }
 
     async fn notify_disabled(

@@ -27,7 +27,7 @@ use posthorn_domain::{
 use posthorn_publish::Publisher;
 use posthorn_queue::DeliveriesQueue;
 use posthorn_runtime::now;
-use posthorn_store::{ConfigTable, DeliveriesTable, MessagesTable, ScheduleTable};
+use posthorn_store::{ConfigTable, Deliveries, MessagesTable, ScheduleTable};
 use posthorn_vault::Vault;
 use serde_json::json;
 
@@ -77,19 +77,23 @@ fn dispatcher(poison: &EndpointId) -> Dispatcher {
         lookup: Arc::new(SystemLookup),
     };
     let config = ConfigTable::new(dynamodb.clone(), "config");
+    let schedule = ScheduleTable::new(dynamodb.clone(), "schedule");
     Dispatcher {
         publisher: Publisher {
-            config: config.clone(),
-            messages: MessagesTable::new(dynamodb.clone(), "messages"),
+            applications: config.applications(),
+            messages: MessagesTable::new(dynamodb.clone(), "messages").messages(),
             queue: DeliveriesQueue::new(sqs, "https://sqs/1/deliveries"),
         },
-        deliveries: DeliveriesTable::new(dynamodb.clone(), "deliveries"),
-        schedule: ScheduleTable::new(dynamodb, "schedule"),
+        endpoints: config.endpoints(),
+        jobs: config.jobs(),
+        deliveries: Deliveries::new(dynamodb, "deliveries"),
+        due: schedule.due_rows(),
+        slot_rows: schedule.slots(),
         retries: "5,300".parse().unwrap(),
         disable_after: Duration::from_secs(432_000),
         slots: Slots::default(),
         memory: Memory::default(),
-        vault: Vault::from_env(&SdkConfig::builder().build(), config).unwrap(),
+        vault: Vault::from_env(&SdkConfig::builder().build(), config.data_keys()).unwrap(),
         sender: Sender::new(settings).unwrap(),
     }
 }

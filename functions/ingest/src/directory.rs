@@ -20,7 +20,7 @@ use posthorn_domain::{
 };
 use posthorn_publish::Target;
 use posthorn_runtime::entropy;
-use posthorn_store::{ConfigTable, Written};
+use posthorn_store::{Applications, Written};
 
 use crate::Refusal;
 
@@ -32,14 +32,14 @@ type Found = (Application, Vec<Endpoint>);
 /// Looks applications up.
 #[derive(Debug)]
 pub(crate) struct Directory {
-    config: ConfigTable,
+    applications: Applications,
     uids: Mutex<HashMap<(OrganizationId, Uid), ApplicationId>>,
 }
 
 impl Directory {
-    pub(crate) fn new(config: ConfigTable) -> Self {
+    pub(crate) fn new(applications: Applications) -> Self {
         Self {
-            config,
+            applications,
             uids: Mutex::default(),
         }
     }
@@ -90,7 +90,7 @@ impl Directory {
         {
             return Ok(Some(found));
         }
-        let Some(id) = self.config.application_by_uid(organization, uid).await? else {
+        let Some(id) = self.applications.by_uid(organization, uid).await? else {
             return Ok(None);
         };
         let found = self.load(AppKey::new(organization, &id)).await?;
@@ -112,7 +112,7 @@ impl Directory {
         };
         let new = body.under(uid.clone(), ApplicationId::new(now, entropy()), now);
         let new = new.map_err(|error| ApiError::from(error.within("application")))?;
-        if self.config.create_application(organization, &new).await? == Written::Yes {
+        if self.applications.create(organization, &new).await? == Written::Yes {
             return Ok((new, Vec::new()));
         }
         // Another message created it first.
@@ -121,7 +121,7 @@ impl Directory {
     }
 
     async fn load(&self, app: AppKey<'_>) -> Result<Option<Found>, Refusal> {
-        Ok(self.config.application_with_endpoints(app).await?)
+        Ok(self.applications.with_endpoints(app).await?)
     }
 
     fn remembered(&self, organization: &OrganizationId, uid: &Uid) -> Option<ApplicationId> {

@@ -17,7 +17,7 @@ mod submission;
 use posthorn_domain::{error::ApiError, trace::TraceParent};
 use posthorn_publish::{PublishError, Publisher};
 use posthorn_runtime::{Panicked, entropy};
-use posthorn_store::StoreError;
+use posthorn_store::{Guards, StoreError};
 use posthorn_tokens::Tokens;
 
 pub use handle::handle;
@@ -29,18 +29,20 @@ use crate::directory::Directory;
 pub struct Ingest {
     tokens: Tokens,
     directory: Directory,
+    guards: Guards,
     publisher: Publisher,
     traces: bool,
 }
 
 impl Ingest {
-    /// Assembles ingest from the verifier of tokens, the publisher with its tables and queue, and
-    /// whether messages are traced.
-    pub fn new(tokens: Tokens, publisher: Publisher, traces: bool) -> Self {
-        let directory = Directory::new(publisher.config.clone());
+    /// Takes what verifies tokens, guards, the tables and the queue as a publisher, and whether
+    /// messages are traced.
+    pub fn new(tokens: Tokens, guards: Guards, publisher: Publisher, traces: bool) -> Self {
+        let directory = Directory::new(publisher.applications.clone());
         Self {
             tokens,
             directory,
+            guards,
             publisher,
             traces,
         }

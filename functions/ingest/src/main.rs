@@ -15,14 +15,17 @@ async fn main() -> Result<(), StartError> {
     let config = aws::config().await;
     let dynamodb = aws_sdk_dynamodb::Client::new(&config);
     let sqs = aws_sdk_sqs::Client::new(&config);
+    let config_table = ConfigTable::new(dynamodb.clone(), env::required("CONFIG_TABLE")?);
+    let messages_table = MessagesTable::new(dynamodb, env::required("MESSAGES_TABLE")?);
     let publisher = Publisher {
-        config: ConfigTable::new(dynamodb.clone(), env::required("CONFIG_TABLE")?),
-        messages: MessagesTable::new(dynamodb, env::required("MESSAGES_TABLE")?),
+        applications: config_table.applications(),
+        messages: messages_table.messages(),
         queue: DeliveriesQueue::new(sqs, env::required("DELIVERIES_QUEUE_URL")?)
             .with_slow_lane(env::required("SLOW_DELIVERIES_QUEUE_URL")?),
     };
     let ingest = &Ingest::new(
-        Tokens::new(publisher.config.clone()),
+        Tokens::new(config_table.trust()),
+        messages_table.guards(),
         publisher,
         env::parsed("TRACE_CONTEXT")?,
     );

@@ -79,8 +79,8 @@ impl Ingest {
         (expires_at, until): (Timestamp, Timestamp),
     ) -> Result<Option<Reservation>, Refusal> {
         for _ in 0..MAX_POLLS {
-            let messages = &self.publisher.messages;
-            let earlier = messages
+            let earlier = self
+                .guards
                 .reserve(&target.application.id, guard, reservation, expires_at)
                 .await?;
             let at_work = |earlier: &Reservation| {
@@ -123,8 +123,7 @@ impl Ingest {
                 Guard::IdempotencyKey(_) if !is_own => &refused,
                 Guard::IdempotencyKey(_) | Guard::EventId(_) => &done,
             };
-            let messages = &self.publisher.messages;
-            messages
+            self.guards
                 .settle(&target.application.id, guard, outcome, *expires_at)
                 .await?;
         }
@@ -145,8 +144,8 @@ impl Ingest {
             ..reserved.reservation.clone()
         };
         for (guard, expires_at) in &reserved.guards {
-            let messages = &self.publisher.messages;
-            if let Err(error) = messages
+            if let Err(error) = self
+                .guards
                 .settle(&target.application.id, guard, &failed, *expires_at)
                 .await
             {

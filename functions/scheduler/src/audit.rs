@@ -25,8 +25,8 @@ use posthorn_runtime::{
     now,
 };
 use posthorn_store::{
-    Audit, ConfigTable, Consistency, DeliveriesTable, Found, MessageHead, MessagesTable, Page,
-    Range, ScheduleTable, Within, Written,
+    ApplicationScan, Applications, Audit, AuditRow, Consistency, Deliveries, Found, MessageHead,
+    Messages, Page, Range, SlotRows, Within, Written,
 };
 
 use crate::{MARGIN, RunError};
@@ -51,18 +51,22 @@ const DELIVERIES: usize = 100;
 /// The auditor's tables, queue and settings.
 #[derive(Debug)]
 pub struct Auditor {
-    /// Applications and endpoints.
-    pub config: ConfigTable,
+    /// All applications, one after another.
+    pub scan: ApplicationScan,
+    /// One of them, with its endpoints.
+    pub applications: Applications,
     /// Messages.
-    pub messages: MessagesTable,
-    /// Their deliveries.
-    pub deliveries: DeliveriesTable,
-    /// The time from the start of one round to the start of the next.
+    pub messages: Messages,
+    /// What became of them.
+    pub deliveries: Deliveries,
+    /// How long from the begin of one round to the next.
     pub every: Duration,
     /// How overdue an attempt must be for its task to count as lost.
     pub lost_after: Duration,
     /// Where its cursor is kept.
-    pub schedule: ScheduleTable,
+    pub cursor: AuditRow,
+    /// When attempts may be made at endpoints with a rate.
+    pub slots: SlotRows,
     /// Where lost tasks go.
     pub queue: DeliveriesQueue,
 }
@@ -112,7 +116,7 @@ impl Auditor {
     /// The round to continue or start; `None` when the next one is not due yet.
     async fn round(&self, now: Timestamp) -> Result<Option<Audit>, RunError> {
         let until = now.minus(self.lost_after * AGES[0]);
-        let last = self.schedule.audit().await?;
+        let last = self.cursor.get().await?;
         let (version, from) = match last {
             Some(round) if !round.done => return Ok(Some(round)),
             Some(round) if now.since(round.started_at) < self.every => return Ok(None),
@@ -134,7 +138,7 @@ impl Auditor {
 
     async fn continue_round(&self, round: &mut Audit, deadline: Timestamp) -> Result<(), RunError> {
         while !round.done {
-            let (found, next) = self.config.all_applications(round.at.as_ref()).await?;
+            let (found, next) = self.scan.page(round.at.as_ref()).await?;
             let resumed = round.within.take();
             let position =
                 |within: &Within| found.iter().position(|it| it.at == within.application);
@@ -269,7 +273,7 @@ impl Auditor {
         if lost.is_empty() {
             return Ok(0);
         }
-        let application = self.config.application_with_endpoints(found.key());
+        let application = self.applications.with_endpoints(found.key());
         let Some((application, endpoints)) = application.await? else {
             return Ok(0);
         };
@@ -316,7 +320,7 @@ impl Auditor {
             return Ok(true);
         }
         let row = match endpoint.throttle_rate {
-            Some(rate) => self.schedule.next_slot(&endpoint.id, rate).await?,
+            Some(rate) => self.slots.next(&endpoint.id, rate).await?,
             None => None,
         };
         Ok(row > Some(now().plus(self.lost_after)))
@@ -325,7 +329,7 @@ impl Auditor {
     /// `false` when another run is ahead.
     async fn save(&self, round: &mut Audit) -> Result<bool, RunError> {
         round.version += 1;
-        Ok(self.schedule.set_audit(round).await? == Written::Yes)
+        Ok(self.cursor.put(round).await? == Written::Yes)
     }
 }
 

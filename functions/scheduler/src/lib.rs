@@ -23,7 +23,9 @@ use posthorn_runtime::{
     metrics::{Metric, count, measure},
     now,
 };
-use posthorn_store::{Cursor, Progress, ScheduleTable, Scheduled, StoreError, Written, minute_of};
+use posthorn_store::{
+    Cursor, CursorRow, DueRows, Progress, Scheduled, StoreError, Written, minute_of,
+};
 use serde::Serialize;
 
 /// How many minutes a deployment's first run looks back.
@@ -38,9 +40,11 @@ const MARGIN: Duration = Duration::from_secs(15);
 /// The scheduler's table and queue; built once per process.
 #[derive(Debug)]
 pub struct Scheduler {
-    /// Future attempts.
-    pub schedule: ScheduleTable,
-    /// Where tasks go when they are due.
+    /// Attempts to come.
+    pub due: DueRows,
+    /// Which of them were queued.
+    pub cursor: CursorRow,
+    /// Where they go when they are due.
     pub queue: DeliveriesQueue,
 }
 
@@ -121,7 +125,7 @@ impl Scheduler {
         deadline: Timestamp,
     ) -> Result<Report, RunError> {
         let mut report = Report::default();
-        let cursor = self.schedule.cursor().await?;
+        let cursor = self.cursor.get().await?;
         let last = cursor.as_ref().map(|cursor| cursor.minute);
         measure(Metric::SchedulerLag, lag(last, started_at).as_secs());
         if cursor.as_ref().is_some_and(|it| it.is_claimed(started_at)) {
@@ -176,7 +180,7 @@ impl Scheduler {
     /// Queues the next tasks of a minute: claims them, sends them, moves the cursor. Returns how
     /// many; `None` when another run is ahead.
     async fn queue_page(&self, position: &mut Position) -> Result<Option<usize>, RunError> {
-        let read = self.schedule.due_in(position.minute, &position.progress);
+        let read = self.due.in_minute(position.minute, &position.progress);
         let (rows, after) = read.await?;
         let count = rows.len();
         if count > 0 {
@@ -201,7 +205,7 @@ impl Scheduler {
         claimed_until: Option<Timestamp>,
     ) -> Result<bool, RunError> {
         let cursor = position.cursor(claimed_until);
-        let written = self.schedule.set_cursor(&cursor).await?;
+        let written = self.cursor.put(&cursor).await?;
         position.version = cursor.version;
         Ok(written == Written::Yes)
     }

@@ -7,7 +7,7 @@ use posthorn_domain::timestamp::Timestamp;
 use posthorn_queue::DeliveriesQueue;
 use posthorn_runtime::{StartError, aws, deadline, env, init_logs, metrics, now};
 use posthorn_scheduler::{Audited, Auditor, Report, RunError, Scheduler};
-use posthorn_store::{ConfigTable, DeliveriesTable, MessagesTable, ScheduleTable};
+use posthorn_store::{ConfigTable, Deliveries, MessagesTable, ScheduleTable};
 use serde_json::{Value, json};
 
 #[tokio::main(flavor = "current_thread")]
@@ -18,16 +18,24 @@ async fn main() -> Result<(), StartError> {
     let schedule = ScheduleTable::new(dynamodb.clone(), env::required("SCHEDULE_TABLE")?);
     let url = env::required("DELIVERIES_QUEUE_URL")?;
     let queue = DeliveriesQueue::new(aws_sdk_sqs::Client::new(&config), url);
+    let config_table = ConfigTable::new(dynamodb.clone(), env::required("CONFIG_TABLE")?);
+    let messages_table = MessagesTable::new(dynamodb.clone(), env::required("MESSAGES_TABLE")?);
     let auditor = &Auditor {
-        config: ConfigTable::new(dynamodb.clone(), env::required("CONFIG_TABLE")?),
-        messages: MessagesTable::new(dynamodb.clone(), env::required("MESSAGES_TABLE")?),
-        deliveries: DeliveriesTable::new(dynamodb, env::required("DELIVERIES_TABLE")?),
+        scan: config_table.application_scan(),
+        applications: config_table.applications(),
+        messages: messages_table.messages(),
+        deliveries: Deliveries::new(dynamodb, env::required("DELIVERIES_TABLE")?),
         every: Duration::from_secs(env::parsed("AUDIT_EVERY_SECONDS")?),
         lost_after: Duration::from_secs(env::parsed("LOST_AFTER_SECONDS")?),
-        schedule: schedule.clone(),
+        cursor: schedule.audit(),
+        slots: schedule.slots(),
         queue: queue.clone(),
     };
-    let scheduler = &Scheduler { schedule, queue };
+    let scheduler = &Scheduler {
+        due: schedule.due_rows(),
+        cursor: schedule.cursor(),
+        queue,
+    };
     run(service_fn(|event: LambdaEvent<Value>| async move {
         let deadline = deadline(event.context.deadline);
         let done = work(scheduler, auditor, deadline).await;

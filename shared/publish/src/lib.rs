@@ -19,15 +19,15 @@ use posthorn_domain::{
     trace::TraceParent,
 };
 use posthorn_queue::{DeliveriesQueue, QueueError, Task};
-use posthorn_store::{ConfigTable, MessagesTable, Put, StoreError};
+use posthorn_store::{Applications, Messages, Put, StoreError};
 
 /// Stores messages and queues their tasks.
 #[derive(Clone, Debug)]
 pub struct Publisher {
     /// The built-in application and its endpoints.
-    pub config: ConfigTable,
+    pub applications: Applications,
     /// Messages.
-    pub messages: MessagesTable,
+    pub messages: Messages,
     /// Tasks.
     pub queue: DeliveriesQueue,
 }
@@ -116,8 +116,7 @@ impl Publisher {
     ) -> Result<(), PublishError> {
         let id = Application::operational(organization).id;
         let app = AppKey::new(organization, &id);
-        let Some((application, endpoints)) = self.config.application_with_endpoints(app).await?
-        else {
+        let Some((application, endpoints)) = self.applications.with_endpoints(app).await? else {
             return Ok(());
         };
         let Ok(event_type) = event.event_type().to_owned().try_into() else {

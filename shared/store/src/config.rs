@@ -1,4 +1,5 @@
-//! The config table: applications, endpoints and event types.
+//! The config table: what customers configure, and what the functions remember of them. Each
+//! concern has a handle of its own, which [`ConfigTable`] makes.
 //!
 //! | pk | sk | item |
 //! |---|---|---|
@@ -15,83 +16,99 @@
 //! | `keys` | `{key}` | a data key, encrypted by KMS |
 //! | `{org}#key#{hash}` | `key` | the answer to a request with this `idempotency-key`; TTL |
 
-use aws_sdk_dynamodb::{Client, operation::query::builders::QueryFluentBuilder};
+mod answers;
+mod applications;
+mod data_keys;
+mod delete;
+mod endpoints;
+mod event_types;
+mod jobs;
+mod scan;
+mod sessions;
+mod trust;
+mod uids;
+
+use aws_sdk_dynamodb::Client;
 use posthorn_domain::key::{AppKey, EndpointKey};
-use serde::de::DeserializeOwned;
 
-use crate::{
-    Consistency, Page, Range, Slice, StoreError,
-    item::{Item, Key, entity},
-    read::{get, query, query_part},
-};
+use crate::dynamo::{Key, Table};
 
-/// The table that holds what customers configure.
+pub use answers::{Answer, Answers, FAILED, Seed};
+pub use applications::Applications;
+pub use data_keys::{DataKeys, WrappedKey};
+pub use endpoints::Endpoints;
+pub use event_types::EventTypes;
+pub use jobs::Jobs;
+pub use scan::{ApplicationScan, Found, ScanCursor};
+pub use sessions::Sessions;
+pub use trust::TrustRow;
+
+/// Makes the handles of the config table. A part of a function is given those that it needs.
 #[derive(Clone, Debug)]
-pub struct ConfigTable {
-    pub(crate) client: Client,
-    pub(crate) name: String,
+pub struct ConfigTable(Table);
+
+impl ConfigTable {
+    /// The table of this name.
+    pub fn new(client: Client, name: impl Into<String>) -> Self {
+        Self(Table::new(client, name))
+    }
+
+    /// Applications.
+    pub fn applications(&self) -> Applications {
+        Applications(self.0.clone())
+    }
+
+    /// Applications of all organizations.
+    pub fn application_scan(&self) -> ApplicationScan {
+        ApplicationScan(self.0.clone())
+    }
+
+    /// Endpoints.
+    pub fn endpoints(&self) -> Endpoints {
+        Endpoints(self.0.clone())
+    }
+
+    /// Event types.
+    pub fn event_types(&self) -> EventTypes {
+        EventTypes(self.0.clone())
+    }
+
+    /// Jobs over many messages.
+    pub fn jobs(&self) -> Jobs {
+        Jobs(self.0.clone())
+    }
+
+    /// Sessions of the application portal that were ended.
+    pub fn sessions(&self) -> Sessions {
+        Sessions(self.0.clone())
+    }
+
+    /// Encrypted data keys.
+    pub fn data_keys(&self) -> DataKeys {
+        DataKeys(self.0.clone())
+    }
+
+    /// Answers to requests with an `idempotency-key`.
+    pub fn answers(&self) -> Answers {
+        Answers(self.0.clone())
+    }
+
+    /// Which keys verify tokens, and which tokens are revoked.
+    pub fn trust(&self) -> TrustRow {
+        TrustRow(self.0.clone())
+    }
 }
 
 /// The partition of an application and its endpoints.
-pub(crate) fn application_pk(app: AppKey<'_>) -> String {
+fn application_pk(app: AppKey<'_>) -> String {
     format!("{}#{}", app.organization, app.application)
+}
+
+fn application_key(app: AppKey<'_>) -> Key {
+    Key::new(application_pk(app), "app")
 }
 
 /// The key of an endpoint's item.
 pub(crate) fn endpoint_key(endpoint: EndpointKey<'_>) -> Key {
     Key::new(application_pk(endpoint.app), format!("ep#{}", endpoint.id))
-}
-
-impl ConfigTable {
-    /// The table of this name.
-    pub fn new(client: Client, name: impl Into<String>) -> Self {
-        Self {
-            client,
-            name: name.into(),
-        }
-    }
-
-    pub(crate) async fn get(
-        &self,
-        key: Key,
-        consistency: Consistency,
-    ) -> Result<Option<Item>, StoreError> {
-        get(&self.client, &self.name, key, consistency).await
-    }
-
-    pub(crate) fn query(&self, pk: String, range: Range) -> QueryFluentBuilder {
-        query(&self.client, &self.name, pk, range)
-    }
-
-    /// A slice of one partition's list.
-    pub(crate) async fn slice<T: DeserializeOwned>(
-        &self,
-        pk: String,
-        range: Range,
-        page: &Page,
-    ) -> Result<Slice<T>, StoreError> {
-        let part = query_part(
-            &self.client,
-            &self.name,
-            pk,
-            range,
-            page,
-            Consistency::Strong,
-        )
-        .await?;
-        let slice = page.merge(vec![part]);
-        let items = slice.items.into_iter();
-        Ok(Slice {
-            items: items
-                .map(|(key, item)| Ok((key, entity(item)?)))
-                .collect::<Result<_, StoreError>>()?,
-            next: slice.next,
-        })
-    }
-
-    pub(crate) async fn put(&self, item: Item) -> Result<(), StoreError> {
-        let put = self.client.put_item().table_name(&self.name);
-        let put = put.set_item(Some(item)).send().await;
-        put.map(|_| ()).map_err(StoreError::aws("PutItem"))
-    }
 }

@@ -7,11 +7,11 @@
 //!
 //! A delivery without an item is pending: its first attempt is not recorded yet.
 
-use std::collections::HashMap;
+mod prefetch;
 
-use aws_sdk_dynamodb::{
-    Client, operation::put_item::PutItemError, types::ReturnValuesOnConditionCheckFailure,
-};
+use std::{collections::HashMap, future::ready};
+
+use aws_sdk_dynamodb::{Client, operation::put_item::builders::PutItemFluentBuilder};
 use futures_util::future::try_join_all;
 use posthorn_domain::{
     delivery::{Delivery, Resend, Status},
@@ -22,24 +22,22 @@ use posthorn_domain::{
 use serde::Deserialize;
 
 use crate::{
-    Consistency, Page, Range, Slice, StoreError, Written,
-    item::{Key, entity, n, s, ttl},
-    page::Part,
-    read::{MAX_COUNT_PAGES, get, get_many, query, query_part, sort_key},
+    Changed, Consistency, Page, Range, Slice, StoreError, Tries, Written,
+    change::{Rows, change},
+    dynamo::{Condition, Key, Part, Table, entity, s, ttl},
 };
 
-/// The table that holds deliveries.
+pub use prefetch::{Lookup, Prefetched};
+
+/// Deliveries, and their resends: the deliveries table has no other concern.
 #[derive(Clone, Debug)]
-pub struct DeliveriesTable {
-    pub(crate) client: Client,
-    pub(crate) name: String,
-}
+pub struct Deliveries(Table);
 
 fn pk(endpoint: &EndpointId, shard: u16) -> String {
     format!("{endpoint}#{shard}")
 }
 
-pub(crate) fn delivery_key(delivery: DeliveryKey<'_>) -> Key {
+fn delivery_key(delivery: DeliveryKey<'_>) -> Key {
     Key::new(
         pk(delivery.endpoint, delivery.shard()),
         delivery.message.as_str(),
@@ -53,13 +51,10 @@ fn resend_key(delivery: DeliveryKey<'_>) -> Key {
     )
 }
 
-impl DeliveriesTable {
+impl Deliveries {
     /// The table of this name.
     pub fn new(client: Client, name: impl Into<String>) -> Self {
-        Self {
-            client,
-            name: name.into(),
-        }
+        Self(Table::new(client, name))
     }
 
     /// A delivery.
@@ -69,7 +64,7 @@ impl DeliveriesTable {
         consistency: Consistency,
     ) -> Result<Option<Delivery>, StoreError> {
         let key = delivery_key(delivery);
-        let item = get(&self.client, &self.name, key, consistency).await?;
+        let item = self.0.get(key, consistency).await?;
         item.map(entity).transpose()
     }
 
@@ -83,24 +78,23 @@ impl DeliveriesTable {
     ) -> Result<Written, StoreError> {
         let mut item = delivery_key(key).with(delivery)?;
         item.extend([ttl(expires_at)]);
-        let put = self
-            .client
-            .put_item()
-            .table_name(&self.name)
-            .set_item(Some(item));
-        let put = match delivery.version {
-            0 | 1 => put.condition_expression("attribute_not_exists(pk)"),
-            version => put
-                .condition_expression("v = :seen")
-                .expression_attribute_values(":seen", n(version - 1)),
+        let condition = match delivery.version {
+            0 | 1 => Condition::New,
+            version => Condition::Seen("v", u64::from(version - 1)),
         };
-        match put.send().await {
-            Ok(_) => Ok(Written::Yes),
-            Err(error) => match error.as_service_error() {
-                Some(PutItemError::ConditionalCheckFailedException(_)) => Ok(Written::Conflict),
-                _ => Err(StoreError::aws("PutItem")(error)),
-            },
-        }
+        self.0.put_if(item, condition).await
+    }
+
+    /// Changes a delivery that was read as `before`; `decide` returns what to store instead.
+    pub async fn change(
+        &self,
+        tries: Tries,
+        key: DeliveryKey<'_>,
+        (before, expires_at): (Option<Delivery>, Timestamp),
+        mut decide: impl FnMut(Option<&Delivery>) -> Option<Delivery>,
+    ) -> Result<Changed<Delivery>, StoreError> {
+        let decide = |before: Option<_>| ready(Ok(decide(before.as_ref())));
+        change(tries, self, (key, expires_at), Some(before), decide).await
     }
 
     /// Stores a resend unless another one may be pending; the inner `Err` is that one. `done` is a
@@ -113,24 +107,16 @@ impl DeliveriesTable {
     ) -> Result<Result<(), Resend>, StoreError> {
         let mut item = resend_key(delivery).with(resend)?;
         item.extend([ttl(resend.until)]);
-        let put = self
-            .client
-            .put_item()
-            .table_name(&self.name)
-            .set_item(Some(item))
-            .condition_expression("attribute_not_exists(pk) OR j = :job OR j = :done")
-            .expression_attribute_values(":job", s(resend.job.as_str()))
-            .expression_attribute_values(":done", s(done.unwrap_or(&resend.job).as_str()))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match put.send().await {
-            Ok(_) => Ok(Ok(())),
-            Err(error) => match error.as_service_error() {
-                Some(PutItemError::ConditionalCheckFailedException(failed)) => {
-                    Ok(Err(entity(failed.item().cloned().unwrap_or_default())?))
-                }
-                _ => Err(StoreError::aws("PutItem")(error)),
-            },
-        }
+        let (own, done) = (resend.job.as_str(), done.unwrap_or(&resend.job).as_str());
+        let replaces = |put: PutItemFluentBuilder| {
+            put.condition_expression("attribute_not_exists(pk) OR j = :job OR j = :done")
+                .expression_attribute_values(":job", s(own))
+                .expression_attribute_values(":done", s(done))
+        };
+        Ok(match self.0.put_or_find(item, replaces).await? {
+            None => Ok(()),
+            Some(pending) => Err(entity(pending)?),
+        })
     }
 
     /// Deliveries by their keys; those without a record are left out. One BatchGetItem for every 100.
@@ -142,7 +128,7 @@ impl DeliveriesTable {
         let wanted = deliveries.into_iter().map(|it| (delivery_key(it), it));
         let wanted: Vec<_> = wanted.collect();
         let keys = wanted.iter().map(|(key, _)| key.clone()).collect();
-        let items = get_many(&self.client, &self.name, keys, consistency).await?;
+        let items = self.0.get_many(keys, consistency).await?;
         let wanted: HashMap<_, _> = wanted.into_iter().collect();
         let mut found = HashMap::new();
         for item in items {
@@ -171,16 +157,8 @@ impl DeliveriesTable {
         page: &Page,
     ) -> Result<Part<Delivery>, StoreError> {
         let range = Range::prefix(MessageId::PREFIX);
-        let pk = pk(endpoint, shard);
-        let part = query_part(
-            &self.client,
-            &self.name,
-            pk,
-            range,
-            page,
-            Consistency::Strong,
-        )
-        .await?;
+        let (pk, strong) = (pk(endpoint, shard), Consistency::Strong);
+        let part = self.0.query_part(pk, range, page, strong).await?;
         let items = part
             .items
             .into_iter()
@@ -199,26 +177,34 @@ impl DeliveriesTable {
         shard: u16,
         range: Range,
     ) -> Result<Option<HashMap<String, Status>>, StoreError> {
-        if range.is_empty() {
-            return Ok(Some(HashMap::new()));
-        }
-        let query = query(&self.client, &self.name, pk(endpoint, shard), range);
-        let query = query.projection_expression("sk, s");
-        let mut pages = query.into_paginator().send();
+        let pk = pk(endpoint, shard);
         let mut statuses = HashMap::new();
-        let mut read = 0;
-        while let Some(page) = pages.next().await {
-            read += 1;
-            if read > MAX_COUNT_PAGES {
-                return Ok(None);
-            }
-            let page = page.map_err(StoreError::aws("Query"))?;
-            for item in page.items.unwrap_or_default() {
-                let key = sort_key(&item)?.to_owned();
-                statuses.insert(key, entity::<StatusOnly>(item)?.status);
-            }
-        }
-        Ok(Some(statuses))
+        let take = |key, StatusOnly { status }: StatusOnly| {
+            statuses.insert(key, status);
+        };
+        let is_all = self.0.read_all(pk, range, "sk, s", take).await?;
+        Ok(is_all.then_some(statuses))
+    }
+}
+
+/// With the time until which its row is kept.
+type KeptKey<'a> = (DeliveryKey<'a>, Timestamp);
+
+impl<'a> Rows<KeptKey<'a>> for Deliveries {
+    type Row = Delivery;
+
+    async fn read(&self, (key, _): KeptKey<'a>) -> Result<Option<Delivery>, StoreError> {
+        self.get(key, Consistency::Strong).await
+    }
+
+    async fn write(
+        &self,
+        (key, expires_at): KeptKey<'a>,
+        _: Option<&Delivery>,
+        after: &Delivery,
+    ) -> Result<Written, StoreError> {
+        // The version of the one before it is in it.
+        self.put(key, after, expires_at).await
     }
 }
 

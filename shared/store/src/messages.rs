@@ -4,93 +4,66 @@
 //! |---|---|---|
 //! | `{app}#{shard}` | `{message}` | a message |
 //! | `{app}#event#{eventId}`, `{app}#key#{hash}` | `guard` | see [`crate::Guard`] |
-//!
-//! The payload is compressed with zstd when that makes it smaller: a typical 2 KB of JSON then fits
-//! one write unit.
 
-use std::cell::RefCell;
+mod guards;
+mod item;
 
 use aws_sdk_dynamodb::{
-    Client,
-    operation::update_item::UpdateItemError,
-    primitives::Blob,
-    types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
+    Client, operation::put_item::builders::PutItemFluentBuilder, types::AttributeValue,
 };
 use futures_util::future::try_join_all;
 use posthorn_domain::{
     id::{ApplicationId, MessageId},
     key::{EndpointKey, LogKey, MessageKey},
-    message::{Destination, MAX_PAYLOAD_BYTES, Message, MessageChannels, MessageTags},
-    name::{EventId, EventTypeName},
-    payload::{ContentType, Payload},
-    timestamp::Timestamp,
+    message::{Destination, Message},
 };
-use serde::{Deserialize, Serialize};
-use zstd::bulk::Compressor;
+use serde::Deserialize;
 
 use crate::{
     Consistency, Page, Range, Slice, StoreError, Written,
-    item::{Item, Key, entity, s, take_existing, ttl},
-    read::{MAX_COUNT_PAGES, get, get_many, query, query_part, sort_key},
+    dynamo::{Item, Key, Table},
 };
+use item::{to_head, to_item, to_message};
+
+pub use guards::{Guard, Guards, Reservation};
+pub use item::MessageHead;
+
+/// Makes the handles of the messages table.
+#[derive(Clone, Debug)]
+pub struct MessagesTable(Table);
+
+impl MessagesTable {
+    /// The table of this name.
+    pub fn new(client: Client, name: impl Into<String>) -> Self {
+        Self(Table::new(client, name))
+    }
+
+    /// Messages.
+    pub fn messages(&self) -> Messages {
+        Messages(self.0.clone())
+    }
+
+    /// Guards against repeated messages.
+    pub fn guards(&self) -> Guards {
+        Guards(self.0.clone())
+    }
+}
 
 /// A slice of a list ends after this many bytes of payloads: a function has 256 MB of memory, and
 /// its response at most 6 MB.
 pub const MAX_SLICE_BYTES: usize = 4 * 1024 * 1024;
 
-/// The table that holds messages.
+/// Messages of an application.
 #[derive(Clone, Debug)]
-pub struct MessagesTable {
-    pub(crate) client: Client,
-    pub(crate) name: String,
-}
+pub struct Messages(Table);
 
 /// The result of storing a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Put {
-    /// It is stored.
+    /// It was written.
     New,
     /// An earlier try stored a message with this id; this is that message.
     Existed(Box<Message>),
-}
-
-/// A message without its payload.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MessageHead {
-    /// Its id.
-    pub id: MessageId,
-    /// Its event type.
-    pub event_type: EventTypeName,
-    /// Where it goes.
-    pub destinations: Vec<Destination>,
-    /// When it was created.
-    pub created_at: Timestamp,
-    /// When it may be removed.
-    pub expires_at: Timestamp,
-    /// Whether its payload was permanently removed.
-    pub expunged: bool,
-}
-
-/// A message's attributes. Their names are short because DynamoDB counts them as part of the item's
-/// size.
-#[derive(Serialize, Deserialize)]
-struct Attributes {
-    #[serde(rename = "e")]
-    event_type: EventTypeName,
-    #[serde(rename = "i", default, skip_serializing_if = "Option::is_none")]
-    event_id: Option<EventId>,
-    #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
-    channels: Option<MessageChannels>,
-    #[serde(rename = "g", default, skip_serializing_if = "Option::is_none")]
-    tags: Option<MessageTags>,
-    #[serde(rename = "h", default, skip_serializing_if = "Option::is_none")]
-    content_type: Option<ContentType>,
-    #[serde(rename = "d")]
-    destinations: Vec<Destination>,
-    #[serde(rename = "t")]
-    created_at: Timestamp,
-    #[serde(rename = "x")]
-    expires_at: Timestamp,
 }
 
 fn message_key(message: MessageKey<'_>) -> Key {
@@ -104,33 +77,17 @@ fn pk(application: &ApplicationId, shard: u16) -> String {
     format!("{application}#{shard}")
 }
 
-impl MessagesTable {
-    /// The table of this name.
-    pub fn new(client: Client, name: impl Into<String>) -> Self {
-        Self {
-            client,
-            name: name.into(),
-        }
-    }
-
+impl Messages {
     /// Stores a message unless it already exists.
     pub async fn put(&self, log: LogKey<'_>, message: &Message) -> Result<Put, StoreError> {
-        let result = self
-            .client
-            .put_item()
-            .table_name(&self.name)
-            .set_item(Some(to_item(log, message)?))
-            .condition_expression("attribute_not_exists(pk)")
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
-        match result {
-            Ok(_) => Ok(Put::New),
-            Err(error) => match take_existing(&error) {
-                Some(item) => Ok(Put::Existed(Box::new(to_message(item)?))),
-                None => Err(StoreError::aws("PutItem")(error)),
+        let is_new =
+            |put: PutItemFluentBuilder| put.condition_expression("attribute_not_exists(pk)");
+        Ok(
+            match self.0.put_or_find(to_item(log, message)?, is_new).await? {
+                None => Put::New,
+                Some(item) => Put::Existed(Box::new(to_message(item)?)),
             },
-        }
+        )
     }
 
     /// A message.
@@ -140,7 +97,7 @@ impl MessagesTable {
         consistency: Consistency,
     ) -> Result<Option<Message>, StoreError> {
         let key = message_key(message);
-        let item = get(&self.client, &self.name, key, consistency).await?;
+        let item = self.0.get(key, consistency).await?;
         item.map(to_message).transpose()
     }
 
@@ -151,31 +108,20 @@ impl MessagesTable {
         ids: impl IntoIterator<Item = &MessageId>,
     ) -> Result<Vec<Message>, StoreError> {
         let keys = ids.into_iter().map(|id| message_key(log.message(id)));
-        let items = get_many(
-            &self.client,
-            &self.name,
-            keys.collect(),
-            Consistency::Strong,
-        )
-        .await?;
+        let strong = Consistency::Strong;
+        let items = self.0.get_many(keys.collect(), strong).await?;
         items.into_iter().map(to_message).collect()
     }
 
     /// Permanently removes a message's payload.
     pub async fn expunge(&self, message: MessageKey<'_>) -> Result<Written, StoreError> {
-        let update = self.client.update_item().table_name(&self.name);
-        let update = update
-            .set_key(Some(message_key(message).item()))
+        let update = self
+            .0
+            .update(message_key(message))
             .update_expression("REMOVE z, p, h SET k = :gone")
             .condition_expression("attribute_exists(pk)")
             .expression_attribute_values(":gone", AttributeValue::Bool(true));
-        match update.send().await {
-            Ok(_) => Ok(Written::Yes),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(Written::Conflict),
-                _ => Err(StoreError::aws("UpdateItem")(error)),
-            },
-        }
+        self.0.update_if(update).await
     }
 
     /// Messages in the order of their ids, which is by time. The page's `after` is a message's id.
@@ -189,8 +135,8 @@ impl MessagesTable {
     ) -> Result<Slice<Message>, StoreError> {
         let part = |shard| {
             let pk = pk(log.application, shard);
-            let (client, table) = (&self.client, &self.name);
-            query_part(client, table, pk, range.clone(), page, Consistency::Strong)
+            let (range, strong) = (range.clone(), Consistency::Strong);
+            self.0.query_part(pk, range, page, strong)
         };
         unpack(page.merge(try_join_all((0..log.shards).map(part)).await?))
     }
@@ -205,8 +151,8 @@ impl MessagesTable {
         page: &Page,
     ) -> Result<Slice<MessageHead>, StoreError> {
         let pk = pk(application, shard);
-        let (client, table) = (&self.client, &self.name);
-        let part = query_part(client, table, pk, range, page, Consistency::Eventual).await?;
+        let eventual = Consistency::Eventual;
+        let part = self.0.query_part(pk, range, page, eventual).await?;
         let slice = page.merge(vec![part]);
         let head = |(key, item): (String, Item)| Some((key, to_head(item).ok()?));
         Ok(Slice {
@@ -224,30 +170,15 @@ impl MessagesTable {
         shard: u16,
         range: Range,
     ) -> Result<Option<Vec<(String, bool)>>, StoreError> {
-        if range.is_empty() {
-            return Ok(Some(Vec::new()));
-        }
         let pk = pk(endpoint.app.application, shard);
-        let query = query(&self.client, &self.name, pk, range);
-        let mut pages = query.projection_expression("sk, d").into_paginator().send();
         let mut found = Vec::new();
-        let mut read = 0;
-        while let Some(page) = pages.next().await {
-            read += 1;
-            if read > MAX_COUNT_PAGES {
-                return Ok(None);
-            }
-            let page = page.map_err(StoreError::aws("Query"))?;
-            for item in page.items.unwrap_or_default() {
-                let key = sort_key(&item)?.to_owned();
-                let Meant { destinations } = entity(item)?;
-                let own = destinations
-                    .iter()
-                    .find(|destination| destination.endpoint == *endpoint.id);
-                found.extend(own.map(|own| (key, own.skipped.is_some())));
-            }
-        }
-        Ok(Some(found))
+        let take = |key, Meant { destinations }: Meant| {
+            let mut all = destinations.iter();
+            let own = all.find(|destination| destination.endpoint == *endpoint.id);
+            found.extend(own.map(|own| (key, own.skipped.is_some())));
+        };
+        let is_all = self.0.read_all(pk, range, "sk, d", take).await?;
+        Ok(is_all.then_some(found))
     }
 }
 
@@ -276,92 +207,4 @@ fn unpack(packed: Slice<Item>) -> Result<Slice<Message>, StoreError> {
 struct Meant {
     #[serde(rename = "d")]
     destinations: Vec<Destination>,
-}
-
-fn to_item(log: LogKey<'_>, message: &Message) -> Result<Item, StoreError> {
-    let attributes = Attributes {
-        event_type: message.event_type.clone(),
-        event_id: message.event_id.clone(),
-        channels: message.channels.clone(),
-        tags: message.tags.clone(),
-        content_type: message
-            .payload
-            .as_ref()
-            .and_then(|payload| payload.own_content_type().cloned()),
-        destinations: message.destinations.clone(),
-        created_at: message.created_at,
-        expires_at: message.expires_at,
-    };
-    let mut item = message_key(log.message(&message.id)).with(&attributes)?;
-    item.extend([ttl(message.expires_at)]);
-    item.extend([match &message.payload {
-        Some(payload) => payload_attribute(payload)?,
-        None => ("k".to_owned(), AttributeValue::Bool(true)),
-    }]);
-    Ok(item)
-}
-
-thread_local! {
-    /// Kept per thread: creating a compressor costs more than compressing a small payload.
-    static COMPRESSOR: RefCell<Compressor<'static>> = RefCell::default();
-}
-
-/// The payload's attribute: `z` (zstd) or `p` (as it is), whichever is smaller.
-fn payload_attribute(payload: &Payload) -> Result<(String, AttributeValue), StoreError> {
-    let text = payload.as_str();
-    let packed = COMPRESSOR.with_borrow_mut(|it| it.compress(text.as_bytes()))?;
-    Ok(if packed.len() < text.len() {
-        ("z".to_owned(), AttributeValue::B(Blob::new(packed)))
-    } else {
-        ("p".to_owned(), s(text))
-    })
-}
-
-/// The payload's text; `None` when it was expunged.
-fn read_text(item: &Item) -> Result<Option<String>, StoreError> {
-    let text = match (item.get("z"), item.get("p")) {
-        (Some(AttributeValue::B(packed)), _) => {
-            let bytes = zstd::bulk::decompress(packed.as_ref(), MAX_PAYLOAD_BYTES)?;
-            String::from_utf8(bytes).map_err(|_| StoreError::Attribute("z"))?
-        }
-        (_, Some(AttributeValue::S(text))) => text.clone(),
-        _ if item.contains_key("k") => return Ok(None),
-        _ => return Err(StoreError::Attribute("z")),
-    };
-    Ok(Some(text))
-}
-
-fn to_head(item: Item) -> Result<MessageHead, StoreError> {
-    let (id, expunged) = (message_id(&item)?, item.contains_key("k"));
-    let attributes: Attributes = entity(item)?;
-    Ok(MessageHead {
-        id,
-        event_type: attributes.event_type,
-        destinations: attributes.destinations,
-        created_at: attributes.created_at,
-        expires_at: attributes.expires_at,
-        expunged,
-    })
-}
-
-fn message_id(item: &Item) -> Result<MessageId, StoreError> {
-    let id = sort_key(item)?.parse();
-    id.map_err(|_| StoreError::Attribute("sk"))
-}
-
-fn to_message(item: Item) -> Result<Message, StoreError> {
-    let text = read_text(&item)?;
-    let id = message_id(&item)?;
-    let attributes: Attributes = entity(item)?;
-    Ok(Message {
-        id,
-        event_type: attributes.event_type,
-        event_id: attributes.event_id,
-        channels: attributes.channels,
-        tags: attributes.tags,
-        payload: text.map(|text| Payload::raw(text, attributes.content_type)),
-        destinations: attributes.destinations,
-        created_at: attributes.created_at,
-        expires_at: attributes.expires_at,
-    })
 }

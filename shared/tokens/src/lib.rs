@@ -22,7 +22,7 @@ use posthorn_runtime::{
     metrics::{Metric, count},
     now,
 };
-use posthorn_store::ConfigTable;
+use posthorn_store::TrustRow;
 
 /// How long the result of a read is used, and so how long a revoked token keeps working.
 const MAX_AGE: Duration = Duration::from_secs(10);
@@ -33,7 +33,7 @@ const READ_AGAIN: Duration = Duration::from_millis(50);
 /// Verifies bearer tokens.
 #[derive(Debug)]
 pub struct Tokens {
-    table: ConfigTable,
+    row: TrustRow,
     known: Mutex<Option<Snapshot>>,
 }
 
@@ -59,10 +59,10 @@ impl Snapshot {
 }
 
 impl Tokens {
-    /// Verifies against this table, which is read for the first token.
-    pub fn new(table: ConfigTable) -> Self {
+    /// Verifies with what this row says; the first token reads it.
+    pub fn new(row: TrustRow) -> Self {
         Self {
-            table,
+            row,
             known: Mutex::default(),
         }
     }
@@ -110,7 +110,7 @@ impl Tokens {
 
     async fn read(&self) -> Result<Arc<Trust>, ApiError> {
         let read_at = now();
-        let trust = self.table.trust().await.map_err(|error| {
+        let trust = self.row.get().await.map_err(|error| {
             tracing::error!(%error, "the token keys could not be read");
             ApiError::Unavailable
         })?;

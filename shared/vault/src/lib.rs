@@ -22,7 +22,7 @@ use posthorn_domain::{
     timestamp::Timestamp,
 };
 use posthorn_runtime::{entropy, env, now};
-use posthorn_store::{ConfigTable, Consistency, StoreError, WrappedKey};
+use posthorn_store::{Consistency, DataKeys, StoreError, WrappedKey};
 
 use kms::Kms;
 
@@ -79,7 +79,7 @@ impl VaultError {
 /// as plain text, and only the table's own encryption protects them.
 #[derive(Debug)]
 pub struct Vault {
-    table: ConfigTable,
+    stored: DataKeys,
     kms: Option<Kms>,
     keys: Mutex<Keys>,
     /// Held while a data key is read or created, so that a batch asks for a new key only once.
@@ -100,10 +100,10 @@ impl Vault {
     ///
     /// # Errors
     /// When the variable is not set.
-    pub fn from_env(config: &SdkConfig, table: ConfigTable) -> Result<Self, env::EnvError> {
+    pub fn from_env(config: &SdkConfig, stored: DataKeys) -> Result<Self, env::EnvError> {
         let key = env::required("SECRETS_KEY")?;
         Ok(Self {
-            table,
+            stored,
             kms: (!key.is_empty()).then(|| Kms::new(config, key)),
             keys: Mutex::default(),
             requesting: tokio::sync::Mutex::default(),
@@ -165,9 +165,8 @@ impl Vault {
         {
             return Ok(key);
         }
-        let newest = self.table.newest_data_key().await?;
-        // A data key of another KMS key cannot be decrypted here: the deployment was without a KMS
-        // key in between.
+        let newest = self.stored.newest().await?;
+        // One of another KMS key cannot be read here: the deployment was without one in between.
         let newest = newest.filter(|(_, wrapped)| wrapped.kms_key == kms.key);
         let Some((id, wrapped)) = newest else {
             return self.create(kms).await;
@@ -205,8 +204,8 @@ impl Vault {
     }
 
     async fn read(&self, kms: &Kms, id: &DataKeyId) -> Result<Arc<DataKey>, VaultError> {
-        // An eventually consistent read could miss a data key that was just created.
-        let wrapped = self.table.data_key(id, Consistency::Strong).await?;
+        // One that was just made may be missing from an eventually consistent read.
+        let wrapped = self.stored.get(id, Consistency::Strong).await?;
         let wrapped = wrapped.ok_or_else(|| VaultError::NoKey(id.clone()))?;
         self.unwrap(kms, id.clone(), &wrapped.wrapped).await
     }
@@ -233,7 +232,7 @@ impl Vault {
             wrapped,
             kms_key: kms.key.clone(),
         };
-        self.table.put_data_key(&id, wrapped).await?;
+        self.stored.put(&id, wrapped).await?;
         let mut keys = self.keys();
         keys.known.insert(id, Arc::clone(&key));
         keys.current = Some((Arc::clone(&key), now()));

@@ -12,7 +12,7 @@ use posthorn_domain::{
     timestamp::Timestamp,
 };
 use posthorn_runtime::{entropy, now};
-use posthorn_store::MessagesTable;
+use posthorn_store::Messages;
 use posthorn_tests::World;
 use serde_json::Value;
 
@@ -35,7 +35,7 @@ fn message(created_at: Timestamp) -> Message {
 
 /// Stores messages as ingest does, without its HTTP.
 pub(crate) async fn store(
-    table: &MessagesTable,
+    table: &Messages,
     application: &ApplicationId,
     created_at: Vec<Timestamp>,
 ) -> HashSet<String> {

@@ -328,7 +328,8 @@ async fn a_request_that_ended_in_the_middle_is_completed_and_not_done_twice() {
             },
         };
         let reserved = config
-            .reserve_answer(&organization, &key, &other)
+            .answers()
+            .reserve(&organization, &key, &other)
             .await
             .unwrap();
         let kept = reserved.unwrap_err();
@@ -338,7 +339,8 @@ async fn a_request_that_ended_in_the_middle_is_completed_and_not_done_twice() {
             ..kept
         };
         config
-            .keep_answer(&organization, &key, &ended)
+            .answers()
+            .keep(&organization, &key, &ended)
             .await
             .unwrap();
         assert_eq!(post().await, first, "it finds what it made");

@@ -182,8 +182,8 @@ async fn directory(
         world.organization.parse().unwrap(),
         application.parse().unwrap(),
     );
-    let config = world.aws().await.config;
-    let found = config.application_with_endpoints(AppKey::new(&organization, &id));
+    let applications = world.aws().await.config.applications();
+    let found = applications.with_endpoints(AppKey::new(&organization, &id));
     found.await.unwrap().unwrap()
 }
 

@@ -187,7 +187,7 @@ async fn an_endpoint_that_only_fails_is_disabled_and_a_success_in_between_resets
     let strong = posthorn_store::Consistency::Strong;
     let id = good.id.parse().unwrap();
     let key = AppKey::new(&organization, &app).endpoint(&id);
-    let stored = config.endpoint(key, strong).await.unwrap();
+    let stored = config.endpoints().get(key, strong).await.unwrap();
     let since = stored.unwrap().health.failing_since;
     assert_eq!(since, None, "the success reset it");
     let secret = world.secret(&application, &good).await;

@@ -33,8 +33,8 @@ pub(crate) async fn stored(
     );
     let config = world.aws().await.config;
     let key = AppKey::new(&organization, &application).endpoint(&id);
-    let found = config.endpoint(key, Consistency::Strong);
-    found.await.unwrap().unwrap()
+    let found = config.endpoints().get(key, Consistency::Strong).await;
+    found.unwrap().unwrap()
 }
 
 /// Changes an endpoint's health, as its attempts would over hours.
@@ -57,7 +57,7 @@ pub(crate) async fn set_health(
             ..before
         };
         let app = AppKey::new(&organization, &id);
-        let written = config.put_endpoint(app, &after).await;
+        let written = config.endpoints().put(app, &after).await;
         (written.unwrap() == Written::Yes).then_some(())
     })
     .await;

@@ -124,7 +124,8 @@ async fn a_recovery_whose_steps_are_repeated_sends_nothing_twice() {
     let organization = failed.world.organization.parse().unwrap();
     let job = clients
         .config
-        .job(&organization, &id.parse().unwrap())
+        .jobs()
+        .get(&organization, &id.parse().unwrap())
         .await
         .unwrap()
         .unwrap();
@@ -136,7 +137,8 @@ async fn a_recovery_whose_steps_are_repeated_sends_nothing_twice() {
     };
     clients
         .config
-        .step_job(&organization, &again)
+        .jobs()
+        .step(&organization, &again)
         .await
         .unwrap();
     let (endpoint, job) = (job.endpoint, job.id);

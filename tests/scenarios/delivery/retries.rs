@@ -110,14 +110,18 @@ async fn a_wait_of_more_than_15_minutes_goes_through_the_schedule_table() {
     );
     let mut row = until("the schedule row", || async {
         let progress = posthorn_store::Progress::default();
-        let due = clients.schedule.due_in(minute_of(due), &progress).await;
+        let due = clients
+            .schedule
+            .due_rows()
+            .in_minute(minute_of(due), &progress)
+            .await;
         due.unwrap().0.pop()
     })
     .await;
 
     // Two hours later: the same row, due in a moment.
     row.due = posthorn_runtime::now().plus(Duration::from_millis(500));
-    clients.schedule.put(&row).await.unwrap();
+    clients.schedule.due_rows().put(&row).await.unwrap();
     let report = world
         .stack
         .invoke("SchedulerFunction", &serde_json::json!({}))

@@ -42,7 +42,8 @@ async fn a_private_address_is_refused_at_the_attempt_too() {
     let id = application.id.parse().unwrap();
     let config = world.aws().await.config;
     let (_, endpoints) = config
-        .application_with_endpoints(AppKey::new(&organization, &id))
+        .applications()
+        .with_endpoints(AppKey::new(&organization, &id))
         .await
         .unwrap()
         .unwrap();
@@ -53,7 +54,8 @@ async fn a_private_address_is_refused_at_the_attempt_too() {
         ..before.clone()
     };
     config
-        .update_endpoint(AppKey::new(&organization, &id), before, &after)
+        .endpoints()
+        .update(AppKey::new(&organization, &id), before, &after)
         .await
         .unwrap();
     let message = world.send(&application.id, MESSAGE).await;
@@ -200,7 +202,8 @@ pub(crate) async fn task_of(
     let id = application.parse().unwrap();
     let config = world.aws().await.config;
     let (application, endpoints) = config
-        .application_with_endpoints(AppKey::new(&organization, &id))
+        .applications()
+        .with_endpoints(AppKey::new(&organization, &id))
         .await
         .unwrap()
         .unwrap();

@@ -78,7 +78,11 @@ async fn ten_thousand_applications_and_fifty_endpoints_stay_within_the_read_boun
     let organization = &world.organization.parse().unwrap();
     let creations = stream::iter(0..APPLICATIONS).map(|_| async move {
         let new = application();
-        config.create_application(organization, &new).await.unwrap();
+        config
+            .applications()
+            .create(organization, &new)
+            .await
+            .unwrap();
         new.id
     });
     let ids: Vec<ApplicationId> = creations.buffer_unordered(32).collect().await;

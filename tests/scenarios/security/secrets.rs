@@ -42,8 +42,8 @@ async fn stored(world: &World, application: &str, endpoint: &str) -> Endpoint {
     let (application, endpoint) = (application.parse().unwrap(), endpoint.parse().unwrap());
     let config = world.aws().await.config;
     let key = AppKey::new(&organization, &application).endpoint(&endpoint);
-    let found = config.endpoint(key, Consistency::Strong);
-    found.await.unwrap().unwrap()
+    let found = config.endpoints().get(key, Consistency::Strong).await;
+    found.unwrap().unwrap()
 }
 
 /// The data key that an endpoint's envelope names.
@@ -93,7 +93,8 @@ async fn an_envelope_opens_for_its_own_endpoint_only() {
     );
     let config = world.aws().await.config;
     config
-        .put_endpoint(AppKey::new(&organization, &owner), &after)
+        .endpoints()
+        .put(AppKey::new(&organization, &owner), &after)
         .await
         .unwrap();
     let path = |id: &str| format!("/api/v1/app/{}/endpoint/{id}/secret", application.id);
@@ -132,8 +133,8 @@ async fn a_text_that_is_not_encrypted_is_refused_where_kms_seals() {
         application.id.parse().unwrap(),
     );
     let config = world.aws().await.config;
-    let put = config.put_endpoint(AppKey::new(&organization, &owner), &after);
-    put.await.unwrap();
+    let app = AppKey::new(&organization, &owner);
+    config.endpoints().put(app, &after).await.unwrap();
     let path = format!("/api/v1/app/{}/endpoint/{id}", application.id);
     for path in [format!("{path}/secret"), format!("{path}/headers")] {
         assert_eq!(world.get(&path).await.status, 503, "{path}");

@@ -126,14 +126,15 @@ async fn the_dispatcher_refuses_them_when_they_are_in_the_table_all_the_same() {
     let urls = urls(port);
     for url in &urls {
         let app = AppKey::new(&organization, &owner);
-        let before = config.endpoint(app.endpoint(&id), Consistency::Strong);
-        let before = before.await.unwrap().unwrap();
+        let (key, strong) = (app.endpoint(&id), Consistency::Strong);
+        let before = config.endpoints().get(key, strong).await;
+        let before = before.unwrap().unwrap();
         let after = Endpoint {
             url: url.clone(),
             revision: before.revision + 1,
             ..before
         };
-        let written = config.put_endpoint(app, &after).await;
+        let written = config.endpoints().put(app, &after).await;
         assert_eq!(written.unwrap(), Written::Yes);
         let message = world.send(&application.id, MESSAGE).await;
         let attempt = world.attempts(&application, &message, 1).await.remove(0);

@@ -278,11 +278,8 @@ async fn a_repetition_is_not_accepted_for_what_another_message_stored() {
         Guard::IdempotencyKey(sha256("first")),
         Guard::EventId("e".to_owned().try_into().unwrap()),
     ] {
-        let messages = &clients.messages;
-        messages
-            .settle(&id, &guard, &interrupted, until)
-            .await
-            .unwrap();
+        let guards = &clients.guards;
+        guards.settle(&id, &guard, &interrupted, until).await.unwrap();
     }
     let second = post(event(2), "second").await;
     assert_eq!(second.status, 202, "{second:?}");

@@ -160,8 +160,8 @@ async fn left_behind(world: &World, application: &str, body: &str, ago: i64) -> 
     let guard = Guard::EventId("evt-1".to_owned().try_into().unwrap());
     let expires_at = at.plus(std::time::Duration::from_secs(3600));
     let application = application.parse().unwrap();
-    let messages = world.aws().await.messages;
-    let reserved = messages
+    let guards = world.aws().await.guards;
+    let reserved = guards
         .reserve(&application, &guard, &reservation, expires_at)
         .await;
     assert_eq!(reserved.unwrap(), None);
@@ -239,8 +239,8 @@ async fn a_request_that_failed_is_repeated_at_once_and_one_at_work_is_waited_for
     let guard = Guard::EventId("evt-1".to_owned().try_into().unwrap());
     let id = application.id.parse().unwrap();
     let expires_at = failed.created_at.plus(std::time::Duration::from_secs(3600));
-    let messages = world.aws().await.messages;
-    messages
+    let guards = world.aws().await.guards;
+    guards
         .settle(&id, &guard, &failed, expires_at)
         .await
         .unwrap();

@@ -138,7 +138,7 @@ struct Rows {
     application_rows: [Item; 2],
     message: Item,
     shards: u16,
-    schedule: posthorn_store::ScheduleTable,
+    due: posthorn_store::DueRows,
 }
 
 impl Rows {
@@ -183,7 +183,8 @@ impl Rows {
         let organization_id = organization.parse().unwrap();
         let found = clients
             .config
-            .application(AppKey::new(&organization_id, &application))
+            .applications()
+            .get(AppKey::new(&organization_id, &application))
             .await;
         Self {
             shards: found.unwrap().unwrap().shards,
@@ -191,7 +192,7 @@ impl Rows {
             organization,
             application_rows,
             message,
-            schedule: clients.schedule,
+            due: clients.schedule.due_rows(),
             client,
         }
     }
@@ -229,7 +230,7 @@ impl Rows {
         let begin = now().plus(LATER);
         for minute in 0..DAY {
             let due = begin.plus(Duration::from_secs(60 * minute as u64));
-            self.schedule.put(&scheduled(due)).await.unwrap();
+            self.due.put(&scheduled(due)).await.unwrap();
         }
         let scan = self
             .client

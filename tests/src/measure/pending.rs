@@ -10,7 +10,9 @@ use posthorn_domain::{
 use posthorn_local::StackOptions;
 use posthorn_queue::Task;
 use posthorn_runtime::{entropy, now};
-use posthorn_store::{Audit, Cursor, Progress, ScheduleTable, Scheduled, Written, minute_of};
+use posthorn_store::{
+    Audit, Cursor, DueRows, Progress, ScheduleTable, Scheduled, Written, minute_of,
+};
 use serde_json::json;
 
 use crate::World;
@@ -26,8 +28,8 @@ pub struct RunCost {
     pub write_units: f64,
 }
 
-/// Stores attempts that are due from a moment on, spread over some seconds.
-async fn put(table: &ScheduleTable, due: Timestamp, count: usize, seconds: u64) {
+/// Attempts from a moment on, over so many seconds.
+async fn put(table: &DueRows, due: Timestamp, count: usize, seconds: u64) {
     let puts = stream::iter(0..count).map(|n| async move {
         let spread = Duration::from_secs(n as u64 % seconds);
         let (endpoint, message) = (
@@ -68,7 +70,7 @@ pub async fn scheduler_run(due: usize, pending: usize) -> RunCost {
     let world = World::with_options(options).await;
     let schedule = &world.aws().await.schedule;
     let later = now().plus(Duration::from_secs(7200));
-    put(schedule, later, pending, 86_400).await;
+    put(&schedule.due_rows(), later, pending, 86_400).await;
     run(&world, due).await
 }
 
@@ -76,7 +78,7 @@ pub async fn scheduler_run(due: usize, pending: usize) -> RunCost {
 /// the scheduler as well.
 async fn coming_minute(schedule: &ScheduleTable) -> (i64, u64) {
     loop {
-        let done = schedule.cursor().await.unwrap();
+        let done = schedule.cursor().get().await.unwrap();
         let coming = minute_of(now()) + 1;
         if done.as_ref().is_none_or(|done| done.minute < coming) {
             return (coming, done.map_or(0, |done| done.version));
@@ -90,15 +92,21 @@ async fn coming_minute(schedule: &ScheduleTable) -> (i64, u64) {
 pub(crate) async fn run(world: &World, due: usize) -> RunCost {
     let schedule = &world.aws().await.schedule;
     let (coming, version) = coming_minute(schedule).await;
-    put(schedule, Timestamp::from_millis(coming * 60_000), due, 1).await;
+    put(
+        &schedule.due_rows(),
+        Timestamp::from_millis(coming * 60_000),
+        due,
+        1,
+    )
+    .await;
     let cursor = Cursor {
         minute: coming - 1,
         progress: Progress::default(),
         version: version + 1,
         claimed_until: None,
     };
-    assert_eq!(schedule.set_cursor(&cursor).await.unwrap(), Written::Yes);
-    skip_audit(schedule).await;
+    assert_eq!(schedule.cursor().put(&cursor).await.unwrap(), Written::Yes);
+    forgo_audit(schedule).await;
     let meter = world.stack.meter().unwrap();
     meter.reset();
     let report = world
@@ -124,9 +132,14 @@ pub(crate) async fn run(world: &World, due: usize) -> RunCost {
     }
 }
 
-/// Makes sure that no audit is due.
-async fn skip_audit(schedule: &ScheduleTable) {
-    let version = schedule.audit().await.unwrap().map_or(0, |it| it.version);
+/// No audit is due.
+async fn forgo_audit(schedule: &ScheduleTable) {
+    let version = schedule
+        .audit()
+        .get()
+        .await
+        .unwrap()
+        .map_or(0, |it| it.version);
     let audit = Audit {
         version: version + 1,
         started_at: now(),
@@ -138,5 +151,5 @@ async fn skip_audit(schedule: &ScheduleTable) {
         seen: 0,
         repaired: 0,
     };
-    schedule.set_audit(&audit).await.unwrap();
+    schedule.audit().put(&audit).await.unwrap();
 }

@@ -7,7 +7,7 @@
 use std::{fmt, time::Duration};
 
 use aws_sdk_dynamodb::{
-    operation::update_item::UpdateItemError,
+    operation::update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
     types::{ReturnValue, ReturnValuesOnConditionCheckFailure},
 };
 use posthorn_domain::{id::OrganizationId, timestamp::Timestamp};
@@ -15,9 +15,13 @@ use serde::{Deserialize, Serialize};
 use serde_dynamo::aws_sdk_dynamodb_1::to_attribute_value;
 
 use crate::{
-    ConfigTable, StoreError,
-    item::{Item, Key, entity, n, s, ttl},
+    StoreError,
+    dynamo::{Item, Key, Table, entity, n, s, ttl},
 };
+
+/// Answers to requests with an `idempotency-key`.
+#[derive(Clone, Debug)]
+pub struct Answers(pub(super) Table);
 
 /// How long an answer is kept.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
@@ -77,23 +81,41 @@ fn row(organization: &OrganizationId, key: &str) -> Key {
     Key::new(format!("{organization}#key#{key}"), "key")
 }
 
-impl ConfigTable {
+impl Answers {
     /// Reserves a key (a hash, because callers may choose any text). The inner `Ok` is the
     /// reservation, with the seed of the first try if an earlier one ended without an answer; the
     /// inner `Err` is what an earlier request left.
-    pub async fn reserve_answer(
+    pub async fn reserve(
         &self,
         organization: &OrganizationId,
         key: &str,
         answer: &Answer,
     ) -> Result<Result<Answer, Answer>, StoreError> {
+        let update = self.reservation(organization, key, answer)?;
+        match update.send().await {
+            Ok(output) => Ok(Ok(entity(output.attributes.unwrap_or_default())?)),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
+                    let earlier: Answer = entity(failed.item().cloned().unwrap_or_default())?;
+                    self.renew(organization, key, answer, earlier).await
+                }
+                _ => Err(StoreError::aws("UpdateItem")(error)),
+            },
+        }
+    }
+
+    /// Takes a key that is free, this request's own, or left by an earlier try without an answer.
+    fn reservation(
+        &self,
+        organization: &OrganizationId,
+        key: &str,
+        answer: &Answer,
+    ) -> Result<UpdateItemFluentBuilder, StoreError> {
         let abandoned = answer.started_at.as_millis() - ABANDONED.as_millis() as i64;
         let (_, expires) = ttl(answer.started_at.plus(KEPT));
-        let result = self
-            .client
-            .update_item()
-            .table_name(&self.name)
-            .set_key(Some(row(organization, key).item()))
+        Ok(self
+            .0
+            .update(row(organization, key))
             .update_expression(
                 "SET request_hash = :hash, #status = :none, body = :empty, started_at = :started, \
                  nonce = :nonce, seed = if_not_exists(seed, :seed), #ttl = :ttl",
@@ -114,19 +136,7 @@ impl ConfigTable {
             .expression_attribute_values(":seed", to_attribute_value(&answer.seed)?)
             .expression_attribute_values(":ttl", expires)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .return_values(ReturnValue::AllNew)
-            .send()
-            .await;
-        match result {
-            Ok(output) => Ok(Ok(entity(output.attributes.unwrap_or_default())?)),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
-                    let earlier: Answer = entity(failed.item().cloned().unwrap_or_default())?;
-                    self.renew(organization, key, answer, earlier).await
-                }
-                _ => Err(StoreError::aws("UpdateItem")(error)),
-            },
-        }
+            .return_values(ReturnValue::AllNew))
     }
 
     /// Takes over the key of an answer that has expired but is not removed yet.
@@ -140,29 +150,26 @@ impl ConfigTable {
         if answer.started_at < earlier.started_at.plus(KEPT) {
             return Ok(Err(earlier));
         }
-        self.keep_answer(organization, key, answer).await?;
+        self.keep(organization, key, answer).await?;
         Ok(Ok(answer.clone()))
     }
 
     /// Stores an answer under its key.
-    pub async fn keep_answer(
+    pub async fn keep(
         &self,
         organization: &OrganizationId,
         key: &str,
         answer: &Answer,
     ) -> Result<(), StoreError> {
-        self.put(item(organization, key, answer)?).await
+        self.0.put(item(organization, key, answer)?).await
     }
 
     /// Frees a key whose request had no effect.
-    pub async fn release_answer(
+    pub async fn release(
         &self,
         organization: &OrganizationId,
         key: &str,
     ) -> Result<(), StoreError> {
-        let delete = self.client.delete_item().table_name(&self.name);
-        let key = row(organization, key).item();
-        let delete = delete.set_key(Some(key)).send().await;
-        delete.map(|_| ()).map_err(StoreError::aws("DeleteItem"))
+        self.0.remove(row(organization, key)).await
     }
 }

@@ -6,9 +6,13 @@ use posthorn_domain::{
 };
 
 use crate::{
-    ConfigTable, Consistency, Page, Range, Slice, StoreError, Written,
-    item::{Item, Key, entity, ttl},
+    Consistency, Page, Range, Slice, StoreError, Written,
+    dynamo::{Item, Key, Table, entity, ttl},
 };
+
+/// Jobs of an organization.
+#[derive(Clone, Debug)]
+pub struct Jobs(pub(super) Table);
 
 fn pk(organization: &OrganizationId) -> String {
     format!("{organization}#jobs")
@@ -20,47 +24,46 @@ fn item(organization: &OrganizationId, job: &Job) -> Result<Item, StoreError> {
     Ok(item)
 }
 
-impl ConfigTable {
+impl Jobs {
     /// A job.
-    pub async fn job(
+    pub async fn get(
         &self,
         organization: &OrganizationId,
         id: &JobId,
     ) -> Result<Option<Job>, StoreError> {
         let key = Key::new(pk(organization), id.as_str());
-        let item = self.get(key, Consistency::Strong).await?;
+        let item = self.0.get(key, Consistency::Strong).await?;
         item.map(entity).transpose()
     }
 
     /// Jobs in the order they were created. The page's `after` is a job's id.
-    pub async fn jobs(
+    pub async fn list(
         &self,
         organization: &OrganizationId,
         page: &Page,
     ) -> Result<Slice<Job>, StoreError> {
-        self.slice(pk(organization), Range::prefix(JobId::PREFIX), page)
+        self.0
+            .slice(pk(organization), Range::prefix(JobId::PREFIX), page)
             .await
     }
 
     /// Stores a new job; an existing one with that id stays as it is.
-    pub async fn create_job(
-        &self,
-        organization: &OrganizationId,
-        job: &Job,
-    ) -> Result<(), StoreError> {
-        let put = self.put_new(item(organization, job)?)?;
-        self.transact(vec![put]).await.map(|_| ())
+    pub async fn create(&self, organization: &OrganizationId, job: &Job) -> Result<(), StoreError> {
+        let put = self.0.put_new(item(organization, job)?)?;
+        self.0.transact(vec![put]).await.map(|_| ())
     }
 
     /// Stores a job after a step; a conflict means that another copy of its task has already made
     /// the step.
-    pub async fn step_job(
+    pub async fn step(
         &self,
         organization: &OrganizationId,
         after: &Job,
     ) -> Result<Written, StoreError> {
         let before = after.steps.saturating_sub(1);
-        let put = self.put_over(item(organization, after)?, "steps", before)?;
-        self.transact(vec![put]).await
+        let put = self
+            .0
+            .put_over(item(organization, after)?, "steps", before)?;
+        self.0.transact(vec![put]).await
     }
 }

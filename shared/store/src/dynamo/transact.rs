@@ -1,4 +1,4 @@
-//! Transactions on the config table: writes of several items, all or none.
+//! Writes of several items: all or none.
 
 use std::time::Duration;
 
@@ -8,10 +8,8 @@ use aws_sdk_dynamodb::{
     types::{ConditionCheck, Delete, Put, TransactWriteItem},
 };
 
-use crate::{
-    ConfigTable, StoreError,
-    item::{Item, Key, n},
-};
+use super::{Item, Key, Table, Written, n};
+use crate::StoreError;
 
 /// How often a transaction is tried when it conflicts with another one.
 const MAX_TRIES: u32 = 6;
@@ -19,18 +17,7 @@ const MAX_TRIES: u32 = 6;
 /// The wait before a transaction is tried again; doubled every time.
 const FIRST_WAIT: Duration = Duration::from_millis(25);
 
-/// The result of a conditional write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Written {
-    /// It was written.
-    Yes,
-    /// The item has changed since it was read, or what it belongs to is gone.
-    Conflict,
-    /// The uid belongs to another item.
-    Taken,
-}
-
-impl ConfigTable {
+impl Table {
     /// Writes all or nothing. The condition of the first write is about a version, those of the
     /// others about uids. A transaction that conflicts with another one is retried here, because
     /// the SDK does not.

@@ -5,9 +5,8 @@ use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 use posthorn_domain::id::DataKeyId;
 
 use crate::{
-    ConfigTable, Consistency, Range, StoreError,
-    item::{Item, Key, s},
-    read::sort_key,
+    Consistency, Range, StoreError,
+    dynamo::{Item, Key, Table, s, sort_key},
 };
 
 /// The partition of all data keys.
@@ -22,10 +21,16 @@ pub struct WrappedKey {
     pub kms_key: String,
 }
 
-impl ConfigTable {
+/// The data keys of the deployment.
+#[derive(Clone, Debug)]
+pub struct DataKeys(pub(super) Table);
+
+impl DataKeys {
     /// The newest data key.
-    pub async fn newest_data_key(&self) -> Result<Option<(DataKeyId, WrappedKey)>, StoreError> {
-        let query = self.query(PK.to_owned(), Range::prefix(DataKeyId::PREFIX));
+    pub async fn newest(&self) -> Result<Option<(DataKeyId, WrappedKey)>, StoreError> {
+        let query = self
+            .0
+            .query(PK.to_owned(), Range::prefix(DataKeyId::PREFIX));
         let newest = query.scan_index_forward(false).limit(1).send().await;
         let newest = newest.map_err(StoreError::aws("Query"))?;
         let read = |item: Item| {
@@ -37,17 +42,17 @@ impl ConfigTable {
     }
 
     /// A data key.
-    pub async fn data_key(
+    pub async fn get(
         &self,
         id: &DataKeyId,
         consistency: Consistency,
     ) -> Result<Option<WrappedKey>, StoreError> {
-        let item = self.get(Key::new(PK, id.as_str()), consistency).await?;
+        let item = self.0.get(Key::new(PK, id.as_str()), consistency).await?;
         item.map(wrapped).transpose()
     }
 
     /// Stores a new data key.
-    pub async fn put_data_key(&self, id: &DataKeyId, key: WrappedKey) -> Result<(), StoreError> {
+    pub async fn put(&self, id: &DataKeyId, key: WrappedKey) -> Result<(), StoreError> {
         let mut item = Key::new(PK, id.as_str()).item();
         let wrapped = AttributeValue::B(Blob::new(key.wrapped));
         let kms_key = s(key.kms_key);
@@ -55,7 +60,7 @@ impl ConfigTable {
             ("wrapped".to_owned(), wrapped),
             ("kms_key".to_owned(), kms_key),
         ]);
-        self.put(item).await
+        self.0.put(item).await
     }
 }
 

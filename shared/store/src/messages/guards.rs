@@ -5,7 +5,9 @@
 //! request that is interrupted in between leaves it unfinished; when it is repeated, it continues
 //! with the reserved message id instead of creating a second message.
 
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::{
+    operation::put_item::builders::PutItemFluentBuilder, types::AttributeValue,
+};
 use posthorn_domain::{
     id::{ApplicationId, MessageId},
     name::EventId,
@@ -14,10 +16,13 @@ use posthorn_domain::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Consistency, MessagesTable, StoreError,
-    item::{Item, Key, entity, n, take_existing, ttl},
-    read::get,
+    Consistency, StoreError,
+    dynamo::{Item, Key, Table, entity, n, s, ttl},
 };
+
+/// The guards of an application.
+#[derive(Clone, Debug)]
+pub struct Guards(pub(super) Table);
 
 /// What a guard protects from being sent twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +61,7 @@ fn guard_key(application: &ApplicationId, guard: &Guard) -> Key {
     Key::new(pk, "guard")
 }
 
-impl MessagesTable {
+impl Guards {
     /// The id of the message with this `eventId`.
     pub async fn id_by_event(
         &self,
@@ -64,7 +69,7 @@ impl MessagesTable {
         event: &EventId,
     ) -> Result<Option<MessageId>, StoreError> {
         let key = guard_key(application, &Guard::EventId(event.clone()));
-        let item = get(&self.client, &self.name, key, Consistency::Strong).await?;
+        let item = self.0.get(key, Consistency::Strong).await?;
         let reservation: Option<Reservation> = item.map(entity).transpose()?;
         Ok(reservation.map(|reservation| reservation.message))
     }
@@ -78,31 +83,20 @@ impl MessagesTable {
         reservation: &Reservation,
         expires_at: Timestamp,
     ) -> Result<Option<Reservation>, StoreError> {
-        let result = self
-            .client
-            .put_item()
-            .table_name(&self.name)
-            .set_item(Some(item(application, guard, reservation, expires_at)?))
-            // TTL removes rows late, so an expired guard may still be there. A retry by the SDK,
-            // and a record that is received again before it is done, may take their own
-            // reservation.
-            .condition_expression(
+        let item = item(application, guard, reservation, expires_at)?;
+        // TTL removes rows late, so an expired guard may still be there. A retry by the SDK, and a
+        // record that is received again before it is done, may take their own reservation.
+        let replaces = |put: PutItemFluentBuilder| {
+            put.condition_expression(
                 "attribute_not_exists(pk) OR #ttl <= :now OR (m = :m AND o = :open)",
             )
             .expression_attribute_values(":open", AttributeValue::Bool(false))
             .expression_attribute_names("#ttl", "ttl")
             .expression_attribute_values(":now", n(reservation.created_at.as_seconds()))
-            .expression_attribute_values(":m", crate::item::s(reservation.message.as_str()))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
-        match result {
-            Ok(_) => Ok(None),
-            Err(error) => match take_existing(&error) {
-                Some(existing) => entity(existing).map(Some),
-                None => Err(StoreError::aws("PutItem")(error)),
-            },
-        }
+            .expression_attribute_values(":m", s(reservation.message.as_str()))
+        };
+        let existing = self.0.put_or_find(item, replaces).await?;
+        existing.map(entity).transpose()
     }
 
     /// Stores how a guard's request ended.
@@ -113,14 +107,8 @@ impl MessagesTable {
         reservation: &Reservation,
         expires_at: Timestamp,
     ) -> Result<(), StoreError> {
-        self.client
-            .put_item()
-            .table_name(&self.name)
-            .set_item(Some(item(application, guard, reservation, expires_at)?))
-            .send()
-            .await
-            .map_err(StoreError::aws("PutItem"))?;
-        Ok(())
+        let item = item(application, guard, reservation, expires_at)?;
+        self.0.put(item).await
     }
 }
 

@@ -12,17 +12,21 @@ use posthorn_domain::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ConfigTable, Consistency, StoreError, Written,
-    item::{Key, entity, ttl},
-    read::get_many,
+    Consistency, StoreError, Tries, Written,
+    dynamo::{Key, Table, entity, ttl},
 };
+
+/// Sessions of the application portal that were ended.
+#[derive(Clone, Debug)]
+pub struct Sessions(pub(super) Table);
 
 /// The longest lifetime of a session's token. After it, an order to end sessions can be forgotten.
 const LONGEST: Duration = Duration::from_secs(7 * 86_400);
 
-/// How often an order is tried when it conflicts with another one, and how many rows one
-/// transaction writes.
-const MAX_TRIES: u32 = 5;
+/// How often an order is tried when it conflicts with another one.
+const TRIES: Tries = Tries::at_once(5);
+
+/// How many rows one transaction writes.
 const ROWS_AT_ONCE: usize = 100;
 
 /// An order to end sessions, as it is stored.
@@ -46,22 +50,22 @@ fn order_key(app: AppKey<'_>, tag: Option<&SessionTag>) -> Key {
     Key::new(pk, sk)
 }
 
-impl ConfigTable {
+impl Sessions {
     /// Ends a session: its token is refused from now on. [`Written::Conflict`] means that it had
     /// already ended.
-    pub async fn end_session(
+    pub async fn end(
         &self,
         organization: &OrganizationId,
         session: &Session,
     ) -> Result<Written, StoreError> {
         let mut item = session_key(organization, session).item();
         item.extend([ttl(session.expires_at)]);
-        self.transact(vec![self.put_new(item)?]).await
+        self.0.transact(vec![self.0.put_new(item)?]).await
     }
 
     /// Ends the sessions of an application that were granted so far: all, or those with the given
     /// tags (one transaction per 100); at once, or after a grace period.
-    pub async fn end_sessions(
+    pub async fn end_all(
         &self,
         app: AppKey<'_>,
         tags: &[SessionTag],
@@ -74,47 +78,44 @@ impl ConfigTable {
             false => of_tags.collect(),
         };
         for some in keys.chunks(ROWS_AT_ONCE) {
-            if self.order(some, now, grace).await? != Written::Yes {
+            let order = || self.order(some, now, grace);
+            if TRIES.until(order).await?.is_none() {
                 return Ok(Written::Conflict);
             }
         }
         Ok(Written::Yes)
     }
 
+    /// Writes one order in all these rows; `None` when others did so meanwhile.
     async fn order(
         &self,
         keys: &[Key],
         now: Timestamp,
         grace: Duration,
-    ) -> Result<Written, StoreError> {
-        for _ in 0..MAX_TRIES {
-            let (client, table) = (&self.client, &self.name);
-            let rows = get_many(client, table, keys.to_vec(), Consistency::Strong).await?;
-            let mut writes = Vec::new();
-            for key in keys {
-                let row = rows.iter().find(|row| key.is_of(row)).cloned();
-                let Order { version, ending } =
-                    row.map(entity::<Order>).transpose()?.unwrap_or_default();
-                let after = Order {
-                    version: version + 1,
-                    ending: ending.end_all(now, grace),
-                };
-                let mut item = key.clone().with(&after)?;
-                item.extend([ttl(now.plus(grace + LONGEST))]);
-                writes.push(match version {
-                    0 => self.put_new(item)?,
-                    seen => self.put_over(item, "version", seen)?,
-                });
-            }
-            if self.transact(writes).await? == Written::Yes {
-                return Ok(Written::Yes);
-            }
+    ) -> Result<Option<()>, StoreError> {
+        let rows = self.0.get_many(keys.to_vec(), Consistency::Strong).await?;
+        let mut writes = Vec::new();
+        for key in keys {
+            let row = rows.iter().find(|row| key.is_of(row)).cloned();
+            let Order { version, ending } =
+                row.map(entity::<Order>).transpose()?.unwrap_or_default();
+            let after = Order {
+                version: version + 1,
+                ending: ending.end_all(now, grace),
+            };
+            let mut item = key.clone().with(&after)?;
+            item.extend([ttl(now.plus(grace + LONGEST))]);
+            writes.push(match version {
+                0 => self.0.put_new(item)?,
+                seen => self.0.put_over(item, "version", seen)?,
+            });
         }
-        Ok(Written::Conflict)
+        let written = self.0.transact(writes).await?;
+        Ok((written == Written::Yes).then_some(()))
     }
 
     /// Whether a session was ended. One BatchGetItem of two or three rows.
-    pub async fn is_session_ended(
+    pub async fn is_ended(
         &self,
         app: AppKey<'_>,
         session: &Session,
@@ -125,7 +126,7 @@ impl ConfigTable {
         if let Some(tag) = &session.tag {
             keys.push(order_key(app, Some(tag)));
         }
-        let rows = get_many(&self.client, &self.name, keys, Consistency::Strong).await?;
+        let rows = self.0.get_many(keys, Consistency::Strong).await?;
         for row in rows {
             if own.is_of(&row) || entity::<Order>(row)?.ending.ends(session.granted_at, now) {
                 return Ok(true);

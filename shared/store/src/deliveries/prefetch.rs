@@ -10,12 +10,11 @@ use posthorn_domain::{
 };
 use serde::de::DeserializeOwned;
 
+use super::{Deliveries, delivery_key};
 use crate::{
-    ConfigTable, DeliveriesTable, StoreError,
+    Endpoints, StoreError,
     config::endpoint_key,
-    deliveries::delivery_key,
-    item::{Item, Key, entity},
-    read::get_batch,
+    dynamo::{Item, Key, entity, get_batch},
 };
 
 /// An endpoint to look up, and a delivery to it.
@@ -48,24 +47,25 @@ impl Prefetched {
     }
 }
 
-impl DeliveriesTable {
+impl Deliveries {
     /// Reads deliveries with their endpoints: one BatchGetItem per 100 items. An endpoint that
     /// several lookups share is read once. What DynamoDB did not process, and what is unreadable,
     /// is left out.
     pub async fn prefetch(
         &self,
-        config: &ConfigTable,
+        of: &Endpoints,
         lookups: &[Lookup<'_>],
     ) -> Result<Prefetched, StoreError> {
+        let (configured, recorded) = (of.table_name(), self.0.name.as_str());
         let endpoints = lookups
             .iter()
-            .map(|it| (config.name.as_str(), endpoint_key(it.endpoint)));
+            .map(|it| (configured, endpoint_key(it.endpoint)));
         let deliveries = lookups.iter().filter_map(|it| it.delivery);
-        let deliveries = deliveries.map(|key| (self.name.as_str(), delivery_key(key)));
-        let read = get_batch(&self.client, endpoints.chain(deliveries)).await?;
+        let deliveries = deliveries.map(|key| (recorded, delivery_key(key)));
+        let read = get_batch(&self.0.client, endpoints.chain(deliveries)).await?;
         let mut prefetched = Prefetched::default();
         for ((table, key), item) in read {
-            if table == config.name {
+            if table == configured {
                 insert(&mut prefetched.endpoints, key, item);
             } else {
                 insert(&mut prefetched.deliveries, key, item);

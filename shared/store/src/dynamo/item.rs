@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::{error::SdkError, operation::put_item::PutItemError, types::AttributeValue};
+use aws_sdk_dynamodb::types::AttributeValue;
 use posthorn_domain::timestamp::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
@@ -58,14 +58,6 @@ impl Key {
         let mut item: Item = to_item(entity)?;
         item.extend(self.item());
         Ok(item)
-    }
-}
-
-/// The existing item that made a condition fail.
-pub(crate) fn take_existing<R>(error: &SdkError<PutItemError, R>) -> Option<Item> {
-    match error.as_service_error() {
-        Some(PutItemError::ConditionalCheckFailedException(failed)) => failed.item().cloned(),
-        _ => None,
     }
 }
 
