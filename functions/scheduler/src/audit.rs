@@ -57,9 +57,9 @@ pub struct Auditor {
     pub applications: Applications,
     /// Messages.
     pub messages: Messages,
-    /// What became of them.
+    /// Their deliveries.
     pub deliveries: Deliveries,
-    /// How long from the begin of one round to the next.
+    /// The time from the start of one round to the start of the next.
     pub every: Duration,
     /// How overdue an attempt must be for its task to count as lost.
     pub lost_after: Duration,

@@ -40,11 +40,11 @@ const MARGIN: Duration = Duration::from_secs(15);
 /// The scheduler's table and queue; built once per process.
 #[derive(Debug)]
 pub struct Scheduler {
-    /// Attempts to come.
+    /// Future attempts.
     pub due: DueRows,
     /// Which of them were queued.
     pub cursor: CursorRow,
-    /// Where they go when they are due.
+    /// Where tasks go when they are due.
     pub queue: DeliveriesQueue,
 }
 

@@ -166,7 +166,8 @@ impl Vault {
             return Ok(key);
         }
         let newest = self.stored.newest().await?;
-        // One of another KMS key cannot be read here: the deployment was without one in between.
+        // A data key of another KMS key cannot be decrypted here: the deployment was without a KMS
+        // key in between.
         let newest = newest.filter(|(_, wrapped)| wrapped.kms_key == kms.key);
         let Some((id, wrapped)) = newest else {
             return self.create(kms).await;
@@ -204,7 +205,7 @@ impl Vault {
     }
 
     async fn read(&self, kms: &Kms, id: &DataKeyId) -> Result<Arc<DataKey>, VaultError> {
-        // One that was just made may be missing from an eventually consistent read.
+        // An eventually consistent read could miss a data key that was just created.
         let wrapped = self.stored.get(id, Consistency::Strong).await?;
         let wrapped = wrapped.ok_or_else(|| VaultError::NoKey(id.clone()))?;
         self.unwrap(kms, id.clone(), &wrapped.wrapped).await

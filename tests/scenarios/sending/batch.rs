@@ -279,7 +279,10 @@ async fn a_repetition_is_not_accepted_for_what_another_message_stored() {
         Guard::EventId("e".to_owned().try_into().unwrap()),
     ] {
         let guards = &clients.guards;
-        guards.settle(&id, &guard, &interrupted, until).await.unwrap();
+        guards
+            .settle(&id, &guard, &interrupted, until)
+            .await
+            .unwrap();
     }
     let second = post(event(2), "second").await;
     assert_eq!(second.status, 202, "{second:?}");
