@@ -25,7 +25,7 @@ func receive(secret string) http.HandlerFunc {
 			http.Error(w, "not signed", http.StatusBadRequest)
 			return
 		}
-		// Deliveries may come twice: webhook-id stays the same, so remember it.
+		// Deliveries may arrive twice: webhook-id stays the same, so remember it.
 		log.Println("received", r.Header.Get("webhook-id"), string(body))
 		w.WriteHeader(http.StatusNoContent)
 	}

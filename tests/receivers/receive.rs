@@ -9,7 +9,7 @@ pub fn receive(secret: &str, headers: &HeaderMap, body: &[u8]) -> StatusCode {
     if webhook.verify(body, headers).is_err() {
         return StatusCode::BAD_REQUEST;
     }
-    // Deliveries may come twice: `webhook-id` stays the same, so remember it.
+    // Deliveries may arrive twice: `webhook-id` stays the same, so remember it.
     println!("received {:?} {} bytes", headers["webhook-id"], body.len());
     StatusCode::NO_CONTENT
 }
