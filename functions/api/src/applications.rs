@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
+use posthorn_contract::{ApiError, Refusal};
 use posthorn_domain::{
     application::{Application, ApplicationIn, ApplicationPatch, OPERATIONAL_UID},
-    error::ApiError,
     form::{MAX_ENTITY_BYTES, check_size},
     id::{ApplicationId, OrganizationId, Reference},
     key::AppKey,
@@ -22,7 +22,6 @@ use crate::{
     extract::{ApplicationReference, Json, Operator, Query, TheApplication, find_application},
     idempotency::Fresh,
     list::{ListOut, Order, Paging, filter_map},
-    refusal::Refusal,
     routes::routes,
 };
 

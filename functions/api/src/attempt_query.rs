@@ -1,9 +1,9 @@
 //! What a list of attempts is asked for, and what of it the filters admit.
 
+use posthorn_contract::{ApiError, Refusal};
 use posthorn_domain::{
     attempt::Attempt,
     delivery::Delivery,
-    error::ApiError,
     id::{EndpointId, MessageId, Reference},
     message::Message,
     name::{Channel, Tag, Uid},
@@ -19,7 +19,6 @@ use crate::{
     list::{Limit, Paging},
     messages::{has_channel, has_tag},
     query::{CodeClass, EventTypes, NotTrue, StatusFilter, Time, yes},
-    refusal::Refusal,
     status::MessageStatus,
 };
 

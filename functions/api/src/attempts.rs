@@ -1,9 +1,9 @@
 //! Attempts: by message, by endpoint, one, and expunging its response.
 
 use axum::http::StatusCode;
+use posthorn_contract::{ApiError, Refusal};
 use posthorn_domain::{
     delivery::Delivery,
-    error::ApiError,
     id::{AttemptId, EndpointId, MessageId},
     key::MessageKey,
     message::Message,
@@ -18,7 +18,6 @@ use crate::{
     extract::{Json, Query, TheApplication, TheEndpoint, path_parameter},
     list::{ListOut, Order},
     messages::TheMessage,
-    refusal::Refusal,
     routes::routes,
 };
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use posthorn_contract::Refusal;
 use posthorn_domain::{
     delivery::Delivery,
     endpoint::Endpoint,
@@ -23,7 +24,6 @@ use crate::{
     list::{Limit, ListOut, Order, Paging},
     messages::{TheMessage, has_channel, has_tag, range},
     query::{EventTypes, StatusFilter, Time, yes},
-    refusal::Refusal,
     routes::routes,
     status::{MessageStatus, Standing},
 };

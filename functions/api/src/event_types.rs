@@ -3,8 +3,8 @@
 use std::str::FromStr;
 
 use axum::http::StatusCode;
+use posthorn_contract::{ApiError, Refusal};
 use posthorn_domain::{
-    error::ApiError,
     event_type::EventType,
     form::check_size,
     id::OrganizationId,
@@ -21,7 +21,6 @@ use crate::{
     event_type_bodies::{EventTypeIn, EventTypeOut, EventTypePatch, EventTypeUpdate, show},
     extract::{Caller, Json, Operator, Query, path_parameter},
     list::{Limit, ListOut, Order, Paging, filter_map},
-    refusal::Refusal,
     routes::routes,
 };
 

@@ -7,11 +7,11 @@ use axum::{
     body::{self, to_bytes},
 };
 use lambda_runtime::LambdaEvent;
-use posthorn_domain::error::ApiError;
-use posthorn_runtime::{
-    StartError, gateway,
+use posthorn_contract::{
+    ApiError, gateway,
     http::{Request, Response, error_response},
 };
+use posthorn_runtime::StartError;
 use serde_json::Value;
 use tower::ServiceExt;
 

@@ -28,7 +28,6 @@ mod notify;
 mod openapi;
 mod operator;
 mod query;
-mod refusal;
 mod routes;
 mod send_again;
 mod signer;
@@ -41,21 +40,21 @@ use std::{
 };
 
 use axum::{Extension, middleware, routing::get};
-use posthorn_domain::{address::Policy, error::ApiError};
+use posthorn_contract::{ApiError, Refusal, tokens::Tokens};
+use posthorn_domain::address::Policy;
 use posthorn_publish::Publisher;
 use posthorn_queue::DeliveriesQueue;
 use posthorn_store::{
     Answers, Applications, Deliveries, Endpoints, EventTypes, Guards, Jobs, Messages, Sessions,
     Tries,
 };
-use posthorn_tokens::Tokens;
 use posthorn_vault::Vault;
 use utoipa::OpenApi;
 
 pub use handle::{Service, handle};
 pub use signer::{Signer, SignerError};
 
-use crate::{refusal::Refusal, routes::Routes};
+use crate::routes::Routes;
 
 /// What the function works with; built once per process.
 #[derive(Debug)]

@@ -2,11 +2,11 @@
 
 use lambda_runtime::{LambdaEvent, run, service_fn};
 use posthorn_api::{Api, Signer, handle};
+use posthorn_contract::tokens::Tokens;
 use posthorn_publish::Publisher;
 use posthorn_queue::DeliveriesQueue;
 use posthorn_runtime::{StartError, aws, env, init_logs, metrics};
 use posthorn_store::{ConfigTable, Deliveries, MessagesTable};
-use posthorn_tokens::Tokens;
 use posthorn_vault::Vault;
 use serde_json::Value;
 

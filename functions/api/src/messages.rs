@@ -3,12 +3,15 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{extract::FromRequestParts, http::StatusCode, http::request::Parts};
+use posthorn_contract::{
+    ApiError, Refusal,
+    batch::{BatchIn, BatchOut},
+};
 use posthorn_domain::{
     delivery::{Delivery, Status, skip},
-    error::ApiError,
     id::MessageId,
     key::MessageKey,
-    message::{BatchIn, BatchOut, Message, MessageIn, MessageOut},
+    message::{Message, MessageIn, MessageOut},
     name::{Channel, EventId, Tag, Uid},
     timestamp::Timestamp,
 };
@@ -23,7 +26,6 @@ use crate::{
     extract::{Json, Query, TheApplication, path_parameter},
     list::{Limit, ListOut, Order, Paging, filter_map},
     query::{EventTypes, Time, yes},
-    refusal::Refusal,
     routes::routes,
 };
 

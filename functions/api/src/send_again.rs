@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 
 use axum::http::StatusCode;
+use posthorn_contract::{ApiError, Refusal};
 use posthorn_domain::{
     delivery::Resend,
-    error::{ApiError, FieldError},
+    error::FieldError,
     id::{JobId, MessageId},
     job::{Job, JobKind, JobStatus, MAX_LOOK_BACK},
     message::{Destination, Message, MessageOut, RetentionDays},
@@ -27,7 +28,6 @@ use crate::{
     idempotency::{Fresh, Repeated},
     messages::TheMessage,
     query::Time,
-    refusal::Refusal,
     routes::routes,
 };
 

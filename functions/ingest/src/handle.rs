@@ -1,7 +1,8 @@
 //! Lambda events: records of the messages queue, or HTTP requests.
 
 use lambda_runtime::LambdaEvent;
-use posthorn_runtime::{StartError, deadline, gateway};
+use posthorn_contract::gateway;
+use posthorn_runtime::{StartError, deadline};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::{RawValue, to_raw_value};
 

@@ -14,11 +14,11 @@ mod requests;
 mod reserve;
 mod submission;
 
-use posthorn_domain::{error::ApiError, trace::TraceParent};
-use posthorn_publish::{PublishError, Publisher};
-use posthorn_runtime::{Panicked, entropy};
-use posthorn_store::{Guards, StoreError};
-use posthorn_tokens::Tokens;
+use posthorn_contract::tokens::Tokens;
+use posthorn_domain::trace::TraceParent;
+use posthorn_publish::Publisher;
+use posthorn_runtime::entropy;
+use posthorn_store::Guards;
 
 pub use handle::handle;
 
@@ -54,38 +54,5 @@ impl Ingest {
             Some(caller) => caller.child(entropy()),
             None => TraceParent::begin(entropy(), entropy()),
         })
-    }
-}
-
-/// Why a message was not accepted.
-#[derive(Clone, Debug)]
-enum Refusal {
-    /// The caller must change something; the error says what.
-    Caller(ApiError),
-    /// Ingest itself failed: logged, and answered with 503.
-    Fault(String),
-}
-
-impl From<ApiError> for Refusal {
-    fn from(error: ApiError) -> Self {
-        Self::Caller(error)
-    }
-}
-
-impl From<StoreError> for Refusal {
-    fn from(error: StoreError) -> Self {
-        Self::Fault(error.to_string())
-    }
-}
-
-impl From<Panicked> for Refusal {
-    fn from(error: Panicked) -> Self {
-        Self::Fault(error.to_string())
-    }
-}
-
-impl From<PublishError> for Refusal {
-    fn from(error: PublishError) -> Self {
-        Self::Fault(error.to_string())
     }
 }

@@ -1,12 +1,12 @@
 //! The ingest Lambda: wires [`posthorn_ingest`] to AWS.
 
 use lambda_runtime::{LambdaEvent, run, service_fn};
+use posthorn_contract::tokens::Tokens;
 use posthorn_ingest::{Ingest, handle};
 use posthorn_publish::Publisher;
 use posthorn_queue::DeliveriesQueue;
 use posthorn_runtime::{StartError, aws, env, init_logs, metrics};
 use posthorn_store::{ConfigTable, MessagesTable};
-use posthorn_tokens::Tokens;
 use serde_json::value::RawValue;
 
 #[tokio::main(flavor = "current_thread")]

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use futures_util::future::join_all;
+use posthorn_contract::{ApiError, Refusal};
 use posthorn_domain::{
-    error::{ApiError, FieldError},
+    error::FieldError,
     form::parse_body,
     id::{ApplicationId, MessageId, OrganizationId, Reference},
     message::{MessageIn, NewMessage},
@@ -23,7 +24,7 @@ use posthorn_runtime::{
 use serde::Deserialize;
 
 use crate::{
-    Ingest, Refusal,
+    Ingest,
     requests::{check, note},
     submission::Submission,
 };
@@ -176,10 +177,7 @@ fn read(record: &SqsMessage) -> Result<Sent, ApiError> {
         .app_id
         .parse()
         .map_err(|error| FieldError::body("appId", format!("{error}")))?;
-    let message = check(body.message, &application).map_err(|error| match error {
-        ApiError::Invalid(error) => error.within("message").into(),
-        other => other,
-    })?;
+    let message = check(body.message, &application).map_err(|error| error.within("message"))?;
     Ok(Sent {
         organization: body.organization,
         application,

@@ -2,15 +2,17 @@
 
 use ::http::{HeaderValue, Method, header};
 use percent_encoding::percent_decode_str;
+use posthorn_contract::{
+    ApiError, Refusal,
+    batch::{BatchIn, BatchOut, MAX_BATCH_BYTES},
+    http::{self, Request, Response},
+};
 use posthorn_domain::{
     application::ApplicationIn,
-    error::{ApiError, FieldError},
+    error::FieldError,
     form::{parse_body, unknown_field},
     id::{ApplicationId, MessageId, Reference},
-    message::{
-        BatchIn, BatchOut, MAX_BATCH_BYTES, MAX_PAYLOAD_BYTES, Message, MessageIn, MessageOut,
-        NewMessage,
-    },
+    message::{MAX_PAYLOAD_BYTES, Message, MessageIn, MessageOut, NewMessage},
     timestamp::Timestamp,
     token::Scope,
     trace::TraceParent,
@@ -18,14 +20,13 @@ use posthorn_domain::{
 use posthorn_publish::Target;
 use posthorn_runtime::{
     entropy,
-    http::{self, Request, Response},
     metrics::{Metric, count},
     now,
 };
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::{Ingest, Refusal, accept::Accepted, submission::Submission};
+use crate::{Ingest, accept::Accepted, submission::Submission};
 
 /// The most bytes of a body besides its payload: names, channels and tags at their longest, and
 /// white space.
@@ -142,7 +143,9 @@ async fn answer_batch(
                 messages.push(message);
                 results.push(None);
             }
-            Err(error) => results.push(Some(Err(at_index(error, index)))),
+            Err(error) => results.push(Some(Err(error
+                .within(&index.to_string())
+                .within("messages")))),
         }
     }
     let brought = messages.iter().filter_map(|it| it.application.clone());
@@ -184,14 +187,6 @@ fn public_error(refusal: Refusal) -> ApiError {
             tracing::error!(reason, "a message could not be accepted");
             ApiError::Unavailable
         }
-    }
-}
-
-/// The same error for one message of a batch: its location includes the index.
-fn at_index(error: ApiError, index: usize) -> ApiError {
-    match error {
-        ApiError::Invalid(error) => error.within(&index.to_string()).within("messages").into(),
-        other => other,
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use posthorn_contract::ApiError;
 use posthorn_domain::{
-    error::ApiError,
     filter::destinations,
     id::MessageId,
     message::{Message, NewMessage},

@@ -15,7 +15,7 @@
 //! | [`job`], [`operational`] | sending many messages again; events for operators |
 //! | [`signing`], [`token`], [`address`] | signatures, bearer tokens, which addresses may be reached |
 //! | [`envelope`] | encryption of texts that only some functions may read |
-//! | [`form`], [`error`] | request bodies and the API's error shape |
+//! | [`form`], [`error`] | reading JSON bodies, and the rules that their fields break |
 
 pub mod address;
 pub mod application;

@@ -1,0 +1,20 @@
+//! The front room of the functions that answer HTTP requests: what a request is, how it is refused,
+//! and who may make it. HTTP statuses are decided here and nowhere else.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`gateway`] | API Gateway's events as HTTP, and back |
+//! | [`http`] | requests, responses and headers |
+//! | [`tokens`] | who is calling |
+//! | [`batch`] | the bodies of a batch |
+//! | [`ApiError`], [`Refusal`] | why a request is not carried out, and the answer |
+
+pub mod batch;
+mod error;
+pub mod gateway;
+pub mod http;
+mod refusal;
+pub mod tokens;
+
+pub use error::ApiError;
+pub use refusal::Refusal;
