@@ -1,6 +1,6 @@
 //! The REST API (Svix v1), all but posting messages: one axum router.
 //!
-//! [`handle`] takes what Lambda passes: an HTTP request from API Gateway, or an event of an operator with
+//! [`Service::handle`] takes what Lambda passes: an HTTP request from API Gateway, or an event of an operator with
 //! IAM permission to invoke the function (`operator`). `access` says what tokens of the portal may do. Each resource has a file with its routes,
 //! its request and response bodies, and its handlers; `openapi` describes them all.
 
@@ -31,6 +31,7 @@ mod query;
 mod routes;
 mod send_again;
 mod signer;
+mod start;
 mod stats;
 mod status;
 
@@ -51,7 +52,7 @@ use posthorn_store::{
 use posthorn_vault::Vault;
 use utoipa::OpenApi;
 
-pub use handle::{Service, handle};
+pub use handle::Service;
 pub use signer::{Signer, SignerError};
 
 use crate::routes::Routes;

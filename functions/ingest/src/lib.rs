@@ -2,7 +2,7 @@
 //! batches (`…/msg/batch`), or sent to the messages queue.
 //!
 //! A message is accepted only after it is stored and one task per matching endpoint is queued.
-//! [`handle`] tells the kinds of events apart, `requests` translates HTTP and `records` SQS,
+//! [`handle`](Ingest::handle) tells the kinds of events apart, `requests` translates HTTP and `records` SQS,
 //! `accept` decides, `reserve` lets repeated requests find their first message, `directory` finds
 //! the application.
 
@@ -12,6 +12,7 @@ mod handle;
 mod records;
 mod requests;
 mod reserve;
+mod start;
 mod submission;
 
 use posthorn_contract::tokens::Tokens;
@@ -19,8 +20,6 @@ use posthorn_domain::trace::TraceParent;
 use posthorn_publish::Publisher;
 use posthorn_runtime::entropy;
 use posthorn_store::Guards;
-
-pub use handle::handle;
 
 use crate::directory::Directory;
 
@@ -35,19 +34,6 @@ pub struct Ingest {
 }
 
 impl Ingest {
-    /// Takes what verifies tokens, guards, the tables and the queue as a publisher, and whether
-    /// messages are traced.
-    pub fn new(tokens: Tokens, guards: Guards, publisher: Publisher, traces: bool) -> Self {
-        let directory = Directory::new(publisher.applications.clone());
-        Self {
-            tokens,
-            directory,
-            guards,
-            publisher,
-            traces,
-        }
-    }
-
     /// The span of a message, if messages are traced; the sender's span becomes its parent.
     fn span(&self, caller: Option<TraceParent>) -> Option<TraceParent> {
         self.traces.then(|| match caller {

@@ -1,4 +1,4 @@
-//! The scheduler: every minute, it queues the attempts that fall due in the next minute.
+//! Due attempts: every minute, those that fall due in the next minute are queued.
 //!
 //! A cursor in the table names the last minute whose tasks were all queued, and the progress in the
 //! next one. A run works from there to the coming minute, page by page, so the next run queues
@@ -7,10 +7,6 @@
 //! runs only one queues; when it dies, the first run after its timeout queues that page again.
 //! Tasks wait in the queue until their exact second. The cost depends on the rows that are due, not
 //! on those that are pending.
-//!
-//! In the remaining time it continues the audit ([`Auditor`]).
-
-mod audit;
 
 use std::time::Duration;
 
@@ -18,15 +14,14 @@ use posthorn_domain::{
     retry::{Wait, wait_until},
     timestamp::Timestamp,
 };
-use posthorn_queue::{DeliveriesQueue, QueueError};
+use posthorn_queue::DeliveriesQueue;
 use posthorn_runtime::{
     metrics::{Metric, count, measure},
     now,
 };
-use posthorn_store::{
-    Cursor, CursorRow, DueRows, Progress, Scheduled, StoreError, Written, minute_of,
-};
-use serde::Serialize;
+use posthorn_store::{Cursor, CursorRow, DueRows, Progress, Scheduled, Written, minute_of};
+
+use crate::{MARGIN, RunError};
 
 /// How many minutes a deployment's first run looks back.
 const FIRST_LOOK_BACK: i64 = 60;
@@ -34,14 +29,11 @@ const FIRST_LOOK_BACK: i64 = 60;
 /// The most minutes that any run looks back: older rows are gone (TTL).
 const MAX_LOOK_BACK: i64 = 2 * 24 * 60;
 
-/// Time reserved at the end of a run for the batch that is being sent.
-const MARGIN: Duration = Duration::from_secs(15);
-
-/// The scheduler's table and queue; built once per process.
+/// Queues what is due.
 #[derive(Debug)]
-pub struct Scheduler {
+pub struct Due {
     /// Future attempts.
-    pub due: DueRows,
+    pub rows: DueRows,
     /// Which of them were queued.
     pub cursor: CursorRow,
     /// Where tasks go when they are due.
@@ -49,35 +41,12 @@ pub struct Scheduler {
 }
 
 /// What one run did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     /// How many minutes are done: all of their tasks are queued.
     pub minutes: u32,
     /// How many tasks were queued.
     pub queued: usize,
-}
-
-pub use audit::{Audited, Auditor};
-
-/// Why a run ended early.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// A read or write of the table failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// Tasks could not be queued.
-    #[error(transparent)]
-    Queue(#[from] QueueError),
-}
-
-impl RunError {
-    /// Whether AWS failed, as opposed to data that cannot be read.
-    fn is_aws_failure(&self) -> bool {
-        match self {
-            Self::Store(error) => matches!(error, StoreError::Aws { .. }),
-            Self::Queue(_) => true,
-        }
-    }
 }
 
 /// How overdue the first rows after the last finished minute may be.
@@ -113,7 +82,7 @@ impl Position {
     }
 }
 
-impl Scheduler {
+impl Due {
     /// Queues what is due up to the end of the coming minute; stops before `deadline`, when Lambda
     /// would end the function.
     ///
@@ -180,7 +149,7 @@ impl Scheduler {
     /// Queues the next tasks of a minute: claims them, sends them, moves the cursor. Returns how
     /// many; `None` when another run is ahead.
     async fn queue_page(&self, position: &mut Position) -> Result<Option<usize>, RunError> {
-        let read = self.due.in_minute(position.minute, &position.progress);
+        let read = self.rows.in_minute(position.minute, &position.progress);
         let (rows, after) = read.await?;
         let count = rows.len();
         if count > 0 {
