@@ -17,9 +17,9 @@ use crate::{
     attempt_out::{AttemptOut, show},
     extract::{TheApplication, find_endpoint},
     list::{Limit, Paging},
-    messages::{has_channel, has_tag},
     query::{CodeClass, EventTypes, NotTrue, StatusFilter, Time, yes},
     status::MessageStatus,
+    the_message::{has_channel, has_tag},
 };
 
 #[derive(Debug, Deserialize, IntoParams)]

@@ -18,14 +18,15 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     Api, Routes, State,
-    attempts::{meant_for, part},
+    attempts::part,
     endpoints::EndpointOut,
     extract::{Json, Query, TheEndpoint},
     list::{Limit, ListOut, Order, Paging},
-    messages::{TheMessage, has_channel, has_tag, range},
+    messages::range,
     query::{EventTypes, StatusFilter, Time, yes},
     routes::routes,
     status::{MessageStatus, Standing},
+    the_message::{TheMessage, has_channel, has_tag},
 };
 
 pub(crate) fn routes() -> Routes {
@@ -231,7 +232,7 @@ pub(crate) async fn attempted_destinations(
     let endpoints = all.await?.map(|(_, endpoints)| endpoints);
     let endpoints = endpoints.unwrap_or_default().into_iter();
     let mut candidates: BTreeMap<EndpointId, Option<Endpoint>> =
-        meant_for(message).map(|id| (id.clone(), None)).collect();
+        found.meant_for().map(|id| (id.clone(), None)).collect();
     candidates.extend(endpoints.map(|endpoint| (endpoint.id.clone(), Some(endpoint))));
     let keys = candidates.keys().map(|id| found.key().to(id));
     let deliveries = api.deliveries.get_many(keys, Consistency::Strong).await?;

@@ -34,6 +34,7 @@ mod signer;
 mod start;
 mod stats;
 mod status;
+mod the_message;
 
 use std::{
     sync::{Arc, OnceLock},

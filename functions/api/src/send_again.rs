@@ -26,9 +26,9 @@ use crate::{
     background_tasks::RecoverOut,
     extract::{Json, TheApplication, TheEndpoint},
     idempotency::{Fresh, Repeated},
-    messages::TheMessage,
     query::Time,
     routes::routes,
+    the_message::TheMessage,
 };
 
 pub(crate) fn routes() -> Routes {
