@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
-use posthorn_contract::{ApiError, Refusal};
+use posthorn_contract::{
+    ApiError, Refusal,
+    application::{ApplicationIn, ApplicationPatch},
+    body::{MAX_ENTITY_BYTES, check_size},
+};
 use posthorn_domain::{
-    application::{Application, ApplicationIn, ApplicationPatch, OPERATIONAL_UID},
-    form::{MAX_ENTITY_BYTES, check_size},
+    application::{Application, OPERATIONAL_UID},
     id::{ApplicationId, OrganizationId, Reference},
     key::AppKey,
     name::Uid,

@@ -4,9 +4,8 @@ use std::{collections::BTreeSet, time::Duration};
 
 use axum::http::StatusCode;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use posthorn_contract::{ApiError, Refusal, tokens::refuse};
+use posthorn_contract::{ApiError, Refusal, application::ApplicationIn, tokens::refuse};
 use posthorn_domain::{
-    application::ApplicationIn,
     error::FieldError,
     id::TokenId,
     list::UniqueList,

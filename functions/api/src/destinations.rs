@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use posthorn_contract::Refusal;
+use posthorn_contract::{Refusal, message::MessageOut};
 use posthorn_domain::{
     delivery::Delivery,
     endpoint::Endpoint,
     id::{EndpointId, MessageId},
-    message::{Message, MessageOut},
+    message::Message,
     name::{Channel, EventTypeName, Tag, Uid},
     timestamp::Timestamp,
 };
@@ -199,7 +199,7 @@ impl MessagesQuery {
         } = standing;
         let wanted = self.status.is_none_or(|wanted| wanted.0 == status.number());
         wanted.then(|| EndpointMessageOut {
-            message: message.to_out(self.with_content),
+            message: MessageOut::new(message, self.with_content),
             status: status.number(),
             status_text: status,
             skipped,

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use posthorn_contract::Refusal;
+use posthorn_contract::{
+    Refusal,
+    body::{MAX_ENTITY_BYTES, check_same, check_size},
+};
 use posthorn_domain::{
     change::{Change, null_as_empty, null_empties},
     endpoint::{Confidential, Endpoint, EndpointChannels, EndpointEventTypes},
     error::FieldError,
-    form::{MAX_ENTITY_BYTES, check_same, check_size},
     headers::CustomHeaders,
     health::Health,
     id::EndpointId,

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
-use posthorn_contract::{ApiError, Refusal};
+use posthorn_contract::{
+    ApiError, Refusal,
+    body::{MAX_ENTITY_BYTES, check_size},
+};
 use posthorn_domain::{
     attempt::Attempt,
     endpoint::{Confidential, Endpoint, EndpointChannels, EndpointEventTypes},
-    form::{MAX_ENTITY_BYTES, check_size},
     health::{DisabledReason, Health},
     id::{EndpointId, Reference},
     name::{Channel, EventTypeName, Uid},

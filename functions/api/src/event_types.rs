@@ -3,10 +3,9 @@
 use std::str::FromStr;
 
 use axum::http::StatusCode;
-use posthorn_contract::{ApiError, Refusal};
+use posthorn_contract::{ApiError, Refusal, body::check_size};
 use posthorn_domain::{
     event_type::EventType,
-    form::check_size,
     id::OrganizationId,
     name::{EventTypeName, NameError},
     token::Scope,

@@ -10,12 +10,15 @@ use axum::{
     http::request::Parts,
     response::{IntoResponse, Response},
 };
-use posthorn_contract::{ApiError, Refusal, tokens::refuse};
+use posthorn_contract::{
+    ApiError, Refusal,
+    body::{locate, parse_body},
+    tokens::refuse,
+};
 use posthorn_domain::{
     application::{Application, OPERATIONAL_UID},
     endpoint::{Confidential, Endpoint},
     error::FieldError,
-    form::{locate, parse_body},
     id::{ApplicationId, EndpointId, OrganizationId, Reference},
     key::{AppKey, EndpointKey},
     token::Scope,

@@ -6,11 +6,12 @@ use axum::http::StatusCode;
 use posthorn_contract::{
     Refusal,
     batch::{BatchIn, BatchOut},
+    message::{MessageIn, MessageOut},
 };
 use posthorn_domain::{
     delivery::{Delivery, Status, skip},
     id::MessageId,
-    message::{Message, MessageIn, MessageOut},
+    message::Message,
     name::{Channel, Tag, Uid},
     timestamp::Timestamp,
 };
@@ -75,7 +76,7 @@ pub(crate) struct ContentQuery {
 #[utoipa::path(get, path = "/api/v1/app/{app_id}/msg/{msg_id}", operation_id = "v1.message.get", tag = "Message",
     params(("app_id" = Uid, Path), ("msg_id" = Uid, Path), ContentQuery), responses((status = 200, body = MessageOut)))]
 pub(crate) async fn get(found: TheMessage, Query(query): Query<ContentQuery>) -> Json<MessageOut> {
-    Json(found.message.to_out(query.with_content))
+    Json(MessageOut::new(&found.message, query.with_content))
 }
 
 /// Lists an application's messages, newest first.
@@ -114,7 +115,7 @@ async fn slice(
     Ok(filter_map(slice, |message| {
         query
             .admits(&message)
-            .then(|| message.to_out(query.with_content))
+            .then(|| MessageOut::new(&message, query.with_content))
     }))
 }
 

@@ -10,11 +10,11 @@ use axum::{
     middleware::{self, Next},
     routing::MethodRouter,
 };
-use posthorn_contract::Refusal;
-use posthorn_domain::{
-    error::FieldError,
-    form::{parse_body, unknown_field},
+use posthorn_contract::{
+    Refusal,
+    body::{parse_body, unknown_field},
 };
+use posthorn_domain::error::FieldError;
 use serde::Deserialize;
 use utoipa::openapi::{
     OpenApi as Document, RefOr,

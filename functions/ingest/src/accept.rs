@@ -176,7 +176,8 @@ impl Step {
 
 #[cfg(test)]
 mod tests {
-    use posthorn_domain::{id::MessageId, message::MessageIn, timestamp::Timestamp};
+    use posthorn_contract::message::MessageIn;
+    use posthorn_domain::{id::MessageId, timestamp::Timestamp};
 
     use super::*;
 

@@ -9,9 +9,9 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use posthorn_contract::{ApiError, Refusal};
+use posthorn_contract::{ApiError, Refusal, application::ApplicationIn};
 use posthorn_domain::{
-    application::{Application, ApplicationIn},
+    application::Application,
     endpoint::Endpoint,
     id::{ApplicationId, OrganizationId, Reference},
     key::AppKey,

@@ -7,12 +7,14 @@ use std::collections::BTreeMap;
 
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use futures_util::future::join_all;
-use posthorn_contract::{ApiError, Refusal};
+use posthorn_contract::{
+    ApiError, Refusal,
+    body::parse_body,
+    message::{MessageIn, NewMessage},
+};
 use posthorn_domain::{
     error::FieldError,
-    form::parse_body,
     id::{ApplicationId, MessageId, OrganizationId, Reference},
-    message::{MessageIn, NewMessage},
     timestamp::Timestamp,
 };
 use posthorn_publish::Target;

@@ -4,15 +4,16 @@ use ::http::{HeaderValue, Method, header};
 use percent_encoding::percent_decode_str;
 use posthorn_contract::{
     ApiError, Refusal,
+    application::ApplicationIn,
     batch::{BatchIn, BatchOut, MAX_BATCH_BYTES},
+    body::{parse_body, unknown_field},
     http::{self, Request, Response},
+    message::{MessageIn, MessageOut, NewMessage},
 };
 use posthorn_domain::{
-    application::ApplicationIn,
     error::FieldError,
-    form::{parse_body, unknown_field},
     id::{ApplicationId, MessageId, Reference},
-    message::{MAX_PAYLOAD_BYTES, Message, MessageIn, MessageOut, NewMessage},
+    message::{MAX_PAYLOAD_BYTES, Message},
     timestamp::Timestamp,
     token::Scope,
     trace::TraceParent,
@@ -119,7 +120,7 @@ async fn answer_message(
     let submission = caller.submission(ingest, message, caller.idempotency_key.map(hash), body);
     let accepted = accept(ingest, &caller, &target, &[submission]).await.pop();
     let message = accepted.unwrap_or(Err(ApiError::Unavailable.into()))?;
-    Ok(json(202, &message.to_out(caller.with_content)))
+    Ok(json(202, &MessageOut::new(&message, caller.with_content)))
 }
 
 /// Accepts each message of a batch on its own: 202 when all were accepted, 207 when some were not.
@@ -162,7 +163,7 @@ async fn answer_batch(
     let is_fault = |it: &Accepted| matches!(it, Err(Refusal::Fault(_)));
     let has_fault = accepted.iter().any(is_fault);
     for (accepted, (index, _)) in accepted.into_iter().zip(taken) {
-        let shown = |message: Message| message.to_out(caller.with_content);
+        let shown = |message: Message| MessageOut::new(&message, caller.with_content);
         results[index] = Some(accepted.map(shown).map_err(public_error));
     }
     let results: Vec<_> = results.into_iter().flatten().collect();

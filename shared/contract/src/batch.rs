@@ -1,11 +1,10 @@
 //! The bodies of `POST /api/v1/app/{app_id}/msg/batch`.
 
-use posthorn_domain::message::MessageOut;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use crate::ApiError;
+use crate::{ApiError, message::MessageOut};
 
 /// The most messages of a batch.
 pub const MAX_BATCH: usize = 100;

@@ -6,13 +6,17 @@
 //! | [`gateway`] | API Gateway's events as HTTP, and back |
 //! | [`http`] | requests, responses and headers |
 //! | [`tokens`] | who is calling |
-//! | [`batch`] | the bodies of a batch |
+//! | [`body`] | reads a JSON body, and says which field is wrong |
+//! | [`application`], [`message`], [`batch`] | bodies that ingest and api share |
 //! | [`ApiError`], [`Refusal`] | why a request is not carried out, and the answer |
 
+pub mod application;
 pub mod batch;
+pub mod body;
 mod error;
 pub mod gateway;
 pub mod http;
+pub mod message;
 mod refusal;
 pub mod tokens;
 
