@@ -10,7 +10,7 @@ use posthorn_domain::{
 use posthorn_local::aws::Aws;
 use posthorn_queue::DeliveriesQueue;
 use posthorn_runtime::{entropy, now};
-use posthorn_scheduler::Scheduler;
+use posthorn_scheduler::Due;
 use posthorn_store::{Cursor, Progress, Scheduled, minute_of};
 use posthorn_tests::{Clients, until};
 use tokio::net::TcpListener;
@@ -43,16 +43,16 @@ async fn with_due() -> (Aws, Clients) {
     (aws, clients)
 }
 
-fn scheduler(clients: &Clients) -> Scheduler {
-    Scheduler {
-        due: clients.schedule.due_rows(),
+fn scheduler(clients: &Clients) -> Due {
+    Due {
+        rows: clients.schedule.due_rows(),
         cursor: clients.schedule.cursor(),
         queue: clients.queue.clone(),
     }
 }
 
 /// A scheduler whose queue never answers.
-async fn silent(clients: &Clients) -> (Scheduler, TcpListener) {
+async fn silent(clients: &Clients) -> (Due, TcpListener) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let config = posthorn_runtime::aws::settings()
@@ -62,7 +62,7 @@ async fn silent(clients: &Clients) -> (Scheduler, TcpListener) {
         .load()
         .await;
     let queue = DeliveriesQueue::new(aws_sdk_sqs::Client::new(&config), &url);
-    let scheduler = Scheduler {
+    let scheduler = Due {
         queue,
         ..scheduler(clients)
     };

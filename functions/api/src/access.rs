@@ -6,15 +6,12 @@ use axum::{
     extract::MatchedPath,
     http::{Method, request::Parts},
 };
-use posthorn_domain::{
-    error::ApiError,
-    token::{
-        Capability::{
-            self, CreateAttempts, ManageEndpoint, ManageEndpointSecret, ViewBase,
-            ViewEndpointSecret,
-        },
-        Scope,
+use posthorn_contract::ApiError;
+use posthorn_domain::token::{
+    Capability::{
+        self, CreateAttempts, ManageEndpoint, ManageEndpointSecret, ViewBase, ViewEndpointSecret,
     },
+    Scope,
 };
 
 /// Method and path (as routes write it, after `/api/v1`) of what customers may do; the capability.

@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
+use posthorn_contract::{
+    ApiError, Refusal,
+    application::{ApplicationIn, ApplicationPatch},
+    body::{MAX_ENTITY_BYTES, check_size},
+};
 use posthorn_domain::{
-    application::{Application, ApplicationIn, ApplicationPatch, OPERATIONAL_UID},
-    error::ApiError,
-    form::{MAX_ENTITY_BYTES, check_size},
+    application::{Application, OPERATIONAL_UID},
     id::{ApplicationId, OrganizationId, Reference},
     key::AppKey,
     name::Uid,
@@ -22,7 +25,6 @@ use crate::{
     extract::{ApplicationReference, Json, Operator, Query, TheApplication, find_application},
     idempotency::Fresh,
     list::{ListOut, Order, Paging, filter_map},
-    refusal::Refusal,
     routes::routes,
 };
 

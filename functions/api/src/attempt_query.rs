@@ -1,9 +1,9 @@
 //! What a list of attempts is asked for, and what of it the filters admit.
 
+use posthorn_contract::{ApiError, Refusal};
 use posthorn_domain::{
     attempt::Attempt,
     delivery::Delivery,
-    error::ApiError,
     id::{EndpointId, MessageId, Reference},
     message::Message,
     name::{Channel, Tag, Uid},
@@ -17,10 +17,9 @@ use crate::{
     attempt_out::{AttemptOut, show},
     extract::{TheApplication, find_endpoint},
     list::{Limit, Paging},
-    messages::{has_channel, has_tag},
     query::{CodeClass, EventTypes, NotTrue, StatusFilter, Time, yes},
-    refusal::Refusal,
     status::MessageStatus,
+    the_message::{has_channel, has_tag},
 };
 
 #[derive(Debug, Deserialize, IntoParams)]

@@ -1,25 +1,22 @@
 //! Attempts: by message, by endpoint, one, and expunging its response.
 
 use axum::http::StatusCode;
+use posthorn_contract::{ApiError, Refusal};
 use posthorn_domain::{
     delivery::Delivery,
-    error::ApiError,
     id::{AttemptId, EndpointId, MessageId},
-    key::MessageKey,
-    message::Message,
     name::Uid,
 };
-use posthorn_store::{Consistency, Page, Slice, Tries, Written};
+use posthorn_store::{Page, Slice, Tries, Written};
 
 use crate::{
     Api, Routes, State,
     attempt_out::{AttemptOut, show},
     attempt_query::{EndpointQuery, ListQuery},
-    extract::{Json, Query, TheApplication, TheEndpoint, path_parameter},
+    extract::{Json, Query, TheEndpoint, path_parameter},
     list::{ListOut, Order},
-    messages::TheMessage,
-    refusal::Refusal,
     routes::routes,
+    the_message::TheMessage,
 };
 
 pub(crate) fn routes() -> Routes {
@@ -28,41 +25,6 @@ pub(crate) fn routes() -> Routes {
         .routes(routes!(by_endpoint))
         .routes(routes!(get))
         .routes(routes!(expunge))
-}
-
-/// The deliveries of a message: at the endpoints that it was meant for, and at those that it was
-/// sent to later. One Query and one BatchGetItem per 100 endpoints.
-pub(crate) async fn deliveries(
-    api: &Api,
-    owner: &TheApplication,
-    message: MessageKey<'_>,
-    meant: impl IntoIterator<Item = &EndpointId>,
-) -> Result<Vec<(EndpointId, Delivery)>, Refusal> {
-    let found = api.applications().with_endpoints(owner.key()).await?;
-    let mut endpoints: Vec<EndpointId> = found
-        .into_iter()
-        .flat_map(|(_, endpoints)| endpoints)
-        .map(|one| one.id)
-        .collect();
-    endpoints.extend(meant.into_iter().cloned());
-    endpoints.sort();
-    endpoints.dedup();
-    let keys = endpoints.iter().map(|endpoint| message.to(endpoint));
-    let found = api.deliveries.get_many(keys, Consistency::Strong).await?;
-    let mut found: Vec<_> = found
-        .into_iter()
-        .map(|(key, delivery)| (key.endpoint.clone(), delivery))
-        .collect();
-    found.sort_by(|(a, _), (b, _)| a.cmp(b));
-    Ok(found)
-}
-
-/// The endpoints that a message was meant for.
-pub(crate) fn meant_for(message: &Message) -> impl Iterator<Item = &EndpointId> {
-    message
-        .destinations
-        .iter()
-        .map(|destination| &destination.endpoint)
 }
 
 /// Lists the attempts of a message at all endpoints, newest first.
@@ -79,8 +41,7 @@ pub(crate) async fn by_message(
     let wanted = only.endpoint(&api, owner).await?;
     let mut items = Vec::new();
     if query.admits_message(message) {
-        for (endpoint, delivery) in deliveries(&api, owner, found.key(), meant_for(message)).await?
-        {
+        for (endpoint, delivery) in found.deliveries(&api).await? {
             if wanted.as_ref().is_none_or(|wanted| *wanted == endpoint) {
                 let shown = query.show(&endpoint, &message.id, delivery);
                 items.extend(shown.map(|attempt| (attempt.id().to_string(), attempt)));
@@ -203,8 +164,7 @@ struct Found {
 }
 
 async fn find(api: &Api, found: &TheMessage, id: &str) -> Result<Found, Refusal> {
-    let meant = meant_for(&found.message);
-    let deliveries = deliveries(api, &found.owner, found.key(), meant).await?;
+    let deliveries = found.deliveries(api).await?;
     let found = deliveries.into_iter().find_map(|(endpoint, delivery)| {
         let index = delivery
             .attempts

@@ -4,9 +4,9 @@ use std::{collections::BTreeSet, time::Duration};
 
 use axum::http::StatusCode;
 use base64::{Engine, engine::general_purpose::STANDARD};
+use posthorn_contract::{ApiError, Refusal, application::ApplicationIn, tokens::refuse};
 use posthorn_domain::{
-    application::ApplicationIn,
-    error::{ApiError, FieldError},
+    error::FieldError,
     id::TokenId,
     list::UniqueList,
     name::{FeatureFlag, Uid},
@@ -14,7 +14,6 @@ use posthorn_domain::{
 };
 use posthorn_runtime::{entropy, now};
 use posthorn_store::Written;
-use posthorn_tokens::refuse;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
@@ -23,7 +22,6 @@ use crate::{
     Routes, State,
     applications::find_or_create,
     extract::{ApplicationReference, Caller, Json, Operator, TheApplication, require_open},
-    refusal::Refusal,
     routes::routes,
 };
 

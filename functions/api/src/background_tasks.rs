@@ -1,7 +1,7 @@
 //! Jobs over many messages, as operators see them.
 
+use posthorn_contract::{ApiError, Refusal};
 use posthorn_domain::{
-    error::ApiError,
     id::{EndpointId, JobId},
     job::{Job, JobKind, JobStatus},
     name::Uid,
@@ -14,7 +14,6 @@ use crate::{
     Routes, State,
     extract::{Caller, Json, Operator, Query, path_parameter},
     list::{Limit, ListOut, Order, Paging, filter_map},
-    refusal::Refusal,
     routes::routes,
 };
 

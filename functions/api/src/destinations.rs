@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use posthorn_contract::{Refusal, message::MessageOut};
 use posthorn_domain::{
     delivery::Delivery,
     endpoint::Endpoint,
     id::{EndpointId, MessageId},
-    message::{Message, MessageOut},
+    message::Message,
     name::{Channel, EventTypeName, Tag, Uid},
     timestamp::Timestamp,
 };
@@ -17,15 +18,15 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     Api, Routes, State,
-    attempts::{meant_for, part},
+    attempts::part,
     endpoints::EndpointOut,
     extract::{Json, Query, TheEndpoint},
     list::{Limit, ListOut, Order, Paging},
-    messages::{TheMessage, has_channel, has_tag, range},
+    messages::range,
     query::{EventTypes, StatusFilter, Time, yes},
-    refusal::Refusal,
     routes::routes,
     status::{MessageStatus, Standing},
+    the_message::{TheMessage, has_channel, has_tag},
 };
 
 pub(crate) fn routes() -> Routes {
@@ -198,7 +199,7 @@ impl MessagesQuery {
         } = standing;
         let wanted = self.status.is_none_or(|wanted| wanted.0 == status.number());
         wanted.then(|| EndpointMessageOut {
-            message: message.to_out(self.with_content),
+            message: MessageOut::new(message, self.with_content),
             status: status.number(),
             status_text: status,
             skipped,
@@ -231,7 +232,7 @@ pub(crate) async fn attempted_destinations(
     let endpoints = all.await?.map(|(_, endpoints)| endpoints);
     let endpoints = endpoints.unwrap_or_default().into_iter();
     let mut candidates: BTreeMap<EndpointId, Option<Endpoint>> =
-        meant_for(message).map(|id| (id.clone(), None)).collect();
+        found.meant_for().map(|id| (id.clone(), None)).collect();
     candidates.extend(endpoints.map(|endpoint| (endpoint.id.clone(), Some(endpoint))));
     let keys = candidates.keys().map(|id| found.key().to(id));
     let deliveries = api.deliveries.get_many(keys, Consistency::Strong).await?;

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use posthorn_contract::{
+    Refusal,
+    body::{MAX_ENTITY_BYTES, check_same, check_size},
+};
 use posthorn_domain::{
     change::{Change, null_as_empty, null_empties},
     endpoint::{Confidential, Endpoint, EndpointChannels, EndpointEventTypes},
     error::FieldError,
-    form::{MAX_ENTITY_BYTES, check_same, check_size},
     headers::CustomHeaders,
     health::Health,
     id::EndpointId,
@@ -21,7 +24,7 @@ use posthorn_runtime::entropy;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::{Api, extract::TheApplication, idempotency::Fresh, refusal::Refusal};
+use crate::{Api, extract::TheApplication, idempotency::Fresh};
 
 /// `EndpointIn` of the contract. Official clients before 2.0 say `filterTypes` and `rateLimit`.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -140,7 +143,8 @@ impl EndpointIn {
         let sealed = api
             .vault
             .seal(owner.key().endpoint(&id), &confidential)
-            .await?;
+            .await
+            .map_err(Refusal::fault)?;
         let new = Endpoint {
             id,
             uid: self.uid,

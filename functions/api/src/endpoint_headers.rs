@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
+use posthorn_contract::Refusal;
 use posthorn_domain::{
     endpoint::Confidential,
     error::FieldError,
@@ -16,7 +17,6 @@ use crate::{
     Routes, State,
     endpoints::{Edit, change},
     extract::{Json, TheEndpoint},
-    refusal::Refusal,
     routes::routes,
 };
 

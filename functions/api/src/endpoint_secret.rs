@@ -6,9 +6,9 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use posthorn_contract::{ApiError, Refusal};
 use posthorn_domain::{
     endpoint::{Confidential, DEFAULT_GRACE, MAX_GRACE},
-    error::ApiError,
     name::Uid,
     signing::EndpointSecret,
 };
@@ -21,7 +21,6 @@ use crate::{
     endpoints::{Edit, change},
     extract::{Json, TheEndpoint},
     idempotency::Repeated,
-    refusal::Refusal,
     routes::routes,
 };
 

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
+use posthorn_contract::{
+    ApiError, Refusal,
+    body::{MAX_ENTITY_BYTES, check_size},
+};
 use posthorn_domain::{
     attempt::Attempt,
     endpoint::{Confidential, Endpoint, EndpointChannels, EndpointEventTypes},
-    error::ApiError,
-    form::{MAX_ENTITY_BYTES, check_size},
     health::{DisabledReason, Health},
     id::{EndpointId, Reference},
     name::{Channel, EventTypeName, Uid},
@@ -26,7 +28,6 @@ use crate::{
     idempotency::Fresh,
     list::{ListOut, Order, Paging, filter_map},
     notify::notify_operators,
-    refusal::Refusal,
     routes::routes,
 };
 
@@ -298,12 +299,14 @@ impl Edit<'_> {
             Self::Shown(edit) => Ok(edit(before)),
             Self::Sealed(edit) => {
                 let key = owner.key().endpoint(&before.id);
-                let opened = api.vault.open(key, &before.sealed).await?;
+                let opened = api.vault.open(key, &before.sealed).await;
+                let opened = opened.map_err(Refusal::fault)?;
                 let edited = edit(opened.clone())?;
                 if edited == opened {
                     return Ok(before);
                 }
-                let sealed = api.vault.seal(key, &edited).await?;
+                let sealed = api.vault.seal(key, &edited).await;
+                let sealed = sealed.map_err(Refusal::fault)?;
                 Ok(Endpoint { sealed, ..before })
             }
         }

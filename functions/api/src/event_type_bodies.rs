@@ -6,7 +6,7 @@ use posthorn_domain::{
     change::{Change, null_as_empty},
     error::FieldError,
     event_type::EventType,
-    form::{MAX_DEPTH, TOO_DEEP, is_deeper_than},
+    json_depth::{MAX_DEPTH, TOO_DEEP, is_deeper_than},
     json_schema,
     name::{EventTypeName, FeatureFlag},
     timestamp::{Timestamp, rfc3339},

@@ -3,10 +3,9 @@
 use std::str::FromStr;
 
 use axum::http::StatusCode;
+use posthorn_contract::{ApiError, Refusal, body::check_size};
 use posthorn_domain::{
-    error::ApiError,
     event_type::EventType,
-    form::check_size,
     id::OrganizationId,
     name::{EventTypeName, NameError},
     token::Scope,
@@ -21,7 +20,6 @@ use crate::{
     event_type_bodies::{EventTypeIn, EventTypeOut, EventTypePatch, EventTypeUpdate, show},
     extract::{Caller, Json, Operator, Query, path_parameter},
     list::{Limit, ListOut, Order, Paging, filter_map},
-    refusal::Refusal,
     routes::routes,
 };
 

@@ -10,21 +10,24 @@ use axum::{
     http::request::Parts,
     response::{IntoResponse, Response},
 };
+use posthorn_contract::{
+    ApiError, Refusal,
+    body::{locate, parse_body},
+    tokens::refuse,
+};
 use posthorn_domain::{
     application::{Application, OPERATIONAL_UID},
     endpoint::{Confidential, Endpoint},
-    error::{ApiError, FieldError},
-    form::{locate, parse_body},
+    error::FieldError,
     id::{ApplicationId, EndpointId, OrganizationId, Reference},
     key::{AppKey, EndpointKey},
     token::Scope,
 };
 use posthorn_runtime::now;
 use posthorn_store::Consistency;
-use posthorn_tokens::refuse;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Api, access, query::pairs, refusal::Refusal};
+use crate::{Api, access, query::pairs};
 
 /// The largest request body: what it holds becomes one item, and DynamoDB's limit for one is 400 KB.
 pub(crate) const MAX_BODY_BYTES: usize = 256 * 1024;
@@ -159,7 +162,8 @@ impl TheEndpoint {
 
     /// What is sealed of it.
     pub(crate) async fn confidential(&self, api: &Api) -> Result<Confidential, Refusal> {
-        Ok(api.vault.open(self.key(), &self.endpoint.sealed).await?)
+        let opened = api.vault.open(self.key(), &self.endpoint.sealed).await;
+        opened.map_err(Refusal::fault)
     }
 
     /// Nothing is sent to an endpoint that its owner switched off.

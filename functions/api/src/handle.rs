@@ -7,11 +7,11 @@ use axum::{
     body::{self, to_bytes},
 };
 use lambda_runtime::LambdaEvent;
-use posthorn_domain::error::ApiError;
-use posthorn_runtime::{
-    StartError, gateway,
+use posthorn_contract::{
+    ApiError, gateway,
     http::{Request, Response, error_response},
 };
+use posthorn_runtime::StartError;
 use serde_json::Value;
 use tower::ServiceExt;
 
@@ -24,18 +24,21 @@ pub struct Service {
     pub(crate) api: Arc<Api>,
 }
 
-/// Answers one invocation.
-///
-/// # Errors
-/// When the event is neither an HTTP API request nor a valid event of an operator.
-pub async fn handle(service: Service, event: LambdaEvent<Value>) -> Result<Value, StartError> {
-    let (payload, _) = event.into_parts();
-    if let Some(answer) = Box::pin(operator::answer(&service.api, &payload)).await {
-        return answer;
+impl Service {
+    /// Answers one invocation.
+    ///
+    /// # Errors
+    /// When the event is neither an HTTP API request nor a valid event of an operator.
+    pub async fn handle(&self, event: LambdaEvent<Value>) -> Result<Value, StartError> {
+        let (payload, _) = event.into_parts();
+        if let Some(answer) = Box::pin(operator::answer(&self.api, &payload)).await {
+            return answer;
+        }
+        let event = serde_json::from_value(payload)?;
+        let router = self.router.clone();
+        let reply = gateway::answer(event, async |request| route(router, request).await);
+        Ok(serde_json::to_value(reply.await)?)
     }
-    let event = serde_json::from_value(payload)?;
-    let reply = gateway::answer(event, async |request| route(service.router, request).await);
-    Ok(serde_json::to_value(reply.await)?)
 }
 
 async fn route(router: Router, request: Request) -> Response {

@@ -17,23 +17,22 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use posthorn_contract::{
+    ApiError, Refusal,
+    http::{IDEMPOTENCY_KEY, idempotency_key},
+};
 use posthorn_domain::{
-    error::{ApiError, FieldError},
+    error::FieldError,
     id::{Entropy, OrganizationId},
     timestamp::Timestamp,
 };
-use posthorn_runtime::{
-    entropy,
-    http::{IDEMPOTENCY_KEY, idempotency_key},
-    now,
-};
+use posthorn_runtime::{entropy, now};
 use posthorn_store::{Answer, FAILED, Seed};
 use sha2::{Digest, Sha256};
 
 use crate::{
     Api,
     extract::{Caller, read_body},
-    refusal::Refusal,
 };
 
 /// The largest answer that is kept: an item of the table has at most 400 KB.

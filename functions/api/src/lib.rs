@@ -1,6 +1,6 @@
 //! The REST API (Svix v1), all but posting messages: one axum router.
 //!
-//! [`handle`] takes what Lambda passes: an HTTP request from API Gateway, or an event of an operator with
+//! [`Service::handle`] takes what Lambda passes: an HTTP request from API Gateway, or an event of an operator with
 //! IAM permission to invoke the function (`operator`). `access` says what tokens of the portal may do. Each resource has a file with its routes,
 //! its request and response bodies, and its handlers; `openapi` describes them all.
 
@@ -28,12 +28,13 @@ mod notify;
 mod openapi;
 mod operator;
 mod query;
-mod refusal;
 mod routes;
 mod send_again;
 mod signer;
+mod start;
 mod stats;
 mod status;
+mod the_message;
 
 use std::{
     sync::{Arc, OnceLock},
@@ -41,21 +42,21 @@ use std::{
 };
 
 use axum::{Extension, middleware, routing::get};
-use posthorn_domain::{address::Policy, error::ApiError};
+use posthorn_contract::{ApiError, Refusal, tokens::Tokens};
+use posthorn_domain::address::Policy;
 use posthorn_publish::Publisher;
 use posthorn_queue::DeliveriesQueue;
 use posthorn_store::{
     Answers, Applications, Deliveries, Endpoints, EventTypes, Guards, Jobs, Messages, Sessions,
     Tries,
 };
-use posthorn_tokens::Tokens;
 use posthorn_vault::Vault;
 use utoipa::OpenApi;
 
-pub use handle::{Service, handle};
+pub use handle::Service;
 pub use signer::{Signer, SignerError};
 
-use crate::{refusal::Refusal, routes::Routes};
+use crate::routes::Routes;
 
 /// What the function works with; built once per process.
 #[derive(Debug)]

@@ -10,12 +10,11 @@
 //! goes on where the page ended. Lists that show how messages stand, or filter attempts by channel,
 //! also read one item of a second table for each of at most 250 items of a round.
 
+use posthorn_contract::Refusal;
 use posthorn_domain::error::FieldError;
 use posthorn_store::{Page, Slice};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-
-use crate::refusal::Refusal;
 
 const DEFAULT_LIMIT: usize = 50;
 

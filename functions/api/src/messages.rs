@@ -1,30 +1,32 @@
 //! Messages: reading and expunging what ingest stored.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
-use axum::{extract::FromRequestParts, http::StatusCode, http::request::Parts};
+use axum::http::StatusCode;
+use posthorn_contract::{
+    Refusal,
+    batch::{BatchIn, BatchOut},
+    message::{MessageIn, MessageOut},
+};
 use posthorn_domain::{
     delivery::{Delivery, Status, skip},
-    error::ApiError,
     id::MessageId,
-    key::MessageKey,
-    message::{BatchIn, BatchOut, Message, MessageIn, MessageOut},
-    name::{Channel, EventId, Tag, Uid},
+    message::Message,
+    name::{Channel, Tag, Uid},
     timestamp::Timestamp,
 };
 use posthorn_runtime::now;
-use posthorn_store::{Consistency, Page, Range, Slice, Tries, Written};
+use posthorn_store::{Page, Range, Slice, Tries, Written};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::{
     Api, Routes, State,
-    attempts::{deliveries, meant_for},
-    extract::{Json, Query, TheApplication, path_parameter},
+    extract::{Json, Query, TheApplication},
     list::{Limit, ListOut, Order, Paging, filter_map},
     query::{EventTypes, Time, yes},
-    refusal::Refusal,
     routes::routes,
+    the_message::{NOT_FOUND, TheMessage, has_channel, has_tag},
 };
 
 pub(crate) fn routes() -> Routes {
@@ -70,50 +72,11 @@ pub(crate) struct ContentQuery {
     with_content: bool,
 }
 
-/// The message that the path names, by its id or its `eventId`.
-pub(crate) struct TheMessage {
-    pub(crate) owner: TheApplication,
-    pub(crate) message: Message,
-}
-
-const NOT_FOUND: ApiError = ApiError::NotFound("message");
-
-impl TheMessage {
-    pub(crate) fn key(&self) -> MessageKey<'_> {
-        self.owner.application.log().message(&self.message.id)
-    }
-}
-
-impl FromRequestParts<Arc<Api>> for TheMessage {
-    type Rejection = Refusal;
-
-    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Refusal> {
-        let owner = TheApplication::from_request_parts(parts, api).await?;
-        let text: String = path_parameter(parts, "msg_id").await?;
-        let log = owner.application.log();
-        // No `eventId` is a message's id.
-        let id = match (text.parse(), EventId::try_from(text)) {
-            (Ok(id), _) => Some(id),
-            (_, Ok(event)) => api.guards.id_by_event(log.application, &event).await?,
-            _ => None,
-        };
-        let id = id.ok_or(NOT_FOUND)?;
-        let found = api
-            .messages()
-            .get(log.message(&id), Consistency::Strong)
-            .await?;
-        let message = found
-            .filter(|message| !message.is_expired(now()))
-            .ok_or(NOT_FOUND)?;
-        Ok(Self { owner, message })
-    }
-}
-
 /// Reads a message.
 #[utoipa::path(get, path = "/api/v1/app/{app_id}/msg/{msg_id}", operation_id = "v1.message.get", tag = "Message",
     params(("app_id" = Uid, Path), ("msg_id" = Uid, Path), ContentQuery), responses((status = 200, body = MessageOut)))]
 pub(crate) async fn get(found: TheMessage, Query(query): Query<ContentQuery>) -> Json<MessageOut> {
-    Json(found.message.to_out(query.with_content))
+    Json(MessageOut::new(&found.message, query.with_content))
 }
 
 /// Lists an application's messages, newest first.
@@ -152,7 +115,7 @@ async fn slice(
     Ok(filter_map(slice, |message| {
         query
             .admits(&message)
-            .then(|| message.to_out(query.with_content))
+            .then(|| MessageOut::new(&message, query.with_content))
     }))
 }
 
@@ -176,9 +139,9 @@ async fn end_deliveries(api: &Api, of: &TheMessage) -> Result<(), Refusal> {
 
 /// `None` when dispatchers changed some meanwhile.
 async fn try_end_deliveries(api: &Api, of: &TheMessage) -> Result<Option<()>, Refusal> {
-    let TheMessage { owner, message } = of;
-    let found = deliveries(api, owner, of.key(), meant_for(message)).await?;
-    let meant = meant_for(message).map(|id| (id, None));
+    let message = &of.message;
+    let found = of.deliveries(api).await?;
+    let meant = of.meant_for().map(|id| (id, None));
     let mut standing: BTreeMap<_, Option<&Delivery>> = meant.collect();
     standing.extend(found.iter().map(|(id, delivery)| (id, Some(delivery))));
     let mut is_done = true;
@@ -257,17 +220,4 @@ impl ListQuery {
             && self.before.is_none_or(|before| created_at < before.0)
             && self.after.is_none_or(|after| created_at > after.0)
     }
-}
-
-/// Whether a message was sent with a channel.
-pub(crate) fn has_channel(message: &Message, channel: &Channel) -> bool {
-    message
-        .channels
-        .as_ref()
-        .is_some_and(|channels| channels.contains(channel))
-}
-
-/// Whether a message was sent with a tag.
-pub(crate) fn has_tag(message: &Message, tag: &Tag) -> bool {
-    message.tags.as_ref().is_some_and(|tags| tags.contains(tag))
 }

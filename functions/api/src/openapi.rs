@@ -133,7 +133,7 @@ fn error(schema: &str, description: &str) -> Response {
 fn idempotency_key() -> utoipa::openapi::path::Parameter {
     let text = ObjectBuilder::new().schema_type(Type::String);
     ParameterBuilder::new()
-        .name(posthorn_runtime::http::IDEMPOTENCY_KEY)
+        .name(posthorn_contract::http::IDEMPOTENCY_KEY)
         .parameter_in(ParameterIn::Header)
         .required(Required::False)
         .description(Some(

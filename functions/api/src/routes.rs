@@ -10,10 +10,11 @@ use axum::{
     middleware::{self, Next},
     routing::MethodRouter,
 };
-use posthorn_domain::{
-    error::FieldError,
-    form::{parse_body, unknown_field},
+use posthorn_contract::{
+    Refusal,
+    body::{parse_body, unknown_field},
 };
+use posthorn_domain::error::FieldError;
 use serde::Deserialize;
 use utoipa::openapi::{
     OpenApi as Document, RefOr,
@@ -21,7 +22,7 @@ use utoipa::openapi::{
 };
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
-use crate::{Api, extract::read_body, query::pairs, refusal::Refusal};
+use crate::{Api, extract::read_body, query::pairs};
 
 /// Handlers of one path, and what describes them.
 pub(crate) struct Route {

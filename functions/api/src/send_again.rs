@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 
 use axum::http::StatusCode;
+use posthorn_contract::{ApiError, Refusal, message::MessageOut};
 use posthorn_domain::{
     delivery::Resend,
-    error::{ApiError, FieldError},
+    error::FieldError,
     id::{JobId, MessageId},
     job::{Job, JobKind, JobStatus, MAX_LOOK_BACK},
-    message::{Destination, Message, MessageOut, RetentionDays},
+    message::{Destination, Message, RetentionDays},
     name::{EventTypeName, Uid},
     payload::Payload,
     timestamp::Timestamp,
@@ -25,10 +26,9 @@ use crate::{
     background_tasks::RecoverOut,
     extract::{Json, TheApplication, TheEndpoint},
     idempotency::{Fresh, Repeated},
-    messages::TheMessage,
     query::Time,
-    refusal::Refusal,
     routes::routes,
+    the_message::TheMessage,
 };
 
 pub(crate) fn routes() -> Routes {
@@ -248,7 +248,7 @@ pub(crate) async fn send_example(
             .get(key.message(&id), Consistency::Strong)
             .await?;
         let sent = sent.ok_or(ApiError::NotFound("message"))?;
-        return Ok(Json(sent.to_out(true)));
+        return Ok(Json(MessageOut::new(&sent, true)));
     }
     to.require_enabled()?;
     let payload = example(&api, &to.owner, &body.event_type).await?;
@@ -274,7 +274,7 @@ pub(crate) async fn send_example(
         endpoints: vec![endpoint],
     };
     let sent = api.publisher.publish(&target, message, None).await?;
-    Ok(Json(sent.to_out(true)))
+    Ok(Json(MessageOut::new(&sent, true)))
 }
 
 /// An event type that every organization has: its example shows whether an endpoint can be reached.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
+use posthorn_contract::Refusal;
 use posthorn_domain::{delivery::Status, error::FieldError, name::Uid, timestamp::Timestamp};
 use posthorn_runtime::now;
 use posthorn_store::Range;
@@ -14,7 +15,6 @@ use crate::{
     extract::{Json, Query, TheEndpoint},
     messages::range,
     query::Time,
-    refusal::Refusal,
     routes::routes,
 };
 

@@ -58,7 +58,7 @@ impl Dispatcher {
     /// delivery are handled one after another, so that the second sees what the first recorded.
     /// Before `deadline` (the function's time-out) all are answered for: one that is not done by
     /// then fails alone.
-    pub async fn handle(&self, event: SqsEvent, deadline: Timestamp) -> SqsBatchResponse {
+    pub async fn handle_batch(&self, event: SqsEvent, deadline: Timestamp) -> SqsBatchResponse {
         let mut groups: HashMap<_, Vec<(&SqsMessage, _)>> = HashMap::new();
         for (index, record) in event.records.iter().enumerate() {
             let work = Work::from_body(record.body.as_deref().unwrap_or_default());

@@ -1,6 +1,6 @@
 //! The dispatcher: task → signed request → outcome → record → done or next attempt.
 //!
-//! [`batch`](Dispatcher::handle) answers SQS, `deliver` is the sequence of steps for one task: `admit`
+//! `batch` answers SQS, `deliver` is the sequence of steps for one task: `admit`
 //! says whether its attempt may be made now, `send` signs the request, `exchange` makes it over connections
 //! of `connect` that `wire` counts with `meter`, `watch` notes how the endpoint fares. `job` makes a step of a job over many messages. What an endpoint does is never an error
 //! here: only faults of our own make SQS deliver a task again.
@@ -18,14 +18,18 @@ mod meter;
 mod resolve;
 mod send;
 mod slots;
+mod start;
 mod watch;
 mod wire;
 
 use std::time::Duration;
 
+use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
+use lambda_runtime::LambdaEvent;
 use posthorn_domain::retry::RetrySchedule;
 use posthorn_publish::Publisher;
 use posthorn_queue::DeliveriesQueue;
+use posthorn_runtime::{StartError, deadline};
 use posthorn_store::{Applications, Deliveries, DueRows, Endpoints, Jobs, Messages, SlotRows};
 use posthorn_vault::Vault;
 
@@ -64,6 +68,19 @@ pub struct Dispatcher {
 }
 
 impl Dispatcher {
+    /// Answers one invocation: names the records that SQS must deliver again.
+    ///
+    /// # Errors
+    /// Never: a record that cannot be handled fails alone.
+    pub async fn handle(
+        &self,
+        event: LambdaEvent<SqsEvent>,
+    ) -> Result<SqsBatchResponse, StartError> {
+        let deadline = deadline(event.context.deadline);
+        // Boxed, because the compiler follows nested futures only so deep.
+        Ok(Box::pin(self.handle_batch(event.payload, deadline)).await)
+    }
+
     fn applications(&self) -> &Applications {
         &self.publisher.applications
     }

@@ -146,7 +146,7 @@ async fn batches() {
             vec!["record-0", "record-2", "record-3"],
         ),
     ] {
-        let answer = dispatcher.handle(batch(&endpoints), deadline).await;
+        let answer = dispatcher.handle_batch(batch(&endpoints), deadline).await;
         let named = answer.batch_item_failures.into_iter();
         let mut named: Vec<_> = named.map(|it| it.item_identifier).collect();
         named.sort();

@@ -4,14 +4,15 @@
 use std::{collections::HashSet, time::Duration};
 
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
-use posthorn_domain::{error::ApiError, message::Message};
+use posthorn_contract::{ApiError, Refusal};
+use posthorn_domain::message::Message;
 use posthorn_publish::{Stored, Target};
 use posthorn_queue::Unsent;
 use posthorn_runtime::now;
 use tokio::time::timeout;
 
 use crate::{
-    Ingest, Refusal,
+    Ingest,
     reserve::Turn,
     submission::{LONGEST_PART, Reserved, Submission, exists},
 };
@@ -78,7 +79,7 @@ impl Ingest {
             let fault = match &sent {
                 Ok(Ok(())) => None,
                 Ok(Err(unsent)) => fault(unsent, tasks),
-                Err(late) => (!tasks.is_empty()).then(|| Refusal::Fault(late.to_string())),
+                Err(late) => (!tasks.is_empty()).then(|| Refusal::fault(late)),
             };
             self.settle(target, submission, step, fault).boxed()
         };
@@ -161,7 +162,7 @@ async fn in_order<T>(all: Vec<BoxFuture<'_, T>>) -> Vec<T> {
 
 fn fault(unsent: &Unsent, tasks: std::ops::Range<usize>) -> Option<Refusal> {
     let is_sent = unsent.tasks.range(tasks).next().is_none();
-    (!is_sent).then(|| Refusal::Fault(unsent.error.to_string()))
+    (!is_sent).then(|| Refusal::fault(&unsent.error))
 }
 
 impl Step {
@@ -175,7 +176,8 @@ impl Step {
 
 #[cfg(test)]
 mod tests {
-    use posthorn_domain::{id::MessageId, message::MessageIn, timestamp::Timestamp};
+    use posthorn_contract::message::MessageIn;
+    use posthorn_domain::{id::MessageId, timestamp::Timestamp};
 
     use super::*;
 

@@ -9,10 +9,10 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use posthorn_contract::{ApiError, Refusal, application::ApplicationIn};
 use posthorn_domain::{
-    application::{Application, ApplicationIn},
+    application::Application,
     endpoint::Endpoint,
-    error::ApiError,
     id::{ApplicationId, OrganizationId, Reference},
     key::AppKey,
     name::Uid,
@@ -21,8 +21,6 @@ use posthorn_domain::{
 use posthorn_publish::Target;
 use posthorn_runtime::entropy;
 use posthorn_store::{Applications, Written};
-
-use crate::Refusal;
 
 /// How many uids a process remembers: about 2 MB.
 const MAX_REMEMBERED: usize = 10_000;

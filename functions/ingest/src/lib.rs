@@ -2,7 +2,7 @@
 //! batches (`…/msg/batch`), or sent to the messages queue.
 //!
 //! A message is accepted only after it is stored and one task per matching endpoint is queued.
-//! [`handle`] tells the kinds of events apart, `requests` translates HTTP and `records` SQS,
+//! [`handle`](Ingest::handle) tells the kinds of events apart, `requests` translates HTTP and `records` SQS,
 //! `accept` decides, `reserve` lets repeated requests find their first message, `directory` finds
 //! the application.
 
@@ -12,15 +12,14 @@ mod handle;
 mod records;
 mod requests;
 mod reserve;
+mod start;
 mod submission;
 
-use posthorn_domain::{error::ApiError, trace::TraceParent};
-use posthorn_publish::{PublishError, Publisher};
-use posthorn_runtime::{Panicked, entropy};
-use posthorn_store::{Guards, StoreError};
-use posthorn_tokens::Tokens;
-
-pub use handle::handle;
+use posthorn_contract::tokens::Tokens;
+use posthorn_domain::trace::TraceParent;
+use posthorn_publish::Publisher;
+use posthorn_runtime::entropy;
+use posthorn_store::Guards;
 
 use crate::directory::Directory;
 
@@ -35,57 +34,11 @@ pub struct Ingest {
 }
 
 impl Ingest {
-    /// Takes what verifies tokens, guards, the tables and the queue as a publisher, and whether
-    /// messages are traced.
-    pub fn new(tokens: Tokens, guards: Guards, publisher: Publisher, traces: bool) -> Self {
-        let directory = Directory::new(publisher.applications.clone());
-        Self {
-            tokens,
-            directory,
-            guards,
-            publisher,
-            traces,
-        }
-    }
-
     /// The span of a message, if messages are traced; the sender's span becomes its parent.
     fn span(&self, caller: Option<TraceParent>) -> Option<TraceParent> {
         self.traces.then(|| match caller {
             Some(caller) => caller.child(entropy()),
             None => TraceParent::begin(entropy(), entropy()),
         })
-    }
-}
-
-/// Why a message was not accepted.
-#[derive(Clone, Debug)]
-enum Refusal {
-    /// The caller must change something; the error says what.
-    Caller(ApiError),
-    /// Ingest itself failed: logged, and answered with 503.
-    Fault(String),
-}
-
-impl From<ApiError> for Refusal {
-    fn from(error: ApiError) -> Self {
-        Self::Caller(error)
-    }
-}
-
-impl From<StoreError> for Refusal {
-    fn from(error: StoreError) -> Self {
-        Self::Fault(error.to_string())
-    }
-}
-
-impl From<Panicked> for Refusal {
-    fn from(error: Panicked) -> Self {
-        Self::Fault(error.to_string())
-    }
-}
-
-impl From<PublishError> for Refusal {
-    fn from(error: PublishError) -> Self {
-        Self::Fault(error.to_string())
     }
 }

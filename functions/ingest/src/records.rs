@@ -7,11 +7,14 @@ use std::collections::BTreeMap;
 
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use futures_util::future::join_all;
-use posthorn_domain::{
-    error::{ApiError, FieldError},
-    form::parse_body,
-    id::{ApplicationId, MessageId, OrganizationId, Reference},
+use posthorn_contract::{
+    ApiError, Refusal,
+    body::parse_body,
     message::{MessageIn, NewMessage},
+};
+use posthorn_domain::{
+    error::FieldError,
+    id::{ApplicationId, MessageId, OrganizationId, Reference},
     timestamp::Timestamp,
 };
 use posthorn_publish::Target;
@@ -23,7 +26,7 @@ use posthorn_runtime::{
 use serde::Deserialize;
 
 use crate::{
-    Ingest, Refusal,
+    Ingest,
     requests::{check, note},
     submission::Submission,
 };
@@ -176,10 +179,7 @@ fn read(record: &SqsMessage) -> Result<Sent, ApiError> {
         .app_id
         .parse()
         .map_err(|error| FieldError::body("appId", format!("{error}")))?;
-    let message = check(body.message, &application).map_err(|error| match error {
-        ApiError::Invalid(error) => error.within("message").into(),
-        other => other,
-    })?;
+    let message = check(body.message, &application).map_err(|error| error.within("message"))?;
     Ok(Sent {
         organization: body.organization,
         application,

@@ -2,15 +2,18 @@
 
 use ::http::{HeaderValue, Method, header};
 use percent_encoding::percent_decode_str;
-use posthorn_domain::{
+use posthorn_contract::{
+    ApiError, Refusal,
     application::ApplicationIn,
-    error::{ApiError, FieldError},
-    form::{parse_body, unknown_field},
+    batch::{BatchIn, BatchOut, MAX_BATCH_BYTES},
+    body::{parse_body, unknown_field},
+    http::{self, Request, Response},
+    message::{MessageIn, MessageOut, NewMessage},
+};
+use posthorn_domain::{
+    error::FieldError,
     id::{ApplicationId, MessageId, Reference},
-    message::{
-        BatchIn, BatchOut, MAX_BATCH_BYTES, MAX_PAYLOAD_BYTES, Message, MessageIn, MessageOut,
-        NewMessage,
-    },
+    message::{MAX_PAYLOAD_BYTES, Message},
     timestamp::Timestamp,
     token::Scope,
     trace::TraceParent,
@@ -18,14 +21,13 @@ use posthorn_domain::{
 use posthorn_publish::Target;
 use posthorn_runtime::{
     entropy,
-    http::{self, Request, Response},
     metrics::{Metric, count},
     now,
 };
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::{Ingest, Refusal, accept::Accepted, submission::Submission};
+use crate::{Ingest, accept::Accepted, submission::Submission};
 
 /// The most bytes of a body besides its payload: names, channels and tags at their longest, and
 /// white space.
@@ -118,7 +120,7 @@ async fn answer_message(
     let submission = caller.submission(ingest, message, caller.idempotency_key.map(hash), body);
     let accepted = accept(ingest, &caller, &target, &[submission]).await.pop();
     let message = accepted.unwrap_or(Err(ApiError::Unavailable.into()))?;
-    Ok(json(202, &message.to_out(caller.with_content)))
+    Ok(json(202, &MessageOut::new(&message, caller.with_content)))
 }
 
 /// Accepts each message of a batch on its own: 202 when all were accepted, 207 when some were not.
@@ -142,7 +144,9 @@ async fn answer_batch(
                 messages.push(message);
                 results.push(None);
             }
-            Err(error) => results.push(Some(Err(at_index(error, index)))),
+            Err(error) => results.push(Some(Err(error
+                .within(&index.to_string())
+                .within("messages")))),
         }
     }
     let brought = messages.iter().filter_map(|it| it.application.clone());
@@ -159,7 +163,7 @@ async fn answer_batch(
     let is_fault = |it: &Accepted| matches!(it, Err(Refusal::Fault(_)));
     let has_fault = accepted.iter().any(is_fault);
     for (accepted, (index, _)) in accepted.into_iter().zip(taken) {
-        let shown = |message: Message| message.to_out(caller.with_content);
+        let shown = |message: Message| MessageOut::new(&message, caller.with_content);
         results[index] = Some(accepted.map(shown).map_err(public_error));
     }
     let results: Vec<_> = results.into_iter().flatten().collect();
@@ -184,14 +188,6 @@ fn public_error(refusal: Refusal) -> ApiError {
             tracing::error!(reason, "a message could not be accepted");
             ApiError::Unavailable
         }
-    }
-}
-
-/// The same error for one message of a batch: its location includes the index.
-fn at_index(error: ApiError, index: usize) -> ApiError {
-    match error {
-        ApiError::Invalid(error) => error.within(&index.to_string()).within("messages").into(),
-        other => other,
     }
 }
 

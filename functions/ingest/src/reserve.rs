@@ -3,16 +3,14 @@
 
 use std::time::Duration;
 
-use posthorn_domain::{
-    error::{ApiError, FieldError},
-    timestamp::Timestamp,
-};
+use posthorn_contract::{ApiError, Refusal, http::IDEMPOTENCY_KEY};
+use posthorn_domain::{error::FieldError, timestamp::Timestamp};
 use posthorn_publish::Target;
-use posthorn_runtime::{http::IDEMPOTENCY_KEY, now};
+use posthorn_runtime::now;
 use posthorn_store::{Guard, Reservation};
 
 use crate::{
-    Ingest, Refusal,
+    Ingest,
     submission::{LONGEST_PART, Reserved, Submission, exists},
 };
 

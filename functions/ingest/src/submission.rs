@@ -2,13 +2,9 @@
 
 use std::time::Duration;
 
+use posthorn_contract::{ApiError, message::NewMessage};
 use posthorn_domain::{
-    error::ApiError,
-    filter::destinations,
-    id::MessageId,
-    message::{Message, NewMessage},
-    payload::Payload,
-    timestamp::Timestamp,
+    filter::destinations, id::MessageId, message::Message, payload::Payload, timestamp::Timestamp,
     trace::TraceParent,
 };
 use posthorn_publish::Target;

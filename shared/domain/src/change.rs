@@ -61,28 +61,3 @@ where
 {
     null_as_empty(from).map(Change::Set)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::form::parse_body;
-
-    #[derive(Debug, Default, PartialEq, Deserialize)]
-    #[serde(default)]
-    struct Patch {
-        name: Change<String>,
-        uid: Change<Option<String>>,
-    }
-
-    #[test]
-    fn absent_null_and_value_are_told_apart() {
-        let patch = |body: &str| parse_body::<Patch>(body.as_bytes());
-        assert_eq!(patch("{}").unwrap(), Patch::default());
-        assert_eq!(patch(r#"{"uid":null}"#).unwrap().uid, Change::Set(None));
-        let both = patch(r#"{"uid":"a","name":"b"}"#).unwrap();
-        assert_eq!(both.uid.over(None), Some("a".to_owned()));
-        assert_eq!(both.name.over("before".to_owned()), "b");
-        let error = patch(r#"{"name":null}"#).unwrap_err();
-        assert_eq!(error.loc, ["body", "name"], "this field is never empty");
-    }
-}

@@ -155,7 +155,7 @@ impl Job {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
     use crate::{
         attempt::{Attempt, Outcome, ResponseBody},
@@ -183,7 +183,7 @@ pub(crate) mod tests {
         }
     }
 
-    pub(crate) fn message(endpoints: &[Endpoint]) -> Message {
+    fn message(endpoints: &[Endpoint]) -> Message {
         let event_type = "a".to_owned().try_into().unwrap();
         Message {
             id: MessageId::new(NOW, [1; 15]),

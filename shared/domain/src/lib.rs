@@ -15,7 +15,7 @@
 //! | [`job`], [`operational`] | sending many messages again; events for operators |
 //! | [`signing`], [`token`], [`address`] | signatures, bearer tokens, which addresses may be reached |
 //! | [`envelope`] | encryption of texts that only some functions may read |
-//! | [`form`], [`error`] | request bodies and the API's error shape |
+//! | [`json_depth`], [`error`] | how deep JSON is nested, and which field broke a rule |
 
 pub mod address;
 pub mod application;
@@ -28,11 +28,11 @@ pub mod error;
 pub mod event_type;
 pub mod failure;
 pub mod filter;
-pub mod form;
 pub mod headers;
 pub mod health;
 pub mod id;
 pub mod job;
+pub mod json_depth;
 pub mod json_schema;
 mod json_text;
 pub mod key;

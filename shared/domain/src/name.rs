@@ -183,7 +183,7 @@ pub struct DisplayName(String);
 
 impl DisplayName {
     /// A name that was checked when it was stored.
-    pub(crate) fn stored(text: String) -> Self {
+    pub fn stored(text: String) -> Self {
         Self(text)
     }
 }

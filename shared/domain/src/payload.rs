@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
 use serde_json::value::RawValue;
 
-use crate::form::{MAX_DEPTH, is_deeper_than};
+use crate::json_depth::{MAX_DEPTH, is_deeper_than};
 
 const JSON: &str = "application/json";
 

@@ -26,7 +26,7 @@ impl Rate {
     }
 
     /// A rate that was checked when it was stored.
-    pub(crate) fn stored(rate: u16) -> Self {
+    pub fn stored(rate: u16) -> Self {
         Self(rate.max(1))
     }
 }

@@ -24,7 +24,6 @@ pub use session::{Capability, Ending, Session, SessionTag, TagError};
 pub use trust::{MAX_REVOKED, Presented, Revocation, Trust, TrustError};
 
 use crate::{
-    error::ApiError,
     id::{ApplicationId, OrganizationId, TokenId},
     name::FeatureFlag,
     timestamp::Timestamp,
@@ -60,6 +59,17 @@ pub enum TokenError {
     /// An operator revoked it.
     #[error("the token was revoked")]
     Revoked,
+}
+
+/// Why a valid token does not reach what it is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ScopeError {
+    /// Its scope does not include the operation.
+    #[error("this token may not do that")]
+    Forbidden,
+    /// It belongs to another application.
+    #[error("this token belongs to another application")]
+    OtherApplication,
 }
 
 /// What a token gives access to.
@@ -130,12 +140,12 @@ impl Scope {
     /// Checks that the token belongs to a whole organization.
     ///
     /// # Errors
-    /// [`ApiError::Forbidden`] for an application's token.
-    pub fn require_organization(&self) -> Result<(), ApiError> {
+    /// [`ScopeError::Forbidden`] for an application's token.
+    pub fn require_organization(&self) -> Result<(), ScopeError> {
         if self.application.is_none() {
             Ok(())
         } else {
-            Err(ApiError::Forbidden)
+            Err(ScopeError::Forbidden)
         }
     }
 
@@ -143,23 +153,22 @@ impl Scope {
     /// they could post would look like the SaaS's own messages.
     ///
     /// # Errors
-    /// [`ApiError::Forbidden`] for a portal token.
-    pub fn require_producer(&self) -> Result<(), ApiError> {
+    /// [`ScopeError::Forbidden`] for a portal token.
+    pub fn require_producer(&self) -> Result<(), ScopeError> {
         if self.session.is_none() {
             Ok(())
         } else {
-            Err(ApiError::Forbidden)
+            Err(ScopeError::Forbidden)
         }
     }
 
     /// Checks that the token includes this application.
     ///
     /// # Errors
-    /// [`ApiError::NotFound`] when the token belongs to another application: it must not learn of
-    /// others.
-    pub fn require_application(&self, id: &ApplicationId) -> Result<(), ApiError> {
+    /// [`ScopeError::OtherApplication`]: it must not learn of others.
+    pub fn require_application(&self, id: &ApplicationId) -> Result<(), ScopeError> {
         match &self.application {
-            Some(own) if own != id => Err(ApiError::NotFound("application")),
+            Some(own) if own != id => Err(ScopeError::OtherApplication),
             _ => Ok(()),
         }
     }

@@ -3,8 +3,6 @@
 
 pub mod aws;
 pub mod env;
-pub mod gateway;
-pub mod http;
 mod logs;
 pub mod metrics;
 mod panics;

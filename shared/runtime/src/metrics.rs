@@ -130,8 +130,14 @@ pub fn measure(metric: Metric, value: u64) {
     }
 }
 
-/// Called at the end of an invocation: prints what it recorded, if anything, as one line.
-pub fn flush() {
+/// Does the work of an invocation, then prints what it recorded, if anything, as one line.
+pub async fn flushed<T>(work: impl Future<Output = T>) -> T {
+    let done = work.await;
+    flush();
+    done
+}
+
+fn flush() {
     let recorded = std::mem::take(&mut *recorded());
     if recorded.is_empty() {
         return;

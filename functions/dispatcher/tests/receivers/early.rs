@@ -1,11 +1,8 @@
 //! Receivers that answer as soon as they have read the head of a request, and hang up on its body.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
 };
 
 use posthorn_domain::{
@@ -22,8 +19,6 @@ use crate::{
     tls::{Authority, VALID, run_trusting},
     want::{HOST, Next, Want, next, post_payload, sender},
 };
-
-const LONGEST: Duration = Duration::from_secs(3);
 
 /// As often as each row is tried: whether the answer or the end of the connection is seen first is up to the system.
 const TIMES: usize = 6;
@@ -298,7 +293,8 @@ async fn table() {
         let url = format!("{scheme}://{HOST}:{port}/");
         let wanted = (row.want, row.next);
         for _ in 0..TIMES {
-            let outcome = post_payload(&sender, &url, &confidential, &payload, LONGEST).await;
+            let outcome =
+                post_payload(&sender, &url, &confidential, &payload, wanted.0.time()).await;
             let mut seen = Want::of(&outcome, "");
             if row.over == Over::Http2 && seen == ended_early(&wanted.0) {
                 // The end of the connection may overtake the end of the stream.

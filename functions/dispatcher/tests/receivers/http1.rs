@@ -1,7 +1,5 @@
 //! HTTP/1 over a plain connection.
 
-use std::time::Duration;
-
 use futures_util::future::join_all;
 use posthorn_domain::{
     attempt::{BodyEnd, Outcome},
@@ -12,11 +10,8 @@ use posthorn_domain::{
 
 use crate::{
     ours::{Receiver, Script, Then},
-    want::{HOST, Next, Want, next, post, post_as, sender},
+    want::{HOST, LONG, Next, SHORT, Want, next, post, post_as, sender},
 };
-
-/// The longest time of an attempt here.
-const LONGEST: Duration = Duration::from_secs(3);
 
 struct Row {
     name: &'static str,
@@ -767,9 +762,10 @@ async fn every_answer_leads_to_its_outcome_and_next_step() {
     let play = |row: Row| async move {
         let receiver = Receiver::playing(row.script).await;
         let url = format!("http://{HOST}:{}/", receiver.port);
-        let mut outcome = post(sender, &url, LONGEST).await;
+        let time = row.want.time();
+        let mut outcome = post(sender, &url, time).await;
         for _ in 1..row.attempts {
-            outcome = post(sender, &url, LONGEST).await;
+            outcome = post(sender, &url, time).await;
         }
         let (want, kept) = match row.want {
             Want::Answer(status, kept, end) => (Want::Answer(status, "", end), kept),
@@ -807,7 +803,7 @@ async fn the_encoding_of_a_body_is_told() {
         let says = ok(&format!("{header}\r\nContent-Length: 2"), "ab");
         let receiver = Receiver::playing(vec![(says.into_bytes(), Keep)]).await;
         let url = format!("http://{HOST}:{}/", receiver.port);
-        match post(&sender, &url, LONGEST).await {
+        match post(&sender, &url, LONG).await {
             Outcome::Response { body, .. } => assert_eq!(body.encoding.as_deref(), told),
             failure => panic!("{failure:?}"),
         }
@@ -829,8 +825,8 @@ async fn a_flood_keeps_nobody_waiting() {
         format!("http://{HOST}:{}/", loud.port),
         format!("http://{HOST}:{}/", quiet.port),
     );
-    let floods = join_all((0..4).map(|_| post(sender, &loud, 5 * LONGEST)));
-    let others = join_all((0..8).map(|_| post(sender, &quiet, LONGEST)));
+    let floods = join_all((0..4).map(|_| post(sender, &loud, LONG)));
+    let others = join_all((0..8).map(|_| post(sender, &quiet, SHORT)));
     let (floods, others) = tokio::join!(floods, others);
     assert_eq!(floods, vec![Outcome::Failure(Failure::TooLarge); 4]);
     assert!(others.iter().all(Outcome::is_success), "{others:?}");
@@ -843,7 +839,7 @@ async fn the_request_is_what_receivers_expect() {
     let mut confidential = Confidential::new(EndpointSecret::generate([1; 32]));
     let headers = r#"{"X_Under":"1","X-API-Key":"2","user-agent":"me"}"#;
     confidential.headers = serde_json::from_str(headers).unwrap();
-    let outcome = post_as(&sender(), &url, &confidential, LONGEST).await;
+    let outcome = post_as(&sender(), &url, &confidential, LONG).await;
     assert!(outcome.is_success(), "{outcome:?}");
     let heard = receiver.heard();
     let (head, body) = heard.split_once("\r\n\r\n").unwrap();

@@ -22,10 +22,8 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use crate::{
     tls::{Authority, VALID, run_trusting},
-    want::{HOST, Next, Want, next, post, sender},
+    want::{HOST, LONG, Next, SHORT, Want, next, post, sender},
 };
-
-const LONGEST: Duration = Duration::from_secs(3);
 
 /// What a server does with a request.
 #[derive(Clone, Copy, Debug)]
@@ -263,9 +261,9 @@ async fn rows() {
     for (name, script, attempts, want, requests) in rows {
         let (port, got) = serve(authority.server(HOST, VALID, None), script).await;
         let url = format!("https://{HOST}:{port}/");
-        let mut outcome = post(&sender, &url, LONGEST).await;
+        let mut outcome = post(&sender, &url, want.time()).await;
         for _ in 1..attempts {
-            outcome = post(&sender, &url, LONGEST).await;
+            outcome = post(&sender, &url, want.time()).await;
         }
         let mut seen = Want::of(&outcome, "");
         if name.starts_with("GOAWAY") && seen == Want::Fails(Failure::Reset) {
@@ -345,7 +343,12 @@ async fn frames() {
                 tokio::task::yield_now().await;
             }
         });
-        let outcome = post(&sender, &format!("https://{HOST}:{port}/"), LONGEST).await;
+        let outcome = post(
+            &sender,
+            &format!("https://{HOST}:{port}/"),
+            Want::Fails(want).time(),
+        )
+        .await;
         println!(
             "| {name} | {:?} | {:?} |",
             Want::of(&outcome, ""),
@@ -391,11 +394,11 @@ async fn silence() {
     // With less time, those fail that are under way; the next ones use a new connection.
     let (port, _) = serve(config(), script).await;
     let url = &format!("https://{HOST}:{port}/");
-    assert!(post(sender, url, LONGEST).await.is_success());
-    let lost = join_all((0..4).map(|_| post(sender, url, LONGEST))).await;
+    assert!(post(sender, url, LONG).await.is_success());
+    let lost = join_all((0..4).map(|_| post(sender, url, SHORT))).await;
     println!("under way: {lost:?}");
     for _ in 0..20 {
-        let outcome = post(sender, url, LONGEST).await;
+        let outcome = post(sender, url, SHORT).await;
         assert!(outcome.is_success(), "{outcome:?}");
     }
 }

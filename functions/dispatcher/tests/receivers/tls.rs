@@ -8,7 +8,6 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
 use posthorn_domain::{attempt::BodyEnd, failure::Failure};
@@ -27,8 +26,6 @@ use crate::{
     ours::{Then, request, say},
     want::{HOST, Want, next, post, sender},
 };
-
-const LONGEST: Duration = Duration::from_secs(3);
 
 /// An authority.
 pub(crate) struct Authority {
@@ -208,7 +205,7 @@ async fn rows() {
     let (count, mut wrong) = (rows.len(), Vec::new());
     for (name, server, want, requests) in rows {
         let (port, got) = serve(server).await;
-        let outcome = post(&sender, &format!("https://{HOST}:{port}/"), LONGEST).await;
+        let outcome = post(&sender, &format!("https://{HOST}:{port}/"), want.time()).await;
         let was = (
             Want::of(&outcome, ""),
             next(&outcome),

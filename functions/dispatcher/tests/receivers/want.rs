@@ -25,6 +25,12 @@ use posthorn_domain::{
 /// A name that means this machine.
 pub(crate) const HOST: &str = "receiver.example.com";
 
+/// The time of attempts that it ends.
+pub(crate) const SHORT: Duration = Duration::from_secs(3);
+
+/// The time of all others.
+pub(crate) const LONG: Duration = Duration::from_secs(60);
+
 /// The wait before the second attempt.
 const WAIT: u64 = 5;
 
@@ -53,6 +59,14 @@ impl Want {
                 Self::Answer(*status, "", body.end)
             }
             Outcome::Failure(failure) => Self::Fails(*failure),
+        }
+    }
+
+    /// How long an attempt may take: little where time must end it, else as long as a busy machine needs.
+    pub(crate) fn time(&self) -> Duration {
+        match self {
+            Self::Fails(Failure::Timeout) | Self::Answer(.., BodyEnd::Late) => SHORT,
+            _ => LONG,
         }
     }
 
@@ -107,7 +121,7 @@ impl Lookup for ThisMachine {
 
 pub(crate) fn sender() -> Sender {
     let settings = Settings {
-        request_timeout: Duration::from_secs(15),
+        request_timeout: LONG,
         svix_headers: false,
         addresses: Policy {
             allow_http: true,

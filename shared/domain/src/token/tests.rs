@@ -297,8 +297,8 @@ fn an_application_token_reaches_its_application_only() {
     assert_eq!(scope.require_application(&own), Ok(()));
     let other = ApplicationId::new(NOW, [3; 15]);
     let refused = scope.require_application(&other);
-    assert_eq!(refused, Err(ApiError::NotFound("application")));
-    assert_eq!(scope.require_organization(), Err(ApiError::Forbidden));
+    assert_eq!(refused, Err(ScopeError::OtherApplication));
+    assert_eq!(scope.require_organization(), Err(ScopeError::Forbidden));
 }
 
 #[test]

@@ -14,7 +14,6 @@ use std::{
 
 use http::{HeaderMap, header};
 use posthorn_domain::{
-    error::ApiError,
     timestamp::Timestamp,
     token::{Presented, Scope, TokenError, Trust},
 };
@@ -23,6 +22,8 @@ use posthorn_runtime::{
     now,
 };
 use posthorn_store::TrustRow;
+
+use crate::ApiError;
 
 /// How long the result of a read is used, and so how long a revoked token keeps working.
 const MAX_AGE: Duration = Duration::from_secs(10);

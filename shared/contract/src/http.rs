@@ -2,9 +2,10 @@
 
 use http::{HeaderMap, StatusCode, header};
 pub use lambda_http::{Body, Request};
-use posthorn_domain::error::{ApiError, FieldError};
+use posthorn_domain::error::FieldError;
+use posthorn_runtime::metrics::{Metric, count};
 
-use crate::metrics::{Metric, count};
+use crate::ApiError;
 
 /// A complete response.
 pub type Response = lambda_http::Response<Body>;

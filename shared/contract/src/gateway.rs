@@ -16,14 +16,16 @@ use lambda_http::{
     Request, aws_lambda_events::apigw::ApiGatewayV2httpRequest, request::LambdaRequest,
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use posthorn_domain::error::ApiError;
+use posthorn_runtime::{
+    Panicked, caught,
+    metrics::{Metric, count},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::{
-    Panicked, caught,
-    http::{Response, json_response},
-    metrics::{Metric, count},
+    ApiError,
+    http::{Response, error_response, json_response},
 };
 
 /// Encodes everything but what a path may contain as it is: RFC 3986's unreserved characters, and
@@ -184,12 +186,12 @@ pub async fn answer(event: Event, handle: impl AsyncFnOnce(Request) -> Response)
         Ok(request) if is_webhook(request.headers()) => {
             let detail = "this request is a webhook: an endpoint cannot be a Posthorn API, as its \
                           messages would go in circles";
-            crate::http::error_response(&ApiError::BadRequest(detail.to_owned()))
+            error_response(&ApiError::BadRequest(detail.to_owned()))
         }
         Ok(request) => caught(handle(request))
             .await
             .unwrap_or_else(|panic| failed(&panic)),
-        Err(error) => crate::http::error_response(&error),
+        Err(error) => error_response(&error),
     };
     guarded(response).into()
 }
