@@ -50,7 +50,7 @@ pub(crate) struct EndpointMessageOut {
     #[schema(maximum = 3)]
     status: u8,
     status_text: MessageStatus,
-    /// Nothing was sent because the endpoint was disabled, or the payload gone.
+    /// It ended without an attempt: the endpoint was disabled or deleted, or the message could not be sent any more.
     skipped: bool,
     #[schema(format = DateTime)]
     next_attempt: Option<String>,
@@ -69,7 +69,7 @@ pub(crate) struct MessageEndpointOut {
     #[schema(maximum = 3)]
     status: u8,
     status_text: MessageStatus,
-    /// Nothing was sent because the endpoint was disabled, or the payload gone.
+    /// It ended without an attempt: the endpoint was disabled or deleted, or the message could not be sent any more.
     skipped: bool,
     #[schema(format = DateTime)]
     next_attempt: Option<String>,

@@ -187,16 +187,28 @@ impl EndpointUpdate {
 
     /// What replaces an endpoint.
     pub(crate) fn over(&self, before: Endpoint) -> Endpoint {
-        let body = self.clone();
+        // Every field by name, so that the compiler refuses one that is forgotten here.
+        let Self {
+            url,
+            description,
+            uid,
+            event_types,
+            filter_types,
+            channels,
+            disabled,
+            throttle_rate,
+            rate_limit,
+            metadata,
+        } = self.clone();
         Endpoint {
-            uid: body.uid,
-            url: body.url,
-            description: body.description,
-            event_types: body.event_types.or(body.filter_types),
-            channels: body.channels,
-            disabled: body.disabled,
-            throttle_rate: body.throttle_rate.or(body.rate_limit).map(Rate::get),
-            metadata: body.metadata,
+            uid,
+            url,
+            description,
+            event_types: event_types.or(filter_types),
+            channels,
+            disabled,
+            throttle_rate: throttle_rate.or(rate_limit).map(Rate::get),
+            metadata,
             ..before
         }
     }
@@ -256,21 +268,32 @@ impl EndpointPatch {
 
     /// The endpoint after the change.
     pub(crate) fn over(&self, before: Endpoint) -> Endpoint {
-        let body = self.clone();
-        let rate = match (body.throttle_rate, body.rate_limit) {
+        // Every field by name, so that the compiler refuses one that is forgotten here.
+        let Self {
+            url,
+            description,
+            uid,
+            event_types,
+            filter_types,
+            channels,
+            disabled,
+            throttle_rate,
+            rate_limit,
+            metadata,
+        } = self.clone();
+        let rate = match (throttle_rate, rate_limit) {
             (Change::Set(rate), _) | (Change::Keep, Change::Set(rate)) => rate.map(Rate::get),
             _ => before.throttle_rate,
         };
-        let event_types = body.filter_types.over(before.event_types);
         Endpoint {
-            url: body.url.over(before.url),
-            description: body.description.over(before.description),
-            uid: body.uid.over(before.uid),
-            event_types: body.event_types.over(event_types),
-            channels: body.channels.over(before.channels),
-            disabled: body.disabled.over(before.disabled),
+            url: url.over(before.url),
+            description: description.over(before.description),
+            uid: uid.over(before.uid),
+            event_types: event_types.over(filter_types.over(before.event_types)),
+            channels: channels.over(before.channels),
+            disabled: disabled.over(before.disabled),
             throttle_rate: rate,
-            metadata: body.metadata.over(before.metadata),
+            metadata: metadata.over(before.metadata),
             ..before
         }
     }

@@ -32,7 +32,7 @@ pub(crate) struct EndpointStats {
     pending: u64,
     sending: u64,
     fail: u64,
-    /// Left out because the endpoint was disabled or the payload gone.
+    /// Skipped: they ended without an attempt.
     canceled: u64,
 }
 

@@ -27,7 +27,7 @@ pub(crate) enum MessageStatus {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Standing {
     pub(crate) status: MessageStatus,
-    /// Nothing was sent because the endpoint was disabled, or the payload gone.
+    /// It ended without an attempt: the endpoint was disabled or deleted, or the message could not be sent any more.
     pub(crate) skipped: bool,
     pub(crate) next_attempt: Option<Timestamp>,
 }

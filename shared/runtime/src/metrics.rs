@@ -86,8 +86,8 @@ metrics! {
     DeliveriesSucceeded: Count,
     /// Deliveries whose last attempt failed.
     DeliveriesExhausted: Count,
-    /// Deliveries that end without another attempt, because the endpoint is disabled or the message
-    /// is gone.
+    /// Deliveries that end without another attempt: the endpoint is disabled, the message expired or was
+    /// expunged, or the endpoint's secrets cannot be opened.
     DeliveriesSkipped: Count,
     /// Endpoints that were disabled because they kept failing, or answered that they are gone.
     EndpointsDisabled: Count,
