@@ -85,7 +85,7 @@ async fn ten_earlier_secrets_are_the_most_and_bad_ones_are_refused() {
         .verify(&rotation.secret().await)
         .unwrap();
     for (field, body) in [
-        ("key", json!({ "key": STANDARD.encode([7; 32]) })),
+        ("key", json!({ "key": STANDARD.encode([7; 23]) })),
         (
             "key",
             json!({ "key": format!("whsec_{}", STANDARD.encode([7; 23])) }),
