@@ -96,7 +96,7 @@ impl Dispatcher {
             Some(held) => held,
         };
         if let Timing::Later(at) = timing {
-            // Who waits for a slot would hold up others in the fast lane.
+            // A task that waits for a slot would hold up the other tasks of the fast lane.
             self.put_back(task, Lane::Slow, at, Some(slot)).await?;
             return Ok(None);
         }

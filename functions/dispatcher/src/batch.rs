@@ -16,14 +16,14 @@ use tokio::time::timeout;
 
 use crate::{Dispatcher, deliver::Fault};
 
-/// Time to leave for the answer: a function that is ended gives none, and its whole batch is
-/// received again.
+/// Time to leave for the response: a function that times out returns none, and SQS delivers its whole
+/// batch again.
 const MARGIN: Duration = Duration::from_millis(1500);
 
-/// Time to leave behind an attempt, to record it and to take its next step.
+/// Time to leave after an attempt, to record it and to take its next step.
 const AFTER_ATTEMPT: Duration = Duration::from_secs(5);
 
-/// How long the begin of an invocation is.
+/// How long an invocation counts as just started.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// The time of an invocation.
@@ -34,7 +34,7 @@ pub(crate) struct Time {
 }
 
 impl Time {
-    /// Whether an attempt that takes `longest` still ends in time. At the begin of an invocation one
+    /// Whether an attempt that takes `longest` still ends in time. In an invocation that has just started, one
     /// is made whatever the function's time-out is: else tasks would go round for nothing.
     pub(crate) fn is_enough(self, longest: Duration) -> bool {
         let now = now();

@@ -32,7 +32,7 @@ pub enum ApiError {
     /// 405: the path exists, but not with this method.
     #[error("this path does not take that method")]
     Method,
-    /// 503: a service behind the API failed or was throttled; nothing was acknowledged.
+    /// 503: an AWS call failed or was throttled. The request is not acknowledged; the caller may repeat it.
     #[error("temporarily unavailable")]
     Unavailable,
 }

@@ -29,8 +29,8 @@ use kms::Kms;
 /// How long a process seals with a data key before it looks for a newer one.
 const CURRENT_FOR: Duration = Duration::from_secs(300);
 
-/// How long a failure of KMS or the table is returned to everyone who waits; otherwise each task of
-/// a batch would wait for a failure of its own.
+/// After KMS or the table fails, calls fail at once for this long. Otherwise every task of a batch would
+/// wait for its own call to fail.
 const FAILED_FOR: Duration = Duration::from_secs(1);
 
 /// Why something could not be sealed or opened. No variant includes the secret itself.
